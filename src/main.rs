@@ -1,1 +1,135 @@
-fn main(){}
+//! The command line of the gateway.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use savepoint_gateway::clock::SystemClock;
+use savepoint_gateway::config::{Cli, Command, Config, LogConfig, ServeOptions, environment};
+use savepoint_gateway::server::Server;
+use savepoint_gateway::telemetry::{LogSink, Telemetry, install};
+use savepoint_gateway::{demo, healthcheck};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// The configuration is wrong.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(1, &error),
+    };
+    let code = runtime.block_on(async {
+        match cli.command {
+            Command::Serve(options) => serve(&options).await,
+            Command::Demo(options) => match demo::run(&options).await {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(error.exit_code(), &error),
+            },
+            Command::Healthcheck(options) => match options.target() {
+                Err(error) => fail(USAGE, &error),
+                Ok((address, timeout)) => {
+                    match healthcheck::ask(&address, &options.service, timeout).await {
+                        Ok(()) => ExitCode::SUCCESS,
+                        Err(error) => fail(1, &error),
+                    }
+                }
+            },
+        }
+    });
+    // A name lookup that hangs must not hold up the end of the process.
+    runtime.shutdown_background();
+    code
+}
+
+async fn serve(options: &ServeOptions) -> ExitCode {
+    let (config, log) = match options.config(&environment) {
+        Ok(configs) => configs,
+        Err(error) => return fail(USAGE, &error),
+    };
+    let sink = match start_log(log) {
+        Ok(sink) => sink,
+        Err(error) => return fail(1, &*error),
+    };
+    let code = serve_until_told(config, Telemetry::new(sink.clone())).await;
+    sink.flush(Duration::from_secs(1));
+    code
+}
+
+async fn serve_until_told(config: Config, telemetry: Telemetry) -> ExitCode {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+        tracing::error!("cannot listen for signals");
+        return ExitCode::FAILURE;
+    };
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        huawei = config.huawei.as_ref().map(|provider| provider.endpoint.origin()),
+        alibaba = config.alibaba.as_ref().map(|provider| provider.endpoint.origin()),
+        workers = config.workers,
+        max_in_flight = config.max_in_flight,
+        default_timeout = ?config.timeouts.default,
+        max_timeout = ?config.timeouts.max,
+        drain_timeout = ?config.drain_timeout,
+        drain_delay = ?config.drain_delay,
+        "starting"
+    );
+    let server = match Server::bind(config, telemetry, Arc::new(SystemClock)).await {
+        Ok(server) => server,
+        Err(error) => return fail(1, &error),
+    };
+    tracing::info!(
+        listen = %server.address(),
+        admin_listen = %server.admin_address(),
+        "listening"
+    );
+    let (told, begin_drain) = tokio::sync::oneshot::channel::<()>();
+    let running = server.run(async {
+        let _ = begin_drain.await;
+    });
+    let ended_at_once = async {
+        either(&mut terminate, &mut interrupt).await;
+        let _ = told.send(());
+        either(&mut terminate, &mut interrupt).await;
+    };
+    tokio::select! {
+        result = running => match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(1, &error),
+        },
+        () = ended_at_once => {
+            tracing::warn!("told twice: ending at once");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+fn start_log(config: LogConfig) -> Result<LogSink, Box<dyn std::error::Error>> {
+    let sink = LogSink::new(std::io::stderr(), config.format, config.level)?;
+    install(&sink)?;
+    Ok(sink)
+}
+
+/// Says what went wrong, with its causes, on standard error.
+fn fail(code: u8, error: &dyn std::error::Error) -> ExitCode {
+    let mut text = format!("savepoint-gateway: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text.push('\n');
+    // Nobody is left to be told when standard error is gone.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    ExitCode::from(code)
+}

@@ -1,0 +1,39 @@
+//! Compiles the protos without protoc, and writes the descriptor set that reflection serves.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "cargo tells a build script everything by the environment"
+)]
+
+use std::path::PathBuf;
+use std::{env, fs};
+
+const FILES: [&str; 2] = ["savepoint/v1/savepoint.proto", "grpc/health/v1/health.proto"];
+const ROOTS: [&str; 2] = ["proto", "proto/third_party"];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo::rerun-if-changed=proto");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+
+    // Two runs: comments are for the generated code's docs, and would double what every
+    // reflection client downloads. `encode_file_descriptor_set` is the one call that keeps
+    // the (google.api.http) options.
+    let served = compiler(false)?.encode_file_descriptor_set();
+    fs::write(out.join("descriptor.bin"), served)?;
+
+    tonic_prost_build::configure()
+        .build_client(true)
+        .build_server(true)
+        // Channels are made by those who need one; the generated code stays transport-free.
+        .build_transport(false)
+        .extern_path(".google.api", "crate::pb::google::api")
+        .compile_fds(compiler(true)?.file_descriptor_set())?;
+    Ok(())
+}
+
+fn compiler(source_info: bool) -> Result<protox::Compiler, protox::Error> {
+    let mut compiler = protox::Compiler::new(ROOTS)?;
+    compiler.include_imports(true).include_source_info(source_info);
+    compiler.open_files(FILES)?;
+    Ok(compiler)
+}

@@ -1,0 +1,913 @@
+//! The one definition of every option, and its validation.
+//!
+//! clap gives each option its flag, its variable, its default and its help text. The values
+//! are read as text and checked here, all of them, so that one start shows every mistake.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::credential::{Credential, Credentials};
+use crate::deadline::Timeouts;
+use crate::endpoint::Endpoint;
+use crate::operation::Provider;
+use crate::secret::Secret;
+use crate::server::Address;
+use crate::telemetry::{LogFormat, LogLevel};
+use crate::upstream::Backoff;
+use crate::validate::{is_project_id, is_workspace};
+use crate::{alibaba, huawei};
+
+/// A gRPC gateway to the savepoint APIs of Huawei Cloud DLI and Alibaba Cloud Realtime Compute
+/// for Apache Flink.
+#[derive(Debug, Parser)]
+#[command(name = "savepoint-gateway", version, max_term_width = 100, subcommand_required = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve gRPC and call the configured clouds
+    ///
+    /// At least one cloud must be configured, by its region or its endpoint. Credentials come
+    /// from the environment:
+    ///
+    ///   Huawei Cloud   HUAWEICLOUD_SDK_AK, HUAWEICLOUD_SDK_SK and, for temporary keys,
+    ///                  HUAWEICLOUD_SDK_SECURITY_TOKEN
+    ///   Alibaba Cloud  ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET and, for
+    ///                  temporary keys, ALIBABA_CLOUD_SECURITY_TOKEN
+    ///
+    /// SIGTERM and SIGINT drain and end the process; a second one ends it at once.
+    ///
+    /// Exit codes: 0 after a drain, 1 when it could not start or was ended at once, 2 when the
+    /// configuration is wrong.
+    #[command(verbatim_doc_comment)]
+    Serve(Box<ServeOptions>),
+    /// Show both calls on built-in simulators, without any cloud account
+    ///
+    /// Starts simulators of both REST APIs and the gateway on loopback, makes both calls with
+    /// a gRPC client, prints what happened, and keeps serving until it is interrupted.
+    Demo(DemoOptions),
+    /// Ask a running gateway whether it serves; exit code 0 when it does, 1 when not
+    ///
+    /// For exec probes in images without a shell. It asks grpc.health.v1 at the admin address,
+    /// or at the gRPC address when only that one is set.
+    Healthcheck(HealthcheckOptions),
+}
+
+/// The options of `serve`.
+#[derive(Debug, Args)]
+pub struct ServeOptions {
+    #[command(flatten)]
+    huawei: HuaweiOptions,
+    #[command(flatten)]
+    alibaba: AlibabaOptions,
+    /// Allow http:// endpoints that are not loopback: signed requests then travel in the clear
+    #[arg(long, env = "SAVEPOINT_GATEWAY_ALLOW_INSECURE_ENDPOINTS", hide_env_values = true)]
+    allow_insecure_endpoints: bool,
+    #[command(flatten)]
+    server: ServerOptions,
+    /// How logs are written.
+    #[command(flatten)]
+    pub log: LogOptions,
+}
+
+/// The options of `demo`.
+#[derive(Debug, Args)]
+pub struct DemoOptions {
+    /// Exit after the calls; without --listen the gateway then takes a free port
+    #[arg(long)]
+    pub once: bool,
+    #[command(flatten)]
+    server: ServerOptions,
+    /// How logs are written.
+    #[command(flatten)]
+    pub log: LogOptions,
+}
+
+/// The options of `healthcheck`.
+#[derive(Debug, Args)]
+pub struct HealthcheckOptions {
+    /// The address to ask: host:port or unix:/path [default: the admin address]
+    #[arg(long, value_name = "ADDRESS")]
+    address: Option<String>,
+    /// The admin address of the gateway, as `serve` has it
+    #[arg(long, value_name = "ADDRESS", env = "SAVEPOINT_GATEWAY_ADMIN_LISTEN")]
+    admin_listen: Option<String>,
+    /// The gRPC address of the gateway, as `serve` has it
+    #[arg(long, value_name = "ADDRESS", env = "SAVEPOINT_GATEWAY_LISTEN")]
+    listen: Option<String>,
+    /// The service to ask about; empty for the whole gateway
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub service: String,
+    /// How long to wait for the answer, with a unit
+    #[arg(long, value_name = "DURATION", default_value = "3s")]
+    timeout: String,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Huawei Cloud DLI")]
+struct HuaweiOptions {
+    /// The region, for example cn-north-4
+    #[arg(
+        long,
+        value_name = "REGION",
+        env = "SAVEPOINT_GATEWAY_HUAWEI_REGION",
+        hide_env_values = true
+    )]
+    huawei_region: Option<String>,
+    /// The endpoint, instead of the region's own
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "SAVEPOINT_GATEWAY_HUAWEI_ENDPOINT",
+        hide_env_values = true
+    )]
+    huawei_endpoint: Option<String>,
+    /// The project of requests that name none [default: HUAWEICLOUD_SDK_PROJECT_ID]
+    #[arg(
+        long,
+        value_name = "ID",
+        env = "SAVEPOINT_GATEWAY_HUAWEI_PROJECT_ID",
+        hide_env_values = true
+    )]
+    huawei_project_id: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Alibaba Cloud Realtime Compute")]
+struct AlibabaOptions {
+    /// The region, for example cn-hangzhou
+    #[arg(
+        long,
+        value_name = "REGION",
+        env = "SAVEPOINT_GATEWAY_ALIBABA_REGION",
+        hide_env_values = true
+    )]
+    alibaba_region: Option<String>,
+    /// The endpoint, instead of the region's own; for one inside a VPC, for example
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "SAVEPOINT_GATEWAY_ALIBABA_ENDPOINT",
+        hide_env_values = true
+    )]
+    alibaba_endpoint: Option<String>,
+    /// The workspace of requests that name none
+    #[arg(
+        long,
+        value_name = "ID",
+        env = "SAVEPOINT_GATEWAY_ALIBABA_WORKSPACE",
+        hide_env_values = true
+    )]
+    alibaba_workspace: Option<String>,
+}
+
+/// Loopback: whoever reaches the port uses the gateway's credentials.
+const LISTEN: &str = "127.0.0.1:50051";
+const ADMIN_LISTEN: &str = "127.0.0.1:9464";
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Server")]
+struct ServerOptions {
+    /// Where gRPC is served: host:port or unix:/path [default: 127.0.0.1:50051]
+    #[arg(long, value_name = "ADDRESS", env = "SAVEPOINT_GATEWAY_LISTEN", hide_env_values = true)]
+    listen: Option<String>,
+    /// Where /metrics, /livez, /readyz and health probes are served [default: 127.0.0.1:9464]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "SAVEPOINT_GATEWAY_ADMIN_LISTEN",
+        hide_env_values = true
+    )]
+    admin_listen: Option<String>,
+    /// How long a call may take whose caller sets no deadline
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "30s",
+        env = "SAVEPOINT_GATEWAY_DEFAULT_TIMEOUT",
+        hide_env_values = true
+    )]
+    default_timeout: String,
+    /// How long any call may take, whatever its caller asks for
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "60s",
+        env = "SAVEPOINT_GATEWAY_MAX_TIMEOUT",
+        hide_env_values = true
+    )]
+    max_timeout: String,
+    /// How long a connection to a cloud may take to be made
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "5s",
+        env = "SAVEPOINT_GATEWAY_CONNECT_TIMEOUT",
+        hide_env_values = true
+    )]
+    connect_timeout: String,
+    /// How many calls may be in flight, for each cloud; more are refused
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value = "256",
+        env = "SAVEPOINT_GATEWAY_MAX_IN_FLIGHT",
+        hide_env_values = true
+    )]
+    max_in_flight: String,
+    /// How many connections are served; more are closed at once
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value = "10000",
+        env = "SAVEPOINT_GATEWAY_MAX_CONNECTIONS",
+        hide_env_values = true
+    )]
+    max_connections: String,
+    /// How old a connection may get, give or take 10 %; 0s for any age
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "0s",
+        env = "SAVEPOINT_GATEWAY_MAX_CONNECTION_AGE",
+        hide_env_values = true
+    )]
+    max_connection_age: String,
+    /// How long a connection may stay without a call; 0s for ever
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "0s",
+        env = "SAVEPOINT_GATEWAY_MAX_CONNECTION_IDLE",
+        hide_env_values = true
+    )]
+    max_connection_idle: String,
+    /// How long a new connection may take to begin HTTP/2
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "10s",
+        env = "SAVEPOINT_GATEWAY_HANDSHAKE_TIMEOUT",
+        hide_env_values = true
+    )]
+    handshake_timeout: String,
+    /// On SIGTERM, how long calls in flight may take to end
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "10s",
+        env = "SAVEPOINT_GATEWAY_DRAIN_TIMEOUT",
+        hide_env_values = true
+    )]
+    drain_timeout: String,
+    /// On SIGTERM, how long to keep serving while health says NOT_SERVING
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "0s",
+        env = "SAVEPOINT_GATEWAY_DRAIN_DELAY",
+        hide_env_values = true
+    )]
+    drain_delay: String,
+    /// How many threads serve calls [default: one for each processor, 4 at most]
+    #[arg(long, value_name = "COUNT", env = "SAVEPOINT_GATEWAY_WORKERS", hide_env_values = true)]
+    workers: Option<String>,
+}
+
+/// How logs are written: to standard error, one line for each call.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Logs")]
+pub struct LogOptions {
+    /// json or text [default: text on a terminal, else json]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "SAVEPOINT_GATEWAY_LOG_FORMAT",
+        hide_env_values = true
+    )]
+    log_format: Option<String>,
+    /// off, error, warn, info, debug or trace
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        default_value = "info",
+        env = "SAVEPOINT_GATEWAY_LOG_LEVEL",
+        hide_env_values = true
+    )]
+    log_level: String,
+}
+
+/// Everything that the server needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where gRPC is served.
+    pub listen: Address,
+    /// Where operators are served.
+    pub admin_listen: Address,
+    /// Huawei Cloud, if it is configured.
+    pub huawei: Option<ProviderConfig>,
+    /// Alibaba Cloud, if it is configured.
+    pub alibaba: Option<ProviderConfig>,
+    /// How long calls may take.
+    pub timeouts: Timeouts,
+    /// How long a connection to a provider may take to be made.
+    pub connect_timeout: Duration,
+    /// How many calls may be in flight for each provider.
+    pub max_in_flight: usize,
+    /// How many connections are served.
+    pub max_connections: usize,
+    /// How old a connection may get.
+    pub max_connection_age: Option<Duration>,
+    /// How long a connection may stay without a call.
+    pub max_connection_idle: Option<Duration>,
+    /// How long a new connection may take to begin HTTP/2.
+    pub handshake_timeout: Duration,
+    /// How long calls in flight may take to end when the process must.
+    pub drain_timeout: Duration,
+    /// How long to keep serving while health says NOT_SERVING.
+    pub drain_delay: Duration,
+    /// How many threads serve calls.
+    pub workers: usize,
+    /// How failed attempts are repeated.
+    pub backoff: Backoff,
+}
+
+/// How one provider is called.
+#[derive(Debug, Clone)]
+pub struct ProviderConfig {
+    /// Where it is called.
+    pub endpoint: Endpoint,
+    /// What requests are signed with.
+    pub credentials: Credentials,
+    /// The project or workspace of requests that name none.
+    pub scope: Option<String>,
+}
+
+/// How logs are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogConfig {
+    /// How lines look.
+    pub format: LogFormat,
+    /// How much is logged.
+    pub level: LogLevel,
+}
+
+/// Everything that is wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ConfigError {
+    problems: Vec<String>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the configuration is wrong:")?;
+        for problem in &self.problems {
+            write!(f, "\n  {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Looks up a variable of the environment.
+///
+/// # Errors
+/// When its value is not UTF-8.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Result<Option<String>, NotText>;
+
+/// A variable whose value is not UTF-8.
+#[derive(Debug, Clone, Copy)]
+pub struct NotText;
+
+/// The process's own environment. An empty variable counts as none.
+///
+/// # Errors
+/// When the value is not UTF-8.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub fn environment(name: &str) -> Result<Option<String>, NotText> {
+    match std::env::var(name) {
+        Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => Err(NotText),
+    }
+}
+
+impl ServeOptions {
+    /// Checks everything.
+    ///
+    /// # Errors
+    /// All that is wrong.
+    pub fn config(&self, lookup: Lookup<'_>) -> Result<(Config, LogConfig), ConfigError> {
+        let mut check = Check::new(lookup);
+        let huawei = self.huawei(&mut check);
+        let alibaba = self.alibaba(&mut check);
+        if check.problems.is_empty() && huawei.is_none() && alibaba.is_none() {
+            check.problem(
+                "no cloud is configured: set --huawei-region, --huawei-endpoint, --alibaba-region \
+                 or --alibaba-endpoint (or try `savepoint-gateway demo`, which needs none)",
+            );
+        }
+        let config = self.server.config(&mut check, huawei, alibaba);
+        let log = self.log.config(&mut check);
+        check.finish((config, log))
+    }
+
+    fn huawei(&self, check: &mut Check<'_>) -> Option<ProviderConfig> {
+        let options = &self.huawei;
+        let given =
+            given(&options.huawei_region).is_some() || given(&options.huawei_endpoint).is_some();
+        let endpoint = check.endpoint(
+            "--huawei-endpoint",
+            given_text(&options.huawei_endpoint),
+            self.allow_insecure_endpoints,
+        );
+        let endpoint = endpoint.or_else(|| {
+            let region = given_text(&options.huawei_region)?;
+            if given_text(&options.huawei_endpoint).is_some() {
+                return None;
+            }
+            let url = huawei::endpoint_of_region(region);
+            if url.is_none() {
+                let known: Vec<_> = huawei::regions().collect();
+                check.wrong(
+                    "--huawei-region",
+                    &format!(
+                        "{region:?} is not a region that is known to have DLI; set --huawei-endpoint, \
+                         or one of {}",
+                        known.join(", ")
+                    ),
+                );
+            }
+            Endpoint::parse(url?, false).ok()
+        });
+        let scope = match given_text(&options.huawei_project_id) {
+            Some(id) => Some(("--huawei-project-id", id.to_owned())),
+            None => check
+                .variable("HUAWEICLOUD_SDK_PROJECT_ID")
+                .map(|id| ("HUAWEICLOUD_SDK_PROJECT_ID", id)),
+        };
+        if let Some((name, id)) = &scope
+            && given
+            && !is_project_id(id)
+        {
+            check.wrong(name, "must be 1 to 64 of 0-9, A-Z, a-z, _ and -");
+        }
+        if !given {
+            return None;
+        }
+        let credentials = check.key_from_environment(
+            Provider::HuaweiDli,
+            ["HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK", "HUAWEICLOUD_SDK_SECURITY_TOKEN"],
+        );
+        Some(ProviderConfig {
+            endpoint: endpoint?,
+            credentials: credentials?,
+            scope: scope.map(|(_, id)| id),
+        })
+    }
+
+    fn alibaba(&self, check: &mut Check<'_>) -> Option<ProviderConfig> {
+        let options = &self.alibaba;
+        let given =
+            given(&options.alibaba_region).is_some() || given(&options.alibaba_endpoint).is_some();
+        let endpoint = check.endpoint(
+            "--alibaba-endpoint",
+            given_text(&options.alibaba_endpoint),
+            self.allow_insecure_endpoints,
+        );
+        let endpoint = endpoint.or_else(|| {
+            let region = given_text(&options.alibaba_region)?;
+            if given_text(&options.alibaba_endpoint).is_some() {
+                return None;
+            }
+            let url = alibaba::endpoint_of_region(region);
+            if url.is_none() {
+                check.wrong("--alibaba-region", "is not the name of a region, such as cn-hangzhou");
+            }
+            Endpoint::parse(&url?, false).ok()
+        });
+        let scope = given_text(&options.alibaba_workspace).map(str::to_owned);
+        if scope.as_deref().is_some_and(|id| !is_workspace(id)) {
+            check.wrong(
+                "--alibaba-workspace",
+                "must be 1 to 128 of 0-9, A-Z, a-z, _, . and -, and begin with a letter or digit",
+            );
+        }
+        if !given {
+            return None;
+        }
+        let credentials = check.key_from_environment(
+            Provider::AlibabaFlink,
+            [
+                "ALIBABA_CLOUD_ACCESS_KEY_ID",
+                "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+                "ALIBABA_CLOUD_SECURITY_TOKEN",
+            ],
+        );
+        Some(ProviderConfig { endpoint: endpoint?, credentials: credentials?, scope })
+    }
+}
+
+impl DemoOptions {
+    /// Checks everything; the providers are the demo's simulators.
+    ///
+    /// # Errors
+    /// All that is wrong.
+    pub fn config(
+        &self,
+        huawei: ProviderConfig,
+        alibaba: ProviderConfig,
+    ) -> Result<(Config, LogConfig), ConfigError> {
+        let none = |_: &str| Ok(None);
+        let mut check = Check::new(&none);
+        let mut config = self.server.config(&mut check, Some(huawei), Some(alibaba));
+        if self.once {
+            let free = || Address::Tcp("127.0.0.1:0".to_owned());
+            if given(&self.server.listen).is_none() {
+                config.listen = free();
+            }
+            if given(&self.server.admin_listen).is_none() {
+                config.admin_listen = free();
+            }
+        }
+        let log = self.log.config(&mut check);
+        check.finish((config, log))
+    }
+}
+
+impl HealthcheckOptions {
+    /// Whom to ask, and how long to wait.
+    ///
+    /// # Errors
+    /// All that is wrong.
+    pub fn target(&self) -> Result<(Address, Duration), ConfigError> {
+        let none = |_: &str| Ok(None);
+        let mut check = Check::new(&none);
+        let (flag, text) = [
+            ("--address", &self.address),
+            ("--admin-listen", &self.admin_listen),
+            ("--listen", &self.listen),
+        ]
+        .into_iter()
+        .find_map(|(flag, option)| Some((flag, given_text(option)?)))
+        .unwrap_or(("--address", ADMIN_LISTEN));
+        let address = check.address(flag, text);
+        let timeout = check.duration("--timeout", &self.timeout, true);
+        check.finish((address, timeout))
+    }
+}
+
+impl ServerOptions {
+    fn config(
+        &self,
+        check: &mut Check<'_>,
+        huawei: Option<ProviderConfig>,
+        alibaba: Option<ProviderConfig>,
+    ) -> Config {
+        let some = |duration: Duration| Some(duration).filter(|d| !d.is_zero());
+        Config {
+            listen: check.address("--listen", given_text(&self.listen).unwrap_or(LISTEN)),
+            admin_listen: check
+                .address("--admin-listen", given_text(&self.admin_listen).unwrap_or(ADMIN_LISTEN)),
+            huawei,
+            alibaba,
+            timeouts: Timeouts {
+                default: check.duration("--default-timeout", &self.default_timeout, true),
+                max: check.duration("--max-timeout", &self.max_timeout, true),
+            },
+            connect_timeout: check.duration("--connect-timeout", &self.connect_timeout, true),
+            max_in_flight: check.count("--max-in-flight", &self.max_in_flight, 1_000_000),
+            max_connections: check.count("--max-connections", &self.max_connections, 10_000_000),
+            max_connection_age: some(check.duration(
+                "--max-connection-age",
+                &self.max_connection_age,
+                false,
+            )),
+            max_connection_idle: some(check.duration(
+                "--max-connection-idle",
+                &self.max_connection_idle,
+                false,
+            )),
+            handshake_timeout: check.duration("--handshake-timeout", &self.handshake_timeout, true),
+            drain_timeout: check.duration("--drain-timeout", &self.drain_timeout, true),
+            drain_delay: check.duration("--drain-delay", &self.drain_delay, false),
+            workers: match given_text(&self.workers) {
+                Some(text) => check.count("--workers", text, 1024),
+                None => std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(4),
+            },
+            backoff: Backoff::default(),
+        }
+    }
+}
+
+impl LogOptions {
+    fn config(&self, check: &mut Check<'_>) -> LogConfig {
+        use std::io::IsTerminal;
+        let terminal = std::io::stderr().is_terminal();
+        // https://no-color.org
+        let colour = terminal && !matches!(environment("NO_COLOR"), Ok(Some(_)));
+        let format = match given_text(&self.log_format) {
+            Some("json") => LogFormat::Json,
+            Some("text") => LogFormat::Text { colour },
+            None if terminal => LogFormat::Text { colour },
+            None => LogFormat::Json,
+            Some(other) => {
+                check.wrong("--log-format", &format!("{other:?} is neither json nor text"));
+                LogFormat::Json
+            }
+        };
+        let level = match self.log_level.as_str() {
+            "off" => LogLevel::Off,
+            "error" => LogLevel::Error,
+            "warn" => LogLevel::Warn,
+            "info" | "" => LogLevel::Info,
+            "debug" => LogLevel::Debug,
+            "trace" => LogLevel::Trace,
+            other => {
+                check.wrong(
+                    "--log-level",
+                    &format!("{other:?} is none of off, error, warn, info, debug and trace"),
+                );
+                LogLevel::Info
+            }
+        };
+        LogConfig { format, level }
+    }
+}
+
+/// An option that was given. An empty variable counts as none.
+fn given(option: &Option<String>) -> Option<&String> {
+    option.as_ref().filter(|text| !text.is_empty())
+}
+
+fn given_text(option: &Option<String>) -> Option<&str> {
+    given(option).map(String::as_str)
+}
+
+/// Collects problems instead of stopping at the first.
+struct Check<'a> {
+    lookup: Lookup<'a>,
+    problems: Vec<String>,
+}
+
+impl<'a> Check<'a> {
+    fn new(lookup: Lookup<'a>) -> Self {
+        Self { lookup, problems: Vec::new() }
+    }
+
+    fn finish<T>(self, value: T) -> Result<T, ConfigError> {
+        if self.problems.is_empty() {
+            Ok(value)
+        } else {
+            Err(ConfigError { problems: self.problems })
+        }
+    }
+
+    fn problem(&mut self, text: &str) {
+        self.problems.push(text.to_owned());
+    }
+
+    /// An option, by flag and variable, or a variable alone, is wrong.
+    fn wrong(&mut self, name: &str, why: &str) {
+        let name = match name.strip_prefix("--") {
+            Some(flag) => {
+                let variable = flag.to_uppercase().replace('-', "_");
+                format!("{name} (SAVEPOINT_GATEWAY_{variable})")
+            }
+            None => name.to_owned(),
+        };
+        self.problems.push(format!("{name}: {why}"));
+    }
+
+    fn variable(&mut self, name: &str) -> Option<String> {
+        match (self.lookup)(name) {
+            Ok(value) => value.filter(|value| !value.is_empty()),
+            Err(NotText) => {
+                self.wrong(name, "is not UTF-8 text");
+                None
+            }
+        }
+    }
+
+    fn endpoint(&mut self, flag: &str, text: Option<&str>, insecure: bool) -> Option<Endpoint> {
+        match Endpoint::parse(text?, insecure) {
+            Ok(endpoint) => Some(endpoint),
+            Err(error) => {
+                self.wrong(flag, &error.to_string());
+                None
+            }
+        }
+    }
+
+    fn address(&mut self, flag: &str, text: &str) -> Address {
+        text.parse().unwrap_or_else(|error| {
+            self.wrong(flag, &format!("{text:?} {error}"));
+            Address::Tcp(String::new())
+        })
+    }
+
+    /// A length of time, which needs a unit so that nobody takes seconds for milliseconds.
+    fn duration(&mut self, flag: &str, text: &str, positive: bool) -> Duration {
+        let parsed = match text.trim() {
+            // The one length of time that is clear without a unit.
+            "0" => Ok(Duration::ZERO),
+            text => text
+                .parse::<jiff::SignedDuration>()
+                .ok()
+                .and_then(|duration| Duration::try_from(duration).ok())
+                .ok_or("is not a length of time with a unit, such as 500ms, 30s or 2m"),
+        };
+        match parsed {
+            Ok(duration) if positive && duration.is_zero() => {
+                self.wrong(flag, &format!("{text:?} must be longer than nothing"));
+            }
+            Ok(duration) if duration > LONGEST => {
+                self.wrong(flag, &format!("{text:?} is longer than a year"));
+            }
+            Ok(duration) => return duration,
+            Err(why) => self.wrong(flag, &format!("{text:?} {why}")),
+        }
+        Duration::ZERO
+    }
+
+    fn count(&mut self, flag: &str, text: &str, most: usize) -> usize {
+        match text.trim().parse() {
+            Ok(count) if (1..=most).contains(&count) => count,
+            _ => {
+                self.wrong(flag, &format!("{text:?} is not a number from 1 to {most}"));
+                1
+            }
+        }
+    }
+
+    /// An access key from the variables that the provider's own tools read.
+    fn key_from_environment(
+        &mut self,
+        provider: Provider,
+        [id, secret, token]: [&str; 3],
+    ) -> Option<Credentials> {
+        let values = [id, secret, token].map(|name| self.variable(name));
+        match values {
+            [Some(id_value), Some(secret_value), token_value] => {
+                let token_value = token_value.map(Secret::new);
+                match Credential::new(id_value, Secret::new(secret_value), token_value) {
+                    Ok(credential) => return Some(Credentials::fixed(credential)),
+                    Err(error) => {
+                        self.wrong(&format!("{id}, {secret}, {token}"), &error.to_string());
+                    }
+                }
+            }
+            [None, None, _] => self.problem(&format!(
+                "{provider} is configured, but there is no credential for it: set {id} and {secret}"
+            )),
+            [Some(_), None, _] => self.wrong(secret, &format!("is missing, while {id} is set")),
+            [None, Some(_), _] => self.wrong(id, &format!("is missing, while {secret} is set")),
+        }
+        None
+    }
+}
+
+/// No timeout needs to be longer, and no deadline overflows with it.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HUAWEI: [(&str, &str); 2] =
+        [("HUAWEICLOUD_SDK_AK", "EXAMPLEAK"), ("HUAWEICLOUD_SDK_SK", "exampleSecret")];
+
+    fn config(args: &[&str], env: &[(&str, &str)]) -> Result<(Config, LogConfig), String> {
+        let cli = Cli::try_parse_from(["savepoint-gateway", "serve"].iter().chain(args))
+            .map_err(|error| error.to_string())?;
+        let Command::Serve(options) = cli.command else { unreachable!() };
+        let lookup = |name: &str| {
+            Ok(env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+        };
+        options.config(&lookup).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_are_the_documented_ones() {
+        let (config, _) = config(&["--huawei-region", "cn-north-4"], &HUAWEI).unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:50051");
+        assert_eq!(config.admin_listen.to_string(), "127.0.0.1:9464");
+        assert_eq!(config.timeouts.default, Duration::from_secs(30));
+        assert_eq!(config.timeouts.max, Duration::from_secs(60));
+        assert_eq!(config.connect_timeout, Duration::from_secs(5));
+        assert_eq!(config.max_in_flight, 256);
+        assert_eq!(config.drain_timeout, Duration::from_secs(10));
+        assert_eq!(config.drain_delay, Duration::ZERO);
+        assert_eq!(config.max_connection_age, None);
+        let huawei = config.huawei.unwrap();
+        assert_eq!(huawei.endpoint.origin(), "https://dli.cn-north-4.myhuaweicloud.com");
+        assert_eq!(huawei.scope, None);
+        assert!(config.alibaba.is_none());
+    }
+
+    #[test]
+    fn everything_wrong_is_told_at_once_by_flag_and_variable() {
+        let error = config(
+            &[
+                "--huawei-region=mars-1",
+                "--alibaba-endpoint=http://203.0.113.1",
+                "--alibaba-workspace=../x",
+                "--listen=nowhere",
+                "--default-timeout=30",
+                "--max-timeout=-5s",
+                "--connect-timeout=0s",
+                "--max-in-flight=0",
+                "--workers=many",
+                "--log-level=loud",
+                "--log-format=xml",
+            ],
+            &[
+                ("HUAWEICLOUD_SDK_AK", "EXAMPLEAK"),
+                ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "exampleSecret"),
+            ],
+        )
+        .unwrap_err();
+        for part in [
+            "--huawei-region (SAVEPOINT_GATEWAY_HUAWEI_REGION): \"mars-1\"",
+            "HUAWEICLOUD_SDK_SK: is missing, while HUAWEICLOUD_SDK_AK is set",
+            "--alibaba-endpoint (SAVEPOINT_GATEWAY_ALIBABA_ENDPOINT): uses http://",
+            "--alibaba-workspace (SAVEPOINT_GATEWAY_ALIBABA_WORKSPACE): ",
+            "ALIBABA_CLOUD_ACCESS_KEY_ID: is missing",
+            "--listen (SAVEPOINT_GATEWAY_LISTEN): \"nowhere\"",
+            "--default-timeout (SAVEPOINT_GATEWAY_DEFAULT_TIMEOUT): \"30\"",
+            "--max-timeout (SAVEPOINT_GATEWAY_MAX_TIMEOUT): \"-5s\"",
+            "--connect-timeout (SAVEPOINT_GATEWAY_CONNECT_TIMEOUT): \"0s\"",
+            "--max-in-flight (SAVEPOINT_GATEWAY_MAX_IN_FLIGHT): \"0\"",
+            "--workers (SAVEPOINT_GATEWAY_WORKERS): \"many\"",
+            "--log-level (SAVEPOINT_GATEWAY_LOG_LEVEL): \"loud\"",
+            "--log-format (SAVEPOINT_GATEWAY_LOG_FORMAT): \"xml\"",
+        ] {
+            assert!(error.contains(part), "{part}\n{error}");
+        }
+        assert!(!error.contains("exampleSecret"), "{error}");
+    }
+
+    #[test]
+    fn no_cloud_at_all_is_an_error_that_shows_the_way() {
+        let error = config(&[], &HUAWEI).unwrap_err();
+        assert!(error.contains("no cloud is configured"), "{error}");
+    }
+
+    #[test]
+    fn an_endpoint_overrides_the_region_and_may_lack_its_scheme() {
+        for (endpoint, origin) in [
+            ("dli.example", "https://dli.example"),
+            ("http://127.0.0.1:8443/", "http://127.0.0.1:8443"),
+        ] {
+            let args = ["--huawei-region=cn-north-4", "--huawei-endpoint", endpoint];
+            let (config, _) = config(&args, &HUAWEI).unwrap();
+            assert_eq!(config.huawei.unwrap().endpoint.origin(), origin);
+        }
+    }
+
+    #[test]
+    fn the_project_may_come_from_the_clouds_own_variable() {
+        let env = [HUAWEI[0], HUAWEI[1], ("HUAWEICLOUD_SDK_PROJECT_ID", "p1")];
+        let args = ["--huawei-region=cn-north-4"];
+        assert_eq!(config(&args, &env).unwrap().0.huawei.unwrap().scope.as_deref(), Some("p1"));
+        let args = ["--huawei-region=cn-north-4", "--huawei-project-id=p2"];
+        assert_eq!(config(&args, &env).unwrap().0.huawei.unwrap().scope.as_deref(), Some("p2"));
+    }
+
+    #[test]
+    fn a_half_or_unusable_key_is_refused_without_showing_it() {
+        for env in [
+            vec![("HUAWEICLOUD_SDK_AK", "EXAMPLEAK")],
+            vec![("HUAWEICLOUD_SDK_SK", "exampleSecret")],
+            vec![("HUAWEICLOUD_SDK_AK", "EXAMPLEAK"), ("HUAWEICLOUD_SDK_SK", "exampleSecret\n")],
+            vec![],
+        ] {
+            let error = config(&["--huawei-region=cn-north-4"], &env).unwrap_err();
+            assert!(error.contains("HUAWEICLOUD_SDK_"), "{error}");
+            assert!(!error.contains("exampleSecret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_effective_configuration_prints_no_secret() {
+        let (config, _) = config(&["--huawei-region=cn-north-4"], &HUAWEI).unwrap();
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("exampleSecret"), "{shown}");
+        assert!(!shown.contains("EXAMPLEAK"), "{shown}");
+    }
+}

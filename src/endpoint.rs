@@ -1,0 +1,153 @@
+//! Where a provider is called: a scheme, a host and a port, fixed at start-up.
+
+use std::net::IpAddr;
+
+use http::HeaderValue;
+use url::{Host, Url};
+
+/// The origin of a provider's REST API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// `scheme://host[:port]`, without a slash at the end.
+    origin: String,
+    host: HeaderValue,
+    tls: bool,
+}
+
+/// What is wrong with an endpoint's text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidEndpoint {
+    /// It is no URL at all.
+    #[error("is not a URL such as https://dli.cn-north-4.myhuaweicloud.com")]
+    NotAUrl,
+    /// Its scheme is neither `https` nor `http`.
+    #[error("must begin with https://")]
+    Scheme,
+    /// It has parts that an origin does not have.
+    #[error("must be scheme, host and port only, without user, path, query or fragment")]
+    MoreThanOrigin,
+    /// It would send signed requests in the clear.
+    #[error(
+        "uses http:// for a host that is not loopback; use https://, or --allow-insecure-endpoints if you must"
+    )]
+    Insecure,
+}
+
+impl Endpoint {
+    /// Reads an endpoint. A text without a scheme is taken as `https://`.
+    ///
+    /// # Errors
+    /// [`InvalidEndpoint`], which never repeats the text: it may hold a password.
+    pub fn parse(text: &str, allow_insecure: bool) -> Result<Self, InvalidEndpoint> {
+        let text = text.trim();
+        let with_scheme;
+        let text = if text.contains("://") {
+            text
+        } else {
+            with_scheme = format!("https://{text}");
+            &with_scheme
+        };
+        let url = Url::parse(text).map_err(|_| InvalidEndpoint::NotAUrl)?;
+        let tls = match url.scheme() {
+            "https" => true,
+            "http" => false,
+            _ => return Err(InvalidEndpoint::Scheme),
+        };
+        let host = url.host().ok_or(InvalidEndpoint::NotAUrl)?;
+        let bare = url.username().is_empty()
+            && url.password().is_none()
+            && matches!(url.path(), "" | "/")
+            && url.query().is_none()
+            && url.fragment().is_none();
+        if !bare {
+            return Err(InvalidEndpoint::MoreThanOrigin);
+        }
+        if !tls && !allow_insecure && !is_loopback(&host) {
+            return Err(InvalidEndpoint::Insecure);
+        }
+        // `Url` leaves the scheme's default port out, and so do both providers' signatures.
+        let authority = match url.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_string(),
+        };
+        Ok(Self {
+            host: HeaderValue::from_str(&authority).map_err(|_| InvalidEndpoint::NotAUrl)?,
+            origin: format!("{}://{authority}", url.scheme()),
+            tls,
+        })
+    }
+
+    /// `scheme://host[:port]`, without a slash at the end.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The `Host` header: the port is in it unless it is the scheme's default.
+    pub fn host(&self) -> &HeaderValue {
+        &self.host
+    }
+
+    /// Whether it is called over TLS.
+    pub fn is_tls(&self) -> bool {
+        self.tls
+    }
+}
+
+fn is_loopback(host: &Host<&str>) -> bool {
+    match host {
+        Host::Domain(name) => *name == "localhost" || name.ends_with(".localhost"),
+        Host::Ipv4(address) => IpAddr::V4(*address).is_loopback(),
+        Host::Ipv6(address) => IpAddr::V6(*address).is_loopback(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origin_and_host_are_what_goes_over_the_wire() {
+        for (text, origin, host) in [
+            (
+                "https://dli.cn-north-4.myhuaweicloud.com",
+                "https://dli.cn-north-4.myhuaweicloud.com",
+                "dli.cn-north-4.myhuaweicloud.com",
+            ),
+            ("https://h.example/", "https://h.example", "h.example"),
+            ("h.example", "https://h.example", "h.example"),
+            ("h.example:8443", "https://h.example:8443", "h.example:8443"),
+            ("https://h.example:443", "https://h.example", "h.example"),
+            ("http://127.0.0.1:80", "http://127.0.0.1", "127.0.0.1"),
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080", "127.0.0.1:8080"),
+            ("http://[::1]:9", "http://[::1]:9", "[::1]:9"),
+            ("HTTPS://H.Example", "https://h.example", "h.example"),
+            ("http://localhost:1", "http://localhost:1", "localhost:1"),
+        ] {
+            let endpoint = Endpoint::parse(text, false).expect(text);
+            assert_eq!(endpoint.origin(), origin, "{text}");
+            assert_eq!(endpoint.host(), host, "{text}");
+            assert_eq!(endpoint.is_tls(), origin.starts_with("https"), "{text}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_more_or_less_than_an_origin_is_refused() {
+        use InvalidEndpoint::{Insecure, MoreThanOrigin, NotAUrl, Scheme};
+        for (text, want) in [
+            ("", NotAUrl),
+            ("https://", NotAUrl),
+            ("https://h:99999", NotAUrl),
+            ("ftp://h.example", Scheme),
+            ("https://user:pass@h.example", MoreThanOrigin),
+            ("https://h.example/prefix", MoreThanOrigin),
+            ("https://h.example?x=1", MoreThanOrigin),
+            ("https://h.example#x", MoreThanOrigin),
+            ("http://h.example", Insecure),
+            ("http://10.0.0.1:80", Insecure),
+            ("http://169.254.169.254", Insecure),
+        ] {
+            assert_eq!(Endpoint::parse(text, false), Err(want), "{text}");
+        }
+        assert!(Endpoint::parse("http://h.example", true).is_ok());
+    }
+}

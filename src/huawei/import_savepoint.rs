@@ -1,0 +1,173 @@
+//! ImportSavepoint: `POST /v1.0/{project_id}/streaming/jobs/{job_id}/import-savepoint`.
+//!
+//! # Reference
+//! - <https://support.huaweicloud.com/intl/en-us/api-dli/dli_02_0393.html> (read 2026-11-22)
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
+use http::{HeaderValue, Method, Request};
+use serde::{Deserialize, Serialize};
+
+use super::{Huawei, sign};
+use crate::call::Call;
+use crate::credential::Credential;
+use crate::error::Error;
+use crate::failure::{Answered, Failure};
+use crate::fault::{Told, request_id, retry_after};
+use crate::json;
+use crate::operation::{Operation, Provider};
+use crate::pb::{ImportSavepointRequest, ImportSavepointResponse};
+use crate::upstream::Answer;
+use crate::validate::{Violations, is_project_id, is_savepoint_path};
+
+const OPERATION: Operation = Operation::ImportSavepoint;
+
+/// The body, with the two documented fields and nothing else. The service wants a number for
+/// the job, so this is not the proto's JSON form, which would be a string.
+#[derive(Debug, Serialize)]
+struct ImportSavepointWire<'a> {
+    job_id: i64,
+    savepoint_path: &'a str,
+}
+
+/// The answer. The documentation says that `is_success` is a boolean; the service is known to
+/// send `"true"`.
+#[derive(Debug, Deserialize)]
+struct ImportedWire {
+    #[serde(default, deserialize_with = "json::boolean")]
+    is_success: Option<bool>,
+    #[serde(default, deserialize_with = "json::text")]
+    message: Option<String>,
+    #[serde(default, deserialize_with = "json::text")]
+    request_id: Option<String>,
+}
+
+impl Huawei {
+    /// Imports a savepoint into a job.
+    ///
+    /// # Errors
+    /// Any row of [`Failure`]. Nothing is sent when the request breaks a rule.
+    pub async fn import_savepoint(
+        &self,
+        request: &ImportSavepointRequest,
+        call: &Call,
+    ) -> Result<ImportSavepointResponse, Error> {
+        let project_id = match request.project_id.as_str() {
+            "" => self.project_id.as_deref().unwrap_or_default(),
+            given => given,
+        };
+        validate(project_id, request)?;
+        let body = serde_json::to_vec(&ImportSavepointWire {
+            job_id: request.job_id,
+            savepoint_path: &request.savepoint_path,
+        })
+        .map_err(|_| Error::new(Failure::GatewayInternal, "the request body cannot be written"))?;
+        let body = Bytes::from(body);
+        let uri = format!(
+            "{}/v1.0/{project_id}/streaming/jobs/{}/import-savepoint",
+            self.upstream.endpoint().origin(),
+            request.job_id,
+        );
+
+        self.upstream
+            .call(OPERATION, call, || self.attempt_import(&uri, project_id, &body, call))
+            .await
+    }
+
+    async fn attempt_import(
+        &self,
+        uri: &str,
+        project_id: &str,
+        body: &Bytes,
+        call: &Call,
+    ) -> Result<ImportSavepointResponse, Error> {
+        let credential = self.credentials.current().await?;
+        let request = self.signed(uri, project_id, body, &credential)?;
+        let answer = self.upstream.send(OPERATION, request, call).await?;
+        self.read(&answer, &credential)
+    }
+
+    fn signed(
+        &self,
+        uri: &str,
+        project_id: &str,
+        body: &Bytes,
+        credential: &Credential,
+    ) -> Result<Request<Bytes>, Error> {
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(uri)
+            .header(HOST, self.upstream.endpoint().host())
+            .header(CONTENT_TYPE, "application/json")
+            .header("x-project-id", project_id)
+            .body(body.clone())
+            .map_err(|_| Error::new(Failure::GatewayInternal, "the request cannot be built"))?;
+        sign::sign(&mut request, credential, self.upstream.clock().now())?;
+        // Added after signing: proxies on the way may change them.
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(crate::USER_AGENT));
+        Ok(request)
+    }
+
+    fn read(
+        &self,
+        answer: &Answer,
+        credential: &Credential,
+    ) -> Result<ImportSavepointResponse, Error> {
+        let header_id = request_id(answer.header("x-request-id"));
+        let is_2xx = (200..=299).contains(&answer.status);
+        let wire = if is_2xx && answer.whole {
+            json::read_object::<ImportedWire>(&answer.body).ok()
+        } else {
+            None
+        };
+        if let Some(ImportedWire { is_success: Some(true), message, request_id: body_id }) = wire {
+            return Ok(ImportSavepointResponse {
+                message: message.unwrap_or_default(),
+                request_id: header_id.or(request_id(body_id.as_deref())).unwrap_or_default(),
+            });
+        }
+
+        let told = Told::read(&answer.body);
+        let reports_failure = matches!(wire, Some(ImportedWire { is_success: Some(false), .. }));
+        let failure = if is_2xx && !answer.whole {
+            Failure::TruncatedResponse
+        } else {
+            Failure::of_answer(
+                Provider::HuaweiDli,
+                &Answered {
+                    status: answer.status,
+                    code: told.code.as_deref(),
+                    message: told.message.as_deref(),
+                    json: told.json,
+                    reports_failure,
+                },
+            )
+        };
+        let id = header_id.or(request_id(told.request_id.as_deref()));
+        let wait = retry_after(&answer.headers, self.upstream.clock().now());
+        let fault = told.into_fault(answer.status, id, wait, credential);
+        Err(Error::of_answer(OPERATION, failure, fault, "is_success"))
+    }
+}
+
+fn validate(project_id: &str, request: &ImportSavepointRequest) -> Result<(), Error> {
+    let mut violations = Violations::default();
+    violations.check(
+        "project_id",
+        is_project_id(project_id),
+        if project_id.is_empty() {
+            "is empty and the gateway has no --huawei-project-id"
+        } else {
+            "must be 1 to 64 of 0-9, A-Z, a-z, _ and -"
+        },
+    );
+    violations.check("job_id", request.job_id > 0, "must be from 1 to 9223372036854775807");
+    violations.check(
+        "savepoint_path",
+        is_savepoint_path(&request.savepoint_path),
+        "must be 1 to 1024 bytes of UTF-8 without control characters",
+    );
+    violations.into_result()
+}

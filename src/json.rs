@@ -1,0 +1,310 @@
+//! Lenient readers for the JSON that the providers send.
+//!
+//! The providers' own documents, SDKs and answers disagree about types, so a reader takes
+//! every form that means the same. What has no meaning at all is an error.
+
+use std::fmt;
+
+use std::marker::PhantomData;
+
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, Unexpected, Visitor};
+
+/// Reads a whole body that must be one JSON object.
+///
+/// # Errors
+/// When it is not, or when a field in it has no meaning.
+pub(crate) fn read_object<'de, T: Deserialize<'de>>(body: &'de [u8]) -> serde_json::Result<T> {
+    struct Whole<T>(Option<T>);
+    impl<'de, T: Deserialize<'de>> Deserialize<'de> for Whole<T> {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            object(from).map(Self)
+        }
+    }
+    let Whole(value) = serde_json::from_slice(body)?;
+    value.ok_or_else(|| de::Error::invalid_type(Unexpected::Unit, &"an object"))
+}
+
+/// Reads an object; null is absent.
+///
+/// A derived reader alone would also take an array, field by field, and `[]` for an object
+/// without fields.
+pub(crate) fn object<'de, D, T>(from: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    from.deserialize_any(ObjectVisitor(PhantomData))
+}
+
+/// Reads a boolean: `true`, or `"true"` in any case; null is absent.
+pub(crate) fn boolean<'de, D: Deserializer<'de>>(from: D) -> Result<Option<bool>, D::Error> {
+    from.deserialize_any(BooleanVisitor)
+}
+
+/// Reads a text: a string, or a number as it is written; null is absent.
+pub(crate) fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    from.deserialize_any(TextVisitor)
+}
+
+/// Reads an integer: a number, an integral float or a decimal string; null is absent.
+/// What is no integer of 64 bits is [`Integer::Unusable`] rather than an error.
+pub(crate) fn integer<'de, D: Deserializer<'de>>(from: D) -> Result<Integer, D::Error> {
+    from.deserialize_any(IntegerVisitor)
+}
+
+/// A number that a provider sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Integer {
+    /// Null, or no such field.
+    #[default]
+    Absent,
+    /// The number.
+    Value(i64),
+    /// Something that no 64-bit integer can hold.
+    Unusable,
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Option<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Some)
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+}
+
+struct BooleanVisitor;
+
+impl Visitor<'_> for BooleanVisitor {
+    type Value = Option<bool>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("true or false, perhaps as text")
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(Some(value))
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Self::Value, E> {
+        if value.eq_ignore_ascii_case("true") {
+            Ok(Some(true))
+        } else if value.eq_ignore_ascii_case("false") {
+            Ok(Some(false))
+        } else {
+            Err(E::invalid_value(Unexpected::Other("another text"), &self))
+        }
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+}
+
+struct TextVisitor;
+
+impl Visitor<'_> for TextVisitor {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text")
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Self::Value, E> {
+        Ok(Some(value.to_owned()))
+    }
+
+    fn visit_string<E: de::Error>(self, value: String) -> Result<Self::Value, E> {
+        Ok(Some(value))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(Some(value.to_string()))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(Some(value.to_string()))
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+}
+
+struct IntegerVisitor;
+
+impl<'de> Visitor<'de> for IntegerVisitor {
+    type Value = Integer;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an integer")
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(Integer::Value(value))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(i64::try_from(value).map_or(Integer::Unusable, Integer::Value))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Self::Value, E> {
+        // Beyond 2^53 a float no longer says which integer was meant.
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        if value.fract() == 0.0 && value.abs() <= EXACT {
+            #[expect(clippy::cast_possible_truncation, reason = "integral and within 2^53")]
+            return Ok(Integer::Value(value as i64));
+        }
+        Ok(Integer::Unusable)
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Self::Value, E> {
+        let value = value.trim();
+        if value.is_empty() {
+            return Ok(Integer::Absent);
+        }
+        Ok(value.parse().map_or(Integer::Unusable, Integer::Value))
+    }
+
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Integer::Unusable)
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+        Ok(Integer::Absent)
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        while seq.next_element::<de::IgnoredAny>()?.is_some() {}
+        Ok(Integer::Unusable)
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        while map.next_entry::<de::IgnoredAny, de::IgnoredAny>()?.is_some() {}
+        Ok(Integer::Unusable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    struct Wire {
+        #[serde(default, deserialize_with = "boolean")]
+        b: Option<bool>,
+        #[serde(default, deserialize_with = "text")]
+        t: Option<String>,
+        #[serde(default, deserialize_with = "integer")]
+        i: Integer,
+    }
+
+    fn read(json: &str) -> Option<Wire> {
+        serde_json::from_str(json).ok()
+    }
+
+    #[test]
+    fn booleans_may_be_text() {
+        for (json, want) in [
+            (r#"{"b":true}"#, Some(Some(true))),
+            (r#"{"b":"true"}"#, Some(Some(true))),
+            (r#"{"b":"TRUE"}"#, Some(Some(true))),
+            (r#"{"b":"False"}"#, Some(Some(false))),
+            (r#"{"b":false}"#, Some(Some(false))),
+            (r#"{"b":null}"#, Some(None)),
+            (r"{}", Some(None)),
+            (r#"{"b":1}"#, None),
+            (r#"{"b":"yes"}"#, None),
+            (r#"{"b":""}"#, None),
+            (r#"{"b":[]}"#, None),
+        ] {
+            assert_eq!(read(json).map(|wire| wire.b), want, "{json}");
+        }
+    }
+
+    #[test]
+    fn integers_come_in_many_forms_and_never_wrap() {
+        use Integer::{Absent, Unusable, Value};
+        for (json, want) in [
+            ("1659066711", Value(1_659_066_711)),
+            ("-1", Value(-1)),
+            ("1e3", Value(1000)),
+            ("1.0", Value(1)),
+            ("1.659069473e9", Value(1_659_069_473)),
+            ("\"1659066711\"", Value(1_659_066_711)),
+            ("\"1714058507\\n\"", Value(1_714_058_507)),
+            ("9223372036854775807", Value(i64::MAX)),
+            ("9223372036854775808", Unusable),
+            ("1e300", Unusable),
+            ("1659066711.5", Unusable),
+            ("\"soon\"", Unusable),
+            ("\"1.5\"", Unusable),
+            ("true", Unusable),
+            ("[1,[2]]", Unusable),
+            ("{\"a\":{}}", Unusable),
+            ("\"\"", Absent),
+            ("null", Absent),
+        ] {
+            let json = format!("{{\"i\":{json}}}");
+            assert_eq!(read(&json).map(|wire| wire.i), Some(want), "{json}");
+        }
+        assert_eq!(read("{}").map(|wire| wire.i), Some(Absent));
+    }
+
+    #[test]
+    fn texts_may_be_numbers_but_nothing_else() {
+        for (json, want) in [
+            (r#"{"t":"x"}"#, Some(Some("x"))),
+            (r#"{"t":""}"#, Some(Some(""))),
+            (r#"{"t":1001}"#, Some(Some("1001"))),
+            (r#"{"t":null}"#, Some(None)),
+            (r"{}", Some(None)),
+            (r#"{"t":true}"#, None),
+            (r#"{"t":{}}"#, None),
+        ] {
+            let got = read(json).map(|wire| wire.t);
+            assert_eq!(got.as_ref().map(Option::as_deref), want, "{json}");
+        }
+    }
+
+    #[test]
+    fn only_an_object_without_repeated_keys_is_an_object() {
+        for (json, is_object) in [
+            (r"{}", true),
+            (r#"{"b":true,"unknown":[{}]}"#, true),
+            (r"[]", false),
+            (r#"[true,"x",1]"#, false),
+            (r"null", false),
+            (r#""text""#, false),
+            (r"", false),
+            (r"{} {}", false),
+            (r#"{"b":true,}"#, false),
+            (r#"{"b":true,"b":false}"#, false),
+            (r#"{"t":"\ud800"}"#, false),
+            ("\u{feff}{}", false),
+        ] {
+            assert_eq!(read_object::<Wire>(json.as_bytes()).is_ok(), is_object, "{json}");
+        }
+        assert!(read_object::<Wire>(b"{\"t\":\"\xff\"}").is_err());
+    }
+
+    #[test]
+    fn depth_in_a_field_that_nobody_reads_does_not_overflow_the_stack() {
+        let deep = format!(r#"{{"unknown":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        // Either answer will do, as long as there is one.
+        let _: serde_json::Result<Wire> = read_object(deep.as_bytes());
+    }
+}

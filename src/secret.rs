@@ -1,0 +1,41 @@
+//! Text that must never be shown.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+/// A secret text: wiped from memory when dropped, and `[redacted]` wherever it is printed.
+///
+/// There is no `Display` and no serialisation on purpose: the only way to the text is
+/// [`Secret::expose`], which is easy to find in a review.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Takes ownership of the secret text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(Zeroizing::new(text.into()))
+    }
+
+    /// The secret text itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Secret;
+
+    #[test]
+    fn debug_shows_nothing_of_the_text() {
+        assert_eq!(format!("{:?}", Secret::new("exampleSecret")), "[redacted]");
+        assert_eq!(format!("{:?}", Some(Secret::new(""))), "Some([redacted])");
+    }
+}

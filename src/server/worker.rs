@@ -1,0 +1,183 @@
+//! Threads that serve connections.
+//!
+//! Each worker is one thread with a runtime, a connection pool and handlers of its own. Calls
+//! never move between threads, so a call takes no lock that another thread holds for long, and
+//! a worker costs what one thread costs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::net::{TcpStream, UnixStream};
+use tokio::runtime::{Builder, Handle};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::dispatch::Dispatch;
+use super::health::HealthState;
+use super::listener::Accepted;
+use super::{StartError, connection};
+use crate::alibaba::Alibaba;
+use crate::clock::Clock;
+use crate::config::{Config, ProviderConfig};
+use crate::huawei::Huawei;
+use crate::service::Service;
+use crate::telemetry::Telemetry;
+use crate::upstream::{Client, ClientOptions, Limits, Trust, Upstream};
+
+/// What all workers share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) config: Config,
+    pub(super) telemetry: Telemetry,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) health: HealthState,
+    pub(super) huawei: Arc<Limits>,
+    pub(super) alibaba: Arc<Limits>,
+    /// Asks connections to end in good order.
+    pub(super) drain: CancellationToken,
+    /// Ends the calls that are still in flight.
+    pub(super) stop: CancellationToken,
+    pub(super) connections: TaskTracker,
+    pub(super) imports: TaskTracker,
+    pub(super) trust: Trust,
+}
+
+/// Reads the certificate store, unless no endpoint needs it: it is most of the start-up time.
+pub(super) fn trust(config: &Config) -> Result<Trust, rustls::Error> {
+    let configs = [&config.huawei, &config.alibaba];
+    if configs.into_iter().flatten().any(|provider| provider.endpoint.is_tls()) {
+        Trust::platform()
+    } else {
+        Trust::nothing()
+    }
+}
+
+/// A handle of a worker thread.
+#[derive(Debug, Clone)]
+pub(super) struct Worker {
+    handle: Handle,
+    connections: Arc<AtomicUsize>,
+    dispatch: Dispatch,
+    shared: Arc<Shared>,
+    end: CancellationToken,
+}
+
+impl Worker {
+    /// Starts the thread.
+    pub(super) fn start(index: usize, shared: &Arc<Shared>) -> Result<Self, StartError> {
+        let runtime =
+            Builder::new_current_thread().enable_all().build().map_err(StartError::Worker)?;
+        let handle = runtime.handle().clone();
+        let end = CancellationToken::new();
+        let dispatch = Dispatch::new(
+            service(shared)?,
+            shared.health.clone(),
+            shared.config.timeouts,
+            shared.stop.clone(),
+            shared.telemetry.clone(),
+        )
+        .map_err(|error| StartError::Gateway(error.to_string()))?;
+        std::thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn({
+                let end = end.clone();
+                move || {
+                    runtime.block_on(end.cancelled());
+                    // A name lookup that hangs must not hold up the end of the process.
+                    runtime.shutdown_background();
+                }
+            })
+            .map_err(StartError::Worker)?;
+        Ok(Self { handle, connections: Arc::default(), dispatch, shared: Arc::clone(shared), end })
+    }
+
+    /// How many connections it serves.
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Serves this connection until it ends.
+    pub(super) fn serve(&self, accepted: Accepted) {
+        let open = Open::new(Arc::clone(&self.connections), self.shared.telemetry.clone());
+        let (dispatch, shared) = (self.dispatch.clone(), Arc::clone(&self.shared));
+        let serving = async move {
+            let served = match accepted {
+                Accepted::Tcp(stream, peer) => match TcpStream::from_std(stream) {
+                    Ok(stream) => connection::serve(stream, Some(peer), dispatch, &shared).await,
+                    Err(error) => Err(error),
+                },
+                Accepted::Unix(stream) => match UnixStream::from_std(stream) {
+                    Ok(stream) => connection::serve(stream, None, dispatch, &shared).await,
+                    Err(error) => Err(error),
+                },
+            };
+            if let Err(error) = served {
+                tracing::debug!(error = %error, "connection ended");
+            }
+            drop(open);
+        };
+        self.handle.spawn(self.shared.connections.track_future(serving));
+    }
+
+    /// Ends the thread, and with it every connection that is left.
+    pub(super) fn end(&self) {
+        self.end.cancel();
+    }
+}
+
+/// An open connection in the books.
+struct Open {
+    connections: Arc<AtomicUsize>,
+    telemetry: Telemetry,
+}
+
+impl Open {
+    fn new(connections: Arc<AtomicUsize>, telemetry: Telemetry) -> Self {
+        connections.fetch_add(1, Ordering::Relaxed);
+        telemetry.metrics().connections().inc();
+        Self { connections, telemetry }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+        self.telemetry.metrics().connections().dec();
+    }
+}
+
+/// The handlers of one worker, each provider with a connection pool of its own.
+fn service(shared: &Shared) -> Result<Service, StartError> {
+    let config = &shared.config;
+    let upstream = |provider: &ProviderConfig, limits: &Arc<Limits>| {
+        let client = Client::new(&ClientOptions {
+            connect_timeout: config.connect_timeout,
+            max_idle: config.max_in_flight,
+            trust: shared.trust.clone(),
+        })?;
+        Ok::<_, StartError>(Upstream::new(
+            client,
+            provider.endpoint.clone(),
+            Arc::clone(limits),
+            Arc::clone(&shared.clock),
+            shared.telemetry.clone(),
+        ))
+    };
+    let huawei = match &config.huawei {
+        Some(provider) => Some(Huawei::new(
+            upstream(provider, &shared.huawei)?,
+            provider.credentials.clone(),
+            provider.scope.clone(),
+        )),
+        None => None,
+    };
+    let alibaba = match &config.alibaba {
+        Some(provider) => Some(Alibaba::new(
+            upstream(provider, &shared.alibaba)?,
+            provider.credentials.clone(),
+            provider.scope.clone(),
+        )),
+        None => None,
+    };
+    Ok(Service::new(huawei, alibaba, shared.imports.clone()))
+}

@@ -1,0 +1,344 @@
+//! Writing log lines without ever waiting for whoever reads them.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object per line, for machines.
+    Json,
+    /// One plain line, for people. With colours when it goes to a terminal.
+    Text {
+        /// Whether to colour it.
+        colour: bool,
+    },
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Nothing.
+    Off,
+    /// Defects of the gateway and of its configuration.
+    Error,
+    /// Also what a provider or the network did wrong.
+    Warn,
+    /// Also each call.
+    Info,
+    /// Also each attempt and connection.
+    Debug,
+    /// Everything the gateway can tell.
+    Trace,
+}
+
+/// More than this is not kept for a reader that does not read: further lines are dropped and
+/// counted.
+const CAPACITY: usize = 4 * 1024 * 1024;
+
+/// How long lines are gathered before they are written together.
+const GATHER: Duration = Duration::from_millis(2);
+
+/// A log that takes lines at once and writes them from a thread of its own. A reader that
+/// blocks or goes away slows no call; it loses lines, which are counted.
+#[derive(Clone)]
+pub struct LogSink {
+    shared: Arc<Shared>,
+    format: LogFormat,
+    level: LogLevel,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    filled: Condvar,
+    emptied: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    bytes: Vec<u8>,
+    dropped: u64,
+    writing: bool,
+    closed: bool,
+}
+
+impl LogSink {
+    /// A log into this writer.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn new(
+        writer: impl Write + Send + 'static,
+        format: LogFormat,
+        level: LogLevel,
+    ) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            filled: Condvar::new(),
+            emptied: Condvar::new(),
+        });
+        let _: JoinHandle<()> = std::thread::Builder::new().name("log".into()).spawn({
+            let shared = Arc::clone(&shared);
+            move || shared.write_to(writer)
+        })?;
+        Ok(Self { shared, format, level })
+    }
+
+    /// A log that nobody reads.
+    pub fn discard() -> Self {
+        let closed = Queue { closed: true, ..Queue::default() };
+        Self {
+            shared: Arc::new(Shared {
+                queue: Mutex::new(closed),
+                filled: Condvar::new(),
+                emptied: Condvar::new(),
+            }),
+            format: LogFormat::Json,
+            level: LogLevel::Off,
+        }
+    }
+
+    /// How lines look.
+    pub fn format(&self) -> LogFormat {
+        self.format
+    }
+
+    /// How much is logged.
+    pub fn level(&self) -> LogLevel {
+        self.level
+    }
+
+    /// How many lines were lost because nobody read.
+    pub fn dropped(&self) -> u64 {
+        self.shared.lock().dropped
+    }
+
+    /// Takes whole lines, each with its line feed.
+    pub fn write(&self, lines: &[u8]) {
+        let mut queue = self.shared.lock();
+        if queue.closed {
+            return;
+        }
+        if queue.bytes.len() + lines.len() > CAPACITY {
+            queue.dropped += 1;
+            return;
+        }
+        // The writer sleeps only when there is nothing: waking it is a system call that a
+        // busy gateway makes once for many lines.
+        let was_empty = queue.bytes.is_empty();
+        queue.bytes.extend_from_slice(lines);
+        drop(queue);
+        if was_empty {
+            self.shared.filled.notify_one();
+        }
+    }
+
+    /// Waits until all that was taken is written, but no longer than this.
+    pub fn flush(&self, timeout: Duration) {
+        let until = Instant::now() + timeout;
+        let mut queue = self.shared.lock();
+        while (!queue.bytes.is_empty() || queue.writing) && !queue.closed {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            queue = match self.shared.emptied.wait_timeout(queue, left) {
+                Ok((queue, _)) => queue,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+    }
+}
+
+impl fmt::Debug for LogSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogSink")
+            .field("format", &self.format)
+            .field("level", &self.level)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_to(&self, mut writer: impl Write) {
+        let mut lines = Vec::new();
+        loop {
+            let mut queue = self.lock();
+            queue.writing = false;
+            if queue.bytes.is_empty() {
+                self.emptied.notify_all();
+            }
+            while queue.bytes.is_empty() {
+                queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            }
+            drop(queue);
+            std::thread::sleep(GATHER);
+            let mut queue = self.lock();
+            std::mem::swap(&mut queue.bytes, &mut lines);
+            queue.writing = true;
+            drop(queue);
+            let written = writer.write_all(&lines).and_then(|()| writer.flush());
+            lines.clear();
+            // A burst must not keep its memory for ever.
+            lines.shrink_to(64 * 1024);
+            if written.is_err() {
+                // The pipe is closed and stays closed.
+                let mut queue = self.lock();
+                queue.closed = true;
+                queue.writing = false;
+                queue.bytes = Vec::new();
+                self.emptied.notify_all();
+                return;
+            }
+        }
+    }
+}
+
+/// One event of `tracing`, which comes in pieces and goes into the log whole.
+#[derive(Debug)]
+pub struct Event<'a> {
+    sink: &'a LogSink,
+    bytes: Vec<u8>,
+}
+
+impl Write for Event<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Event<'_> {
+    fn drop(&mut self) {
+        self.sink.write(&self.bytes);
+    }
+}
+
+impl<'a> MakeWriter<'a> for LogSink {
+    type Writer = Event<'a>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        Event { sink: self, bytes: Vec::with_capacity(256) }
+    }
+}
+
+/// Sends the process's events to this log. Other crates' events are shown from `warn` on,
+/// whatever the level: below it some of them show what goes over the wire.
+///
+/// # Errors
+/// When the process has a subscriber already.
+pub fn install(sink: &LogSink) -> Result<(), TryInitError> {
+    let own = match sink.level {
+        LogLevel::Off => LevelFilter::OFF,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    let filter = Targets::new()
+        .with_target("savepoint_gateway", own)
+        .with_default(own.min(LevelFilter::WARN));
+    let layer = tracing_subscriber::fmt::layer().with_writer(sink.clone());
+    let registry = tracing_subscriber::registry().with(filter);
+    match sink.format {
+        LogFormat::Json => {
+            let layer =
+                layer.json().flatten_event(true).with_current_span(false).with_span_list(false);
+            registry.with(layer.with_ansi(false)).try_init()
+        }
+        LogFormat::Text { colour } => {
+            registry.with(layer.with_ansi(colour).with_target(false)).try_init()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A pipe whose reader does not read until it is told to.
+    struct Blocked(mpsc::Receiver<()>);
+
+    impl Write for Blocked {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.recv().map_err(|_| io::ErrorKind::BrokenPipe)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_arrive_whole_and_in_order() {
+        let buffer = Buffer::default();
+        let sink = LogSink::new(buffer.clone(), LogFormat::Json, LogLevel::Info).unwrap();
+        let want: String = (0..1000).map(|i| format!("line {i}\n")).collect();
+        for line in want.split_inclusive('\n') {
+            sink.write(line.as_bytes());
+        }
+        sink.flush(LONG);
+        assert_eq!(String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap(), want);
+        assert_eq!(sink.dropped(), 0);
+    }
+
+    #[test]
+    fn a_reader_that_does_not_read_costs_lines_and_bounded_memory_only() {
+        let (_unblock, blocked) = mpsc::channel();
+        let sink = LogSink::new(Blocked(blocked), LogFormat::Json, LogLevel::Info).unwrap();
+        let line = [b'x'; 1024];
+        for _ in 0..3 * CAPACITY / line.len() {
+            sink.write(&line);
+        }
+        assert!(sink.dropped() > 0);
+        assert!(sink.shared.lock().bytes.capacity() <= 2 * CAPACITY);
+        sink.flush(Duration::from_millis(1));
+    }
+
+    #[test]
+    fn a_closed_pipe_ends_the_log_and_nothing_else() {
+        let (unblock, blocked) = mpsc::channel();
+        drop(unblock);
+        let sink = LogSink::new(Blocked(blocked), LogFormat::Json, LogLevel::Info).unwrap();
+        sink.write(b"lost\n");
+        sink.flush(LONG);
+        sink.write(b"lost, too\n");
+        assert!(sink.shared.lock().closed);
+    }
+}

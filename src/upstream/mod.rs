@@ -1,0 +1,233 @@
+//! Calling a provider: one HTTP exchange at a time, and the rules for trying again.
+
+mod client;
+mod retry;
+
+pub use client::{Client, ClientOptions, Trust};
+pub use retry::{Backoff, RetryBudget};
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request};
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::Semaphore;
+
+use crate::call::Call;
+use crate::clock::{Clock, random};
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::failure::{Failure, Outcome};
+use crate::operation::Operation;
+use crate::telemetry::Telemetry;
+
+/// A provider's answer, read to its end.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, 1 MiB at most.
+    pub body: Bytes,
+    /// Whether the body arrived to its end.
+    pub whole: bool,
+}
+
+impl Answer {
+    /// The value of a header, if it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// Whether any byte of a request may have left the gateway.
+#[derive(Debug, Clone, Default)]
+pub struct Sent(Arc<AtomicBool>);
+
+impl Sent {
+    /// Notes that the request is being written.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Forgets it, before a new attempt of which nothing has left yet.
+    fn clear(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the request may have left.
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What all calls to one provider share, so that one provider's trouble stays its own.
+#[derive(Debug)]
+pub struct Limits {
+    in_flight: Arc<Semaphore>,
+    budget: RetryBudget,
+    backoff: Backoff,
+}
+
+impl Limits {
+    /// Limits for one provider: how many calls may be in flight, and how failed ones are
+    /// tried again.
+    pub fn new(max_in_flight: usize, backoff: Backoff) -> Self {
+        Self {
+            in_flight: Arc::new(Semaphore::new(max_in_flight)),
+            budget: RetryBudget::default(),
+            backoff,
+        }
+    }
+}
+
+/// One provider's REST API as one worker calls it.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    client: Client,
+    endpoint: Endpoint,
+    limits: Arc<Limits>,
+    clock: Arc<dyn Clock>,
+    telemetry: Telemetry,
+}
+
+impl Upstream {
+    /// Puts the parts together.
+    pub fn new(
+        client: Client,
+        endpoint: Endpoint,
+        limits: Arc<Limits>,
+        clock: Arc<dyn Clock>,
+        telemetry: Telemetry,
+    ) -> Self {
+        Self { client, endpoint, limits, clock, telemetry }
+    }
+
+    /// Where requests go.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// The clock that requests are signed by.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    /// Sends one signed request and reads the answer whole.
+    ///
+    /// # Errors
+    /// When there is no answer, or none that may be read.
+    pub async fn send(
+        &self,
+        operation: Operation,
+        request: Request<Bytes>,
+        call: &Call,
+    ) -> Result<Answer, Error> {
+        let began = Instant::now();
+        let result = self.client.send(request, call.sent()).await;
+        let (status, error_type) = match &result {
+            Ok(answer) => {
+                call.note_http_status(answer.status);
+                (Some(answer.status), "")
+            }
+            Err(error) => (None, error.failure().row().reason),
+        };
+        self.telemetry.metrics().exchanged(operation, status, error_type, began.elapsed());
+        result
+    }
+
+    /// Runs attempts until one succeeds, no further one makes sense, or the call's time is
+    /// over. Each attempt signs afresh: the date and the nonce are part of the signature.
+    ///
+    /// # Errors
+    /// The last attempt's, or [`Failure::Overloaded`] before any, [`Failure::DeadlineExceeded`]
+    /// or [`Failure::Draining`] during one.
+    pub async fn call<T, F>(
+        &self,
+        operation: Operation,
+        call: &Call,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let (metrics, provider) = (self.telemetry.metrics(), operation.provider());
+        let Ok(_permit) = self.limits.in_flight.try_acquire() else {
+            metrics.shed(provider);
+            let text = format!("too many calls to {provider} are in flight");
+            return Err(Error::new(Failure::Overloaded, text).with_operation(operation));
+        };
+        let _in_flight = InFlight::new(metrics.in_flight(provider));
+        let result = call.bound(self.attempts(operation, call, attempt)).await;
+        result.map_err(|error| {
+            let error = error.with_operation(operation).with_attempts(call.attempts());
+            match error.failure() {
+                // What ends a call from outside says nothing of its effect; whether a byte
+                // left does.
+                Failure::DeadlineExceeded | Failure::Draining if !call.sent().get() => {
+                    error.with_outcome(Outcome::NotApplied)
+                }
+                _ => error,
+            }
+        })
+    }
+
+    async fn attempts<T, F>(
+        &self,
+        operation: Operation,
+        call: &Call,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        self.limits.budget.deposit();
+        loop {
+            call.sent().clear();
+            call.begin_attempt();
+            let error = match attempt().await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            let wait = self.limits.backoff.wait(
+                &retry::Situation {
+                    idempotent: operation.is_idempotent(),
+                    failure: error.failure(),
+                    attempts: call.attempts(),
+                    asked: error.fault().retry_after,
+                    remaining: call.deadline().remaining(),
+                },
+                || f64::from(u32::from_le_bytes(random())) / f64::from(u32::MAX),
+            );
+            match wait {
+                Some(wait) if self.limits.budget.withdraw() => {
+                    // What was sent has been answered: from here on nothing is under way.
+                    call.sent().clear();
+                    call.note_retry(&error, wait);
+                    self.telemetry.metrics().retried(operation.provider());
+                    tokio::time::sleep(wait).await;
+                }
+                _ => return Err(error),
+            }
+        }
+    }
+}
+
+/// A call in the gauge of those in flight, however it ends.
+struct InFlight<'a>(&'a Gauge);
+
+impl<'a> InFlight<'a> {
+    fn new(gauge: &'a Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
