@@ -1,0 +1,697 @@
+#!/usr/bin/env python3
+"""Checks the gateway against the vendors' own signers.
+
+Two fake endpoints on loopback re-sign with the vendors' code whatever the gateway sends
+and refuse it for the slightest deviation; a real gRPC client asks for random things and
+compares what arrived with what it asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import random
+import re
+import secrets as randomness
+import string
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc_tools
+from google.rpc import error_details_pb2, status_pb2
+
+import controls
+import inputs
+from alibaba_endpoint import (
+    CREATED_AT,
+    MODIFIED_AT,
+    AlibabaEndpoint,
+    alibaba_description,
+    target_of,
+)
+from controls import Control, send
+from endpoint import Endpoint, Exchange, Key
+from gateway import DidNotStart, Gateway, Profile
+from huawei_endpoint import HuaweiEndpoint, huawei_message, import_body
+from inputs import Get, Import, Invalid
+from relay import (
+    Change,
+    Relay,
+    Trap,
+    flip_body_byte,
+    flip_last_byte_of,
+    flip_last_path_byte,
+    unchanged,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+CALL_SECONDS = 20
+CONCURRENT_CALLS = 8
+SHOWN_FAILURES = 20
+
+
+class Report:
+    """Counts, and shows the first failures with their evidence."""
+
+    def __init__(self) -> None:
+        self.passed = 0
+        self.failed = 0
+        self.hidden: set[str] = set()
+        self._section = ("", 0, 0)
+
+    def section(self, name: str) -> None:
+        self.end_section()
+        self._section = (name, self.passed, self.failed)
+
+    def end_section(self) -> None:
+        name, passed, failed = self._section
+        if name:
+            print(
+                f"{name}: {self.passed - passed} passed, {self.failed - failed} failed", flush=True
+            )
+        self._section = ("", 0, 0)
+
+    def check(self, problems: Iterable[str], what: str, evidence: str = "") -> None:
+        found = list(problems)
+        if not found:
+            self.passed += 1
+            return
+        self.failed += 1
+        if self.failed > SHOWN_FAILURES:
+            return
+        text = f"FAILED {what}\n" + "\n".join(f"  {problem}" for problem in found)
+        text += "".join(f"\n    {line}" for line in evidence.splitlines())
+        for secret in self.hidden:
+            text = text.replace(secret, "[secret]")
+        print(text, flush=True)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the caller saw of one call."""
+
+    code: grpc.StatusCode
+    message: str
+    response: Any
+    status: status_pb2.Status | None
+
+    def details(self, kind: type) -> list[Any]:
+        found = []
+        for packed in self.status.details if self.status is not None else ():
+            detail = kind()
+            if packed.Unpack(detail):
+                found.append(detail)
+        return found
+
+    def __str__(self) -> str:
+        text = f"{self.code.name}: {self.message}"
+        for kind in (error_details_pb2.ErrorInfo, error_details_pb2.BadRequest):
+            for detail in self.details(kind):
+                text += f"\n{kind.__name__}: {detail}".rstrip()
+        return text
+
+
+class Client:
+    """A gRPC client generated from the repository's proto."""
+
+    def __init__(self, stubs: Stubs, address: str) -> None:
+        self._stubs = stubs
+        # A client that retried by itself would hide what the gateway answered.
+        self._channel = grpc.insecure_channel(
+            address, options=(("grpc.enable_retries", 0), ("grpc.enable_http_proxy", 0))
+        )
+        self._service = stubs.services.SavepointServiceStub(self._channel)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._channel.close()
+
+    def call(
+        self, asked: Import | Get, metadata: list[tuple[str, str | bytes]] | None = None
+    ) -> Outcome:
+        messages = self._stubs.messages
+        if isinstance(asked, Import):
+            method = self._service.ImportSavepoint
+            request = messages.ImportSavepointRequest(**vars(asked))
+        else:
+            method = self._service.GetSavepoint
+            request = messages.GetSavepointRequest(**vars(asked))
+        try:
+            response, call = method.with_call(request, timeout=CALL_SECONDS, metadata=metadata)
+        except grpc.RpcError as error:
+            trailers = dict(error.trailing_metadata() or ())
+            packed = trailers.get("grpc-status-details-bin")
+            status = None if packed is None else status_pb2.Status.FromString(packed)
+            return Outcome(error.code(), error.details() or "", None, status)
+        return Outcome(call.code(), call.details() or "", response, None)
+
+
+@dataclass(frozen=True)
+class Stubs:
+    """The modules that protoc made of the repository's proto."""
+
+    messages: Any
+    services: Any
+
+
+def generate_stubs(output: Path) -> Stubs:
+    output.mkdir(parents=True, exist_ok=True)
+    well_known = Path(grpc_tools.__file__).parent / "_proto"
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "grpc_tools.protoc"),
+            *(f"-I{ROOT / 'proto'}", f"-I{ROOT / 'proto/third_party'}", f"-I{well_known}"),
+            *(f"--python_out={output}", f"--grpc_python_out={output}"),
+            "savepoint/v1/savepoint.proto",
+        ],
+        check=True,
+    )
+    sys.path.insert(0, str(output))
+    return Stubs(
+        importlib.import_module("savepoint.v1.savepoint_pb2"),
+        importlib.import_module("savepoint.v1.savepoint_pb2_grpc"),
+    )
+
+
+def fake_token(rng: random.Random, length: int) -> str:
+    alphabet = string.ascii_letters + string.digits + "+/="
+    return ("EXAMPLE+/=" + "".join(rng.choices(alphabet, k=length)))[:length]
+
+
+def profiles(rng: random.Random) -> list[Profile]:
+    odd = "EXAMPLE" + "".join(rng.sample(string.punctuation, len(string.punctuation)))
+    return [
+        Profile(
+            "key and secret only",
+            "HWEXAMPLEPLAIN00001",
+            "EXAMPLEsecretOfHuawei0123456789abcdefABCDEF",
+            "LTAIEXAMPLEPLAIN0001",
+            "EXAMPLEsecretOfAlibaba30chars0",
+        ),
+        Profile(
+            "with a security token",
+            "HWEXAMPLETOKEN00001",
+            "EXAMPLE" + "".join(rng.choices(string.ascii_letters + string.digits, k=33)),
+            "STS.EXAMPLETOKEN00001",
+            "EXAMPLE" + "".join(rng.choices(string.ascii_letters + string.digits, k=23)),
+            huawei_token="gQpjEXAMPLE+/token==",
+            alibaba_token="CAISEXAMPLE+/token==",
+            project_id="project-of-the-flag",
+            workspace="workspace.of.the.flag",
+        ),
+        Profile(
+            "with a security token of 2 KB",
+            "HWEXAMPLELONG000001",
+            "EXAMPLEsecretOfHuawei0123456789abcdefABCDEF",
+            "STS.EXAMPLELONG000001",
+            "EXAMPLEsecretOfAlibaba30chars0",
+            huawei_token=fake_token(rng, 2048),
+            alibaba_token=fake_token(rng, 2048),
+            project_id="project_of_the_environment",
+            project_id_from_environment=True,
+        ),
+        Profile(
+            "secrets of all punctuation",
+            "HWEXAMPLEODD0000001",
+            odd,
+            "LTAIEXAMPLEODD000001",
+            odd[::-1],
+        ),
+        Profile(
+            "a short and a long secret, tokens of odd characters",
+            "HWEXAMPLEODDTOKEN01",
+            "EXAMPLE!",
+            "STS.EXAMPLEODDTOKEN01",
+            "EXAMPLE" + "".join(rng.choices(string.printable[:94], k=249)),
+            huawei_token="+/=EXAMPLE=/+" + string.punctuation,
+            alibaba_token=string.punctuation[::-1] + "=/+EXAMPLE+/=",
+        ),
+    ]
+
+
+# --- What arrived, compared with what was asked for -------------------------------------
+
+
+def import_differences(asked: Import, exchange: Exchange) -> list[str]:
+    target = f"/v1.0/{asked.project_id}/streaming/jobs/{asked.job_id}/import-savepoint"
+    job_id, savepoint_path = import_body(exchange.request.body)
+    pairs = (
+        ("target", target_of(exchange.request), target),
+        ("X-Project-Id", exchange.request.value("x-project-id"), asked.project_id),
+        ("job_id", job_id, asked.job_id),
+        ("savepoint_path", savepoint_path.encode(), asked.savepoint_path.encode()),
+    )
+    return [
+        f"{name}: {got!r} arrived, {want!r} was asked" for name, got, want in pairs if got != want
+    ]
+
+
+def get_differences(asked: Get, exchange: Exchange) -> list[str]:
+    target = f"/api/v2/namespaces/{asked.namespace}/savepoints/{asked.savepoint_id}"
+    pairs = (
+        ("target", target_of(exchange.request), target),
+        ("workspace", exchange.request.value("workspace"), asked.workspace),
+    )
+    return [
+        f"{name}: {got!r} arrived, {want!r} was asked" for name, got, want in pairs if got != want
+    ]
+
+
+def import_response_differences(response: Any, request_id: str) -> list[str]:
+    want = huawei_message(request_id)
+    got = response.message
+    return [] if got == want else [f"message: {got!r}, not {want!r}"]
+
+
+def get_response_differences(stubs: Stubs, asked: Get, response: Any, request_id: str) -> list[str]:
+    messages = stubs.messages
+    want = messages.GetSavepointResponse(
+        request_id=request_id,
+        savepoint=messages.Savepoint(
+            savepoint_id=asked.savepoint_id,
+            deployment_id=f"deployment of {request_id}",
+            job_id=f"job of {request_id}",
+            namespace=asked.namespace,
+            origin=messages.SAVEPOINT_ORIGIN_USER_REQUEST,
+            provider_origin="USER_REQUEST",
+            native_format=True,
+            description=alibaba_description(request_id),
+            stop_with_drain_enabled=False,
+            savepoint_location=f"https://oss/bucket/{asked.namespace}/{asked.savepoint_id}",
+            status=messages.SavepointStatus(
+                state=messages.SAVEPOINT_STATE_COMPLETED,
+                provider_state="COMPLETED",
+            ),
+            create_time={"seconds": CREATED_AT},
+            update_time={"seconds": MODIFIED_AT},
+        ),
+    )
+    return [] if response == want else [f"response:\n{response}\nnot\n{want}"]
+
+
+@dataclass
+class Bench:
+    """Everything that the phases share."""
+
+    binary: Path
+    stubs: Stubs
+    report: Report
+    seed: str
+    huawei: HuaweiEndpoint
+    alibaba: AlibabaEndpoint
+    trap: Trap
+
+    def rng(self, purpose: str) -> random.Random:
+        # One generator per purpose: a change in one phase leaves the others' inputs alone.
+        return random.Random(f"{self.seed}/{purpose}")
+
+    def endpoint_of(self, asked: Import | Get) -> Endpoint:
+        return self.huawei if isinstance(asked, Import) else self.alibaba
+
+    def gateway(
+        self, profile: Profile, huawei_url: str | None = None, alibaba_url: str | None = None
+    ) -> Gateway:
+        self.report.hidden.update(profile.secrets())
+        return Gateway(
+            self.binary,
+            profile,
+            huawei_url or self.huawei.url,
+            alibaba_url or self.alibaba.url,
+            self.trap.url,
+        )
+
+    def check_end(self, gateway: Gateway) -> None:
+        """What a gateway must have done by the time it has ended."""
+        name = gateway.profile.name
+        problems = [] if gateway.exit_code == 0 else [f"exit code {gateway.exit_code}"]
+        self.report.check(problems, f"{name}: SIGTERM ends the gateway with 0")
+        text = "\n".join(gateway.log)
+        leaks = sum(appears(secret, text) for secret in gateway.profile.secrets())
+        self.report.check(
+            [f"{leaks} of the secrets are in the log"] if leaks else [],
+            f"{name}: no secret is in {len(gateway.log)} lines of log",
+        )
+
+    def check_call(self, asked: Import | Get, effective: Import | Get, outcome: Outcome) -> None:
+        """`effective` is `asked` with the gateway's defaults in place of empty fields."""
+        endpoint = self.endpoint_of(asked)
+        exchange: Exchange | None = None
+        problems: list[str] = []
+        if outcome.code is not grpc.StatusCode.OK:
+            problems.append(f"not OK but {outcome}")
+            for info in outcome.details(error_details_pb2.ErrorInfo):
+                exchange = endpoint.by_request_id(info.metadata.get("providerRequestId", ""))
+        else:
+            request_id = outcome.response.request_id
+            exchange = endpoint.by_request_id(request_id)
+            if exchange is None:
+                problems.append(f"request_id {request_id!r} is none that the endpoint gave")
+            elif isinstance(effective, Import):
+                problems += import_differences(effective, exchange)
+                problems += import_response_differences(outcome.response, request_id)
+            else:
+                problems += get_differences(effective, exchange)
+                problems += get_response_differences(
+                    self.stubs, effective, outcome.response, request_id
+                )
+        if exchange is not None:
+            problems += exchange.faults
+        self.report.check(problems, f"{asked!r}", evidence(exchange))
+
+
+def evidence(exchange: Exchange | None) -> str:
+    return "no request arrived" if exchange is None else f"on the wire: {exchange.request.raw!r}"
+
+
+def appears(secret: str, text: str) -> bool:
+    """Whether a text shows a secret, as it is or escaped as JSON."""
+    escaped = (json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (False, True))
+    return any(form in text for form in (secret, *escaped))
+
+
+# --- The phases --------------------------------------------------------------------------
+
+
+def check_endpoints(bench: Bench, key_profile: Profile) -> None:
+    """The endpoints find every fault that a request is given on purpose."""
+    bench.report.section("requests made by hand with the vendors' signers")
+    for endpoint, key_id, requests in (
+        (bench.huawei, key_profile.huawei_key_id, controls.huawei_controls),
+        (bench.alibaba, key_profile.alibaba_key_id, controls.alibaba_controls),
+    ):
+        for control in requests(endpoint, key_id, endpoint.keys[key_id]):
+            exchange = send(endpoint, control.raw)
+            bench.report.check(
+                control_problems(control, exchange),
+                f"{endpoint.request_id_header}: {control.name}",
+                evidence(exchange),
+            )
+
+
+def control_problems(control: Control, exchange: Exchange) -> list[str]:
+    status = exchange.answer.status
+    if control.fault is None:
+        return [*exchange.faults, *([] if status == 200 else [f"answered {status}"])]
+    if status == 200:
+        return ["answered 200"]
+    if not any(control.fault in fault for fault in exchange.faults):
+        return [f"no fault with {control.fault!r}, only {exchange.faults}"]
+    return []
+
+
+def check_valid_calls(bench: Bench, all_profiles: list[Profile], count: int) -> None:
+    """Every valid call is OK, and what arrived is what was asked."""
+    rng = bench.rng("valid")
+    imports, gets = inputs.imports(rng, count), inputs.gets(rng, count)
+    for number, profile in enumerate(all_profiles):
+        bench.report.section(f"valid calls, {profile.name}")
+        mine: list[Import | Get] = [
+            *imports[number :: len(all_profiles)],
+            *gets[number :: len(all_profiles)],
+        ]
+        if profile.project_id is not None:
+            mine += [Import("", one.job_id, one.savepoint_path) for one in imports[:3]]
+        if profile.workspace is not None:
+            mine += [Get("", one.namespace, one.savepoint_id) for one in gets[:3]]
+        rng.shuffle(mine)
+        with bench.gateway(profile) as gateway, Client(bench.stubs, gateway.address) as client:
+            starts = bench.huawei.count, bench.alibaba.count
+            check_batch(bench, client, profile, mine, rng)
+            arrived = [*bench.huawei.since(starts[0]), *bench.alibaba.since(starts[1])]
+            bench.report.check(
+                []
+                if len(arrived) == len(mine)
+                else [f"{len(arrived)} requests, {len(mine)} calls"],
+                f"{profile.name}: one request per call",
+            )
+        bench.check_end(gateway)
+
+
+def check_batch(
+    bench: Bench,
+    client: Client,
+    profile: Profile,
+    calls: list[Import | Get],
+    rng: random.Random,
+) -> None:
+    metadata = [inputs.metadata(rng) for _ in calls]
+    alone = len(calls) // 3
+    outcomes = [client.call(calls[at], metadata[at]) for at in range(alone)]
+    with ThreadPoolExecutor(CONCURRENT_CALLS) as pool:
+        outcomes += pool.map(client.call, calls[alone:], metadata[alone:])
+    for asked, outcome in zip(calls, outcomes, strict=True):
+        effective = asked
+        if isinstance(asked, Import) and not asked.project_id:
+            effective = Import(profile.project_id or "", asked.job_id, asked.savepoint_path)
+        elif isinstance(asked, Get) and not asked.workspace:
+            effective = Get(profile.workspace or "", asked.namespace, asked.savepoint_id)
+        bench.check_call(asked, effective, outcome)
+
+
+def check_comparison(bench: Bench) -> None:
+    """The comparison tells what arrived from what was asked by somebody else."""
+    bench.report.section("the comparison, given another call's request")
+
+    def check(
+        endpoint: Endpoint, other: Import | Get, differences: Callable[..., list[str]]
+    ) -> None:
+        arrived = [one for one in endpoint.since(0) if not one.faults]
+        taken = sum(not differences(other, one) for one in arrived)
+        problems = [f"{taken} requests are taken for it"] if taken else []
+        bench.report.check(problems if arrived else ["no request to compare"], f"{other!r}")
+
+    for asked in (
+        Import("another", 137228, "obs://bucket-name/dir/savepoint/"),
+        Import(controls.PROJECT_ID, 137229, "obs://bucket-name/dir/savepoint/"),
+        Import(controls.PROJECT_ID, 137228, "obs://bucket-name/dir/savepoint/ "),
+    ):
+        check(bench.huawei, asked, import_differences)
+    plain = inputs.gets(bench.rng("comparison"), 0)[0]
+    for wanted in (
+        Get(plain.workspace + "0", plain.namespace, plain.savepoint_id),
+        Get(plain.workspace, plain.namespace + "0", plain.savepoint_id),
+        Get(plain.workspace, plain.namespace, plain.savepoint_id + "0"),
+    ):
+        check(bench.alibaba, wanted, get_differences)
+
+
+def rejected_problems(outcome: Outcome, arrived: int) -> list[str]:
+    """Credentials that the provider refused: said so, and not tried again."""
+    problems = []
+    if outcome.code is not grpc.StatusCode.UNAUTHENTICATED:
+        problems.append(f"not UNAUTHENTICATED but {outcome}")
+    infos = outcome.details(error_details_pb2.ErrorInfo)
+    if [info.reason for info in infos] != ["PROVIDER_CREDENTIALS_REJECTED"]:
+        problems.append(f"reasons {[info.reason for info in infos]}")
+    if arrived != 1:
+        problems.append(f"{arrived} upstream requests, not 1")
+    return problems
+
+
+def check_rejected(bench: Bench, right: Profile) -> None:
+    """Wrong secrets and wrong tokens are refused by the vendors' signers."""
+    rng = bench.rng("rejected")
+    wrong_secret = Profile(
+        "wrong secrets",
+        right.huawei_key_id,
+        right.huawei_secret[:-1] + "~",
+        right.alibaba_key_id,
+        right.alibaba_secret[:-1] + "~",
+        huawei_token=right.huawei_token,
+        alibaba_token=right.alibaba_token,
+    )
+    wrong_token = Profile(
+        "wrong tokens",
+        right.huawei_key_id,
+        right.huawei_secret,
+        right.alibaba_key_id,
+        right.alibaba_secret,
+        huawei_token="EXAMPLE-wrong-token",
+        alibaba_token="EXAMPLE-wrong-token",
+    )
+    for profile in (wrong_secret, wrong_token):
+        bench.report.section(f"negative control, {profile.name}")
+        calls: list[Import | Get] = [*inputs.imports(rng, 3)[-3:], *inputs.gets(rng, 3)[-3:]]
+        with bench.gateway(profile) as gateway, Client(bench.stubs, gateway.address) as client:
+            for asked in calls:
+                endpoint = bench.endpoint_of(asked)
+                start = endpoint.count
+                outcome = client.call(asked)
+                arrived = endpoint.since(start)
+                problems = rejected_problems(outcome, len(arrived))
+                shown = str(outcome)
+                problems += [
+                    "a secret is in the status" for one in profile.secrets() if appears(one, shown)
+                ]
+                bench.report.check(problems, f"{profile.name}: {asked!r}", shown)
+        bench.check_end(gateway)
+
+
+def check_relay(bench: Bench, profile: Profile) -> None:
+    """One bit changed on the way is found; nothing changed is not."""
+    bench.report.section("negative control, a man in the middle")
+    relays = {Import: Relay(bench.huawei.authority), Get: Relay(bench.alibaba.authority)}
+    bench.huawei.authorities.add(relays[Import].authority)
+    bench.alibaba.authorities.add(relays[Get].authority)
+    changes: list[tuple[str, type[Import] | type[Get], Change]] = [
+        ("the path", Import, flip_last_path_byte),
+        ("the body", Import, flip_body_byte),
+        ("X-Project-Id", Import, flip_last_byte_of(b"x-project-id")),
+        ("the path", Get, flip_last_path_byte),
+        ("the workspace", Get, flip_last_byte_of(b"workspace")),
+        ("the nonce", Get, flip_last_byte_of(b"x-acs-signature-nonce")),
+    ]
+    asked: dict[type, Import | Get] = {
+        Import: Import("project", 137228, "obs://bucket-name/dir/savepoint/"),
+        Get: Get("a14bd5d90a0001", "default-namespace", "88a8fc49-e090-430a-85d8-3ee8c79c0001"),
+    }
+    try:
+        with (
+            bench.gateway(profile, relays[Import].url, relays[Get].url) as gateway,
+            Client(bench.stubs, gateway.address) as client,
+        ):
+            for what, kind, change in changes:
+                # Unchanged first: otherwise the relay itself might be what is found.
+                relays[kind].change = unchanged
+                call = asked[kind]
+                bench.check_call(call, call, client.call(call))
+                relays[kind].change = change
+                start = bench.endpoint_of(call).count
+                outcome = client.call(call)
+                arrived = bench.endpoint_of(call).since(start)
+                bench.report.check(
+                    rejected_problems(outcome, len(arrived)),
+                    f"a bit of {what} changed in {call!r}",
+                    "\n".join(evidence(one) for one in arrived),
+                )
+        bench.check_end(gateway)
+    finally:
+        for relay in relays.values():
+            relay.close()
+
+
+def check_invalid(bench: Bench, profile: Profile, count: int) -> None:
+    """Invalid requests are refused with all their bad fields named, and nothing is sent."""
+    bench.report.section("invalid requests")
+    rng = bench.rng("invalid")
+    starts = bench.huawei.count, bench.alibaba.count
+    made = [*inputs.invalid_imports(rng, count), *inputs.invalid_gets(rng, count)]
+    with bench.gateway(profile) as gateway, Client(bench.stubs, gateway.address) as client:
+        for invalid in made:
+            outcome = client.call(invalid.request, inputs.metadata(rng))
+            problems = invalid_problems(invalid, outcome)
+            bench.report.check(problems, f"{invalid.request!r}", str(outcome))
+        for endpoint, start in ((bench.huawei, starts[0]), (bench.alibaba, starts[1])):
+            sent = endpoint.since(start)
+            bench.report.check(
+                [f"{len(sent)} upstream requests, not 0"] if sent else [],
+                f"{endpoint.request_id_header}: invalid requests stay in the gateway",
+                "\n".join(evidence(one) for one in sent[:5]),
+            )
+    bench.check_end(gateway)
+
+
+def invalid_problems(invalid: Invalid, outcome: Outcome) -> list[str]:
+    if outcome.code is not grpc.StatusCode.INVALID_ARGUMENT:
+        return [f"not INVALID_ARGUMENT but {outcome}"]
+    problems = []
+    infos = outcome.details(error_details_pb2.ErrorInfo)
+    if [info.domain for info in infos] != ["savepoint-gateway"]:
+        problems.append(f"ErrorInfo domains {[info.domain for info in infos]}")
+    if not all(re.fullmatch(r"[A-Z][A-Z0-9_]{0,61}[A-Z0-9]", info.reason) for info in infos):
+        problems.append(f"ErrorInfo reasons {[info.reason for info in infos]}")
+    violations = [
+        violation
+        for bad_request in outcome.details(error_details_pb2.BadRequest)
+        for violation in bad_request.field_violations
+    ]
+    named = [violation.field for violation in violations]
+    if sorted(named) != sorted(invalid.fields):
+        problems.append(f"names {sorted(named)}, not {sorted(invalid.fields)}")
+    if not all(violation.description for violation in violations):
+        problems.append("a violation without a description")
+    return problems
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--gateway",
+        type=Path,
+        default=os.environ.get("SAVEPOINT_GATEWAY_BIN"),
+        help="the gateway's binary (default: $SAVEPOINT_GATEWAY_BIN)",
+    )
+    parser.add_argument("--seed", help="repeats the inputs of a run (default: a new one)")
+    parser.add_argument(
+        "--count",
+        type=int,
+        default=200,
+        help="random valid calls per provider (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--invalid-count",
+        type=int,
+        default=100,
+        help="random invalid calls per RPC (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--generated",
+        type=Path,
+        default=ROOT / "target/cross-check/generated",
+        help="the folder for the generated client (default: %(default)s)",
+    )
+    options = parser.parse_args()
+    if options.gateway is None:
+        parser.error("--gateway or SAVEPOINT_GATEWAY_BIN must name the gateway's binary")
+    if min(options.count, options.invalid_count) < 1:
+        parser.error("--count and --invalid-count must be at least 1")
+    seed = options.seed or str(randomness.randbelow(2**32))
+    print(f"seed {seed}", flush=True)
+
+    report = Report()
+    all_profiles = profiles(random.Random(f"{seed}/profiles"))
+    bench = Bench(
+        Path(options.gateway).resolve(),
+        generate_stubs(options.generated),
+        report,
+        seed,
+        HuaweiEndpoint(
+            {p.huawei_key_id: Key(p.huawei_secret, p.huawei_token) for p in all_profiles}
+        ),
+        AlibabaEndpoint(
+            {p.alibaba_key_id: Key(p.alibaba_secret, p.alibaba_token) for p in all_profiles}
+        ),
+        Trap(),
+    )
+    plain, with_token = all_profiles[:2]
+    check_endpoints(bench, with_token)
+    try:
+        check_valid_calls(bench, all_profiles, options.count)
+        check_comparison(bench)
+        check_rejected(bench, with_token)
+        check_relay(bench, with_token)
+        check_invalid(bench, plain, options.invalid_count)
+    except DidNotStart as error:
+        report.check([str(error)], "the gateway starts and logs that it listens")
+    report.section("the proxy that the environment names")
+    problems = [f"{bench.trap.connections} connections"] if bench.trap.connections else []
+    report.check(problems, "the gateway does not use it")
+    report.end_section()
+    for closable in (bench.huawei, bench.alibaba, bench.trap):
+        closable.close()
+    print(f"{report.passed} passed, {report.failed} failed")
+    return 1 if report.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

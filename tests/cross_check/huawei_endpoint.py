@@ -1,0 +1,178 @@
+"""A fake Huawei Cloud DLI whose signature check is Huawei's own signer."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+import re
+import tempfile
+from datetime import UTC, datetime
+from unittest import mock
+
+from endpoint import MAX_CLOCK_SKEW_SECONDS, Answer, Endpoint, common_faults
+from wire import Message
+
+# huaweicloudsdkcore writes an identifier into HOME as soon as it is imported.
+with tempfile.TemporaryDirectory() as _home, mock.patch.dict(os.environ, {"HOME": _home}):
+    from huaweicloudsdkcore.auth.credentials import BasicCredentials
+    from huaweicloudsdkcore.sdk_request import SdkRequest
+    from huaweicloudsdkcore.signer.signer import Signer
+
+TARGET = re.compile(
+    r"/v1\.0/([0-9A-Za-z_-]{1,64})/streaming/jobs/([1-9][0-9]{0,18})/import-savepoint"
+)
+AUTHORIZATION = re.compile(
+    r"SDK-HMAC-SHA256 Access=([^, ]+), SignedHeaders=([^, ]+), Signature=([0-9a-f]{64})"
+)
+ALLOWED = frozenset(
+    {
+        "accept",
+        "authorization",
+        "connection",
+        "content-length",
+        "content-type",
+        "host",
+        "user-agent",
+        "x-project-id",
+        "x-sdk-date",
+        "x-security-token",
+    }
+)
+
+
+def vendor_authorization(
+    key_id: str,
+    secret: str,
+    method: str,
+    authority: str,
+    target: str,
+    headers: list[tuple[str, str]],
+    body: bytes,
+) -> str:
+    """Signs the given headers with Huawei's signer. They must hold Host and X-Sdk-Date."""
+    request = SdkRequest(
+        method=method,
+        schema="http",
+        host=authority,
+        resource_path=target,
+        query_params=[],
+        header_params=dict(headers),
+        body=body,
+    )
+    Signer(BasicCredentials(key_id, secret, "project")).sign(request)
+    return str(request.header_params["Authorization"])
+
+
+class HuaweiEndpoint(Endpoint):
+    request_id_header = "X-Request-Id"
+
+    def judge(self, request: Message, request_id: str) -> tuple[list[str], Answer]:
+        refused = self._credential_fault(request)
+        faults = common_faults(request, self.authorities, ALLOWED) + self._request_faults(request)
+        if refused is not None:
+            text = f"Incorrect IAM authentication information: {refused}"
+            return [refused, *faults], Answer(401, {"error_code": "APIG.0301", "error_msg": text})
+        if faults:
+            text = f"Parameter check errors occur: {'; '.join(faults)}"
+            return faults, Answer(400, {"error_code": "DLI.0001", "error_msg": text})
+        # Both forms occur in the vendor's own clients.
+        success: object = "true" if request_id[-1] in "02468" else True
+        return [], Answer(200, {"is_success": success, "message": huawei_message(request_id)})
+
+    def _credential_fault(self, request: Message) -> str | None:
+        match = AUTHORIZATION.fullmatch(request.value("authorization") or "")
+        if match is None:
+            return "no Authorization of the documented form"
+        key_id, names, _ = match.groups()
+        key = self.keys.get(key_id)
+        if key is None:
+            return "the access key is unknown"
+        if request.value("x-security-token") != key.token:
+            return "the security token is not the one of this access key"
+        expected = ["content-type", "host", "x-project-id", "x-sdk-date"]
+        if key.token is not None:
+            expected.append("x-security-token")
+        if names.split(";") != expected:
+            return f"signed headers {names}"
+        if any(request.value(name) is None for name in expected):
+            return "a signed header is missing or doubled"
+        method, _, rest = request.start_line.partition(" ")
+        try:
+            skew = datetime.strptime(request.value("x-sdk-date") or "", "%Y%m%dT%H%M%SZ").replace(
+                tzinfo=UTC
+            ) - datetime.now(UTC)
+        except ValueError:
+            return "the date is not of the documented form"
+        if abs(skew.total_seconds()) > MAX_CLOCK_SKEW_SECONDS:
+            return "the date is more than 15 minutes off"
+        wanted = vendor_authorization(
+            key_id,
+            key.secret,
+            method,
+            request.value("host") or "",
+            rest.rpartition(" ")[0],
+            [(name, request.value(name) or "") for name in expected],
+            request.body,
+        )
+        if not hmac.compare_digest(wanted, match.group(0)):
+            return "verify aksk signature fail"
+        return None
+
+    def _request_faults(self, request: Message) -> list[str]:
+        faults = []
+        method, _, rest = request.start_line.partition(" ")
+        if method != "POST":
+            faults.append(f"method {method}")
+        target = rest.rpartition(" ")[0]
+        match = TARGET.fullmatch(target)
+        if match is None:
+            faults.append(f"target {target!r}")
+        elif request.value("x-project-id") != match.group(1):
+            faults.append("X-Project-Id is not the project of the path")
+        if not re.fullmatch(
+            r"application/json(; ?charset=utf-8)?", request.value("content-type") or ""
+        ):
+            faults.append(f"Content-Type {request.value('content-type')!r}")
+        if request.value("content-length") is None:
+            faults.append("no Content-Length")
+        try:
+            job_id, _ = import_body(request.body)
+        except ValueError as error:
+            faults.append(f"body: {error}")
+        else:
+            if match is not None and str(job_id) != match.group(2):
+                faults.append("the job of the body is not the job of the path")
+        return faults
+
+
+def huawei_message(request_id: str) -> str:
+    """The text of a success, with what a careless decoder would spoil."""
+    return f'作业更新成功 "{request_id}" \\ é 😀'
+
+
+def import_body(body: bytes) -> tuple[int, str]:
+    """The two fields of the body; ValueError for anything but exactly these two."""
+
+    def members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        if sorted(name for name, _ in pairs) != ["job_id", "savepoint_path"]:
+            raise ValueError(f"members {[name for name, _ in pairs]}")
+        return dict(pairs)
+
+    def no_float(text: str) -> float:
+        raise ValueError(f"number {text}")
+
+    value = json.loads(
+        body.decode("utf-8"),
+        object_pairs_hook=members,
+        parse_float=no_float,
+        parse_constant=no_float,
+    )
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
+    job_id, savepoint_path = value["job_id"], value["savepoint_path"]
+    if type(job_id) is not int:
+        raise ValueError("job_id is not a JSON number")
+    if type(savepoint_path) is not str:
+        raise ValueError("savepoint_path is not a JSON string")
+    return job_id, savepoint_path

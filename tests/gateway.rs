@@ -1,0 +1,39 @@
+//! The gateway from outside: a real gRPC client, the real server on a free port, and a fake
+//! provider that records what reaches it.
+
+#[path = "support/mod.rs"]
+mod support;
+
+/// What goes over the wire to each provider, byte for byte, and what comes back typed.
+#[path = "gateway/calls.rs"]
+mod calls;
+/// How long calls may take, who ends them, and what the wire says then.
+#[path = "gateway/deadlines.rs"]
+mod deadlines;
+/// Shutting down with peers of every kind.
+#[path = "gateway/drain.rs"]
+mod drain;
+/// Every row of the failure table, for both calls.
+#[path = "gateway/failures.rs"]
+mod failures;
+/// What must hold of the source as a whole: directions of imports, tables in the README.
+#[path = "gateway/house.rs"]
+mod house;
+/// Health, reflection and the admin address.
+#[path = "gateway/operators.rs"]
+mod operators;
+/// What is refused before any provider is called.
+#[path = "gateway/refusals.rs"]
+mod refusals;
+/// What is tried again, and what never.
+#[path = "gateway/retries.rs"]
+mod retries;
+/// Secrets do not leave by any way out.
+#[path = "gateway/secrets.rs"]
+mod secrets;
+/// The simulators fail as the README says.
+#[path = "gateway/simulators.rs"]
+mod simulators;
+/// Signatures, stage by stage, against those of the providers' own SDKs.
+#[path = "gateway/vectors.rs"]
+mod vectors;

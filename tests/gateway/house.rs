@@ -1,0 +1,133 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::CommandFactory;
+use savepoint_gateway::config::Cli;
+use savepoint_gateway::failure::Failure;
+use savepoint_gateway::simulator::SCENARIOS;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Every source file with its path below `src` and its text before the unit tests.
+fn rooms() -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    sources(&root().join("src"), &mut found);
+    assert!(found.len() > 20);
+    found
+        .into_iter()
+        .map(|path| {
+            let text = fs::read_to_string(&path).unwrap();
+            let text = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+            (path.strip_prefix(root().join("src")).unwrap().display().to_string(), text)
+        })
+        .collect()
+}
+
+#[test]
+fn imports_keep_their_directions() {
+    for (room, text) in rooms() {
+        let refuse = |what: &str, why: &str| {
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let found: Vec<_> = code.filter(|line| line.contains(what)).collect();
+            assert!(found.is_empty(), "{room} names {what}, but {why}: {found:?}");
+        };
+        let is_in =
+            |rooms: &[&str]| rooms.iter().any(|r| room == *r || room.starts_with(&format!("{r}/")));
+        if room != "upstream/client.rs" {
+            refuse("reqwest::", "only upstream/client.rs knows the HTTP library");
+        }
+        if is_in(&["huawei"]) {
+            refuse("alibaba", "providers do not know each other");
+        }
+        if is_in(&["alibaba"]) {
+            refuse("huawei", "providers do not know each other");
+        }
+        if is_in(&["huawei", "alibaba", "upstream", "credential"]) {
+            refuse("tonic::", "providers and what they stand on know nothing of gRPC");
+            refuse("crate::server", "the server is above");
+            refuse("crate::service", "the handlers are above");
+            refuse("crate::config", "the configuration is above");
+        }
+        if room.ends_with("/sign.rs") || room == "canonical.rs" {
+            refuse("async ", "signing waits for nothing");
+            refuse("tokio", "signing waits for nothing");
+        }
+        if !is_in(&["config.rs", "main.rs"]) {
+            refuse("std::env::var", "the environment is read in config.rs");
+        }
+        if !is_in(&["main.rs"]) {
+            refuse("process::exit", "only main ends the process");
+        }
+    }
+}
+
+fn readme() -> String {
+    fs::read_to_string(root().join("README.md")).unwrap()
+}
+
+#[test]
+fn the_readme_lists_every_reason_with_its_code() {
+    let readme = readme();
+    for failure in Failure::ALL {
+        if failure == Failure::Cancelled {
+            continue;
+        }
+        let row = failure.row();
+        let code = format!("{:?}", row.code);
+        let screaming = code.chars().fold(String::new(), |mut text, c| {
+            if c.is_uppercase() && !text.is_empty() {
+                text.push('_');
+            }
+            text.extend(c.to_uppercase());
+            text
+        });
+        let found = readme
+            .lines()
+            .any(|line| line.contains(&format!("`{}`", row.reason)) && line.contains(&screaming));
+        assert!(found, "no line with {} and {screaming}", row.reason);
+    }
+}
+
+#[test]
+fn the_readme_lists_every_scenario() {
+    let readme = readme();
+    for scenario in SCENARIOS {
+        let line = format!("| `{}` | `simulate-{}` |", scenario.job_id, scenario.name);
+        assert!(readme.lines().any(|found| found.starts_with(&line)), "no line begins {line}");
+    }
+}
+
+#[test]
+fn the_readme_lists_every_option_of_serve_with_its_default() {
+    let readme = readme();
+    let mut cli = Cli::command();
+    let serve = cli.find_subcommand_mut("serve").unwrap();
+    for option in serve.get_arguments() {
+        let Some(flag) = option.get_long() else { continue };
+        if matches!(flag, "help" | "version") {
+            continue;
+        }
+        let line = readme.lines().find(|line| line.starts_with(&format!("| `--{flag}` |")));
+        let line = line.unwrap_or_else(|| panic!("no line for --{flag}"));
+        let variable = option.get_env().unwrap_or_else(|| panic!("--{flag} has no variable"));
+        let expected = format!("SAVEPOINT_GATEWAY_{}", flag.to_uppercase().replace('-', "_"));
+        assert_eq!(variable.to_str(), Some(expected.as_str()));
+        for default in option.get_default_values() {
+            let default = default.to_str().unwrap();
+            assert!(line.contains(&format!("`{default}`")), "{line} lacks the default {default}");
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! The real server on a free port of loopback.
+
+use std::io::{self, Write};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use savepoint_gateway::clock::{Clock, SystemClock};
+use savepoint_gateway::config::{Config, ProviderConfig};
+use savepoint_gateway::credential::{Credential, Credentials};
+use savepoint_gateway::deadline::Timeouts;
+use savepoint_gateway::endpoint::Endpoint;
+use savepoint_gateway::pb::savepoint_service_client::SavepointServiceClient;
+use savepoint_gateway::secret::Secret;
+use savepoint_gateway::server::{Address, Server};
+use savepoint_gateway::telemetry::{LogFormat, LogLevel, LogSink, Telemetry};
+use savepoint_gateway::upstream::Backoff;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tonic::transport::Channel;
+
+use super::FakeCloud;
+
+pub(crate) const ACCESS_KEY_ID: &str = "EXAMPLEAK0123456";
+pub(crate) const ACCESS_KEY_SECRET: &str = "exampleSecretKey0123456789abcdef";
+
+/// What a test changes of the usual gateway.
+#[derive(Clone)]
+pub(crate) struct Options {
+    pub(crate) huawei: Option<String>,
+    pub(crate) alibaba: Option<String>,
+    /// Instead of the two above.
+    pub(crate) simulators: Option<(ProviderConfig, ProviderConfig)>,
+    pub(crate) project_id: Option<String>,
+    pub(crate) workspace: Option<String>,
+    pub(crate) access_key_id: String,
+    pub(crate) access_key_secret: String,
+    pub(crate) security_token: Option<String>,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) max_in_flight: usize,
+    pub(crate) max_connections: usize,
+    pub(crate) max_connection_age: Option<Duration>,
+    pub(crate) handshake_timeout: Duration,
+    pub(crate) drain_timeout: Duration,
+    pub(crate) drain_delay: Duration,
+    pub(crate) backoff: Backoff,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) log_level: LogLevel,
+}
+
+impl Options {
+    /// Both providers at this one address.
+    pub(crate) fn at(cloud: &FakeCloud) -> Self {
+        Self { huawei: Some(cloud.endpoint()), alibaba: Some(cloud.endpoint()), ..Self::none() }
+    }
+
+    /// No provider.
+    pub(crate) fn none() -> Self {
+        Self {
+            huawei: None,
+            alibaba: None,
+            simulators: None,
+            project_id: None,
+            workspace: None,
+            access_key_id: ACCESS_KEY_ID.into(),
+            access_key_secret: ACCESS_KEY_SECRET.into(),
+            security_token: None,
+            timeouts: Timeouts { default: super::LONG, max: super::LONG },
+            max_in_flight: 256,
+            max_connections: 1000,
+            max_connection_age: None,
+            handshake_timeout: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(10),
+            drain_delay: Duration::ZERO,
+            // Retries happen, but nobody waits for them.
+            backoff: Backoff { base: Duration::ZERO, ..Backoff::default() },
+            clock: Arc::new(SystemClock),
+            log_level: LogLevel::Trace,
+        }
+    }
+
+    fn provider(&self, endpoint: &str, scope: Option<&String>) -> ProviderConfig {
+        let credential = Credential::new(
+            self.access_key_id.clone(),
+            Secret::new(self.access_key_secret.clone()),
+            self.security_token.clone().map(Secret::new),
+        );
+        ProviderConfig {
+            endpoint: Endpoint::parse(endpoint, false).unwrap(),
+            credentials: Credentials::fixed(credential.unwrap()),
+            scope: scope.cloned(),
+        }
+    }
+
+    fn config(&self) -> Config {
+        let (huawei, alibaba) = match &self.simulators {
+            Some((huawei, alibaba)) => (Some(huawei.clone()), Some(alibaba.clone())),
+            None => (
+                self.huawei.as_ref().map(|e| self.provider(e, self.project_id.as_ref())),
+                self.alibaba.as_ref().map(|e| self.provider(e, self.workspace.as_ref())),
+            ),
+        };
+        Config {
+            listen: Address::Tcp("127.0.0.1:0".into()),
+            admin_listen: Address::Tcp("127.0.0.1:0".into()),
+            huawei,
+            alibaba,
+            timeouts: self.timeouts,
+            connect_timeout: Duration::from_secs(5),
+            max_in_flight: self.max_in_flight,
+            max_connections: self.max_connections,
+            max_connection_age: self.max_connection_age,
+            max_connection_idle: None,
+            handshake_timeout: self.handshake_timeout,
+            drain_timeout: self.drain_timeout,
+            drain_delay: self.drain_delay,
+            workers: 1,
+            backoff: self.backoff,
+        }
+    }
+}
+
+/// A log that a test can read.
+#[derive(Clone, Default)]
+pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+pub(crate) struct Gateway {
+    address: String,
+    admin: String,
+    lines: Lines,
+    sink: LogSink,
+    stop: Option<oneshot::Sender<()>>,
+    running: JoinHandle<Result<(), savepoint_gateway::server::StartError>>,
+}
+
+impl Gateway {
+    pub(crate) async fn start(options: Options) -> Self {
+        let lines = Lines::default();
+        let sink = LogSink::new(lines.clone(), LogFormat::Json, options.log_level).unwrap();
+        let telemetry = Telemetry::new(sink.clone());
+        let server =
+            Server::bind(options.config(), telemetry, Arc::clone(&options.clock)).await.unwrap();
+        let (address, admin) = (server.address().to_string(), server.admin_address().to_string());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let running = tokio::spawn(server.run(async {
+            let _ = stopped.await;
+        }));
+        Self { address, admin, lines, sink, stop: Some(stop), running }
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(crate) fn admin(&self) -> &str {
+        &self.admin
+    }
+
+    pub(crate) fn sink(&self) -> &LogSink {
+        &self.sink
+    }
+
+    pub(crate) async fn channel(&self) -> Channel {
+        let endpoint = tonic::transport::Endpoint::new(format!("http://{}", self.address)).unwrap();
+        endpoint.connect().await.unwrap()
+    }
+
+    pub(crate) async fn client(&self) -> SavepointServiceClient<Channel> {
+        SavepointServiceClient::new(self.channel().await)
+    }
+
+    /// A client without timers of its own, which sees what the wire says.
+    pub(crate) async fn wire_client(&self) -> SavepointServiceClient<Wire> {
+        SavepointServiceClient::new(Wire::connect(&self.address).await)
+    }
+
+    /// The log so far.
+    pub(crate) fn log(&self) -> String {
+        self.sink.flush(super::LONG);
+        String::from_utf8(self.lines.0.lock().unwrap().clone()).unwrap()
+    }
+
+    /// Tells the gateway to end, as SIGTERM does.
+    pub(crate) fn shut_down(&mut self) {
+        let _ = self.stop.take().expect("told once").send(());
+    }
+
+    /// Waits until it has ended.
+    pub(crate) async fn ended(self) {
+        self.running.await.unwrap().unwrap();
+    }
+}
+
+/// A bare HTTP/2 connection. tonic's own channel would obey a `grpc-timeout` itself.
+#[derive(Clone)]
+pub(crate) struct Wire(hyper::client::conn::http2::SendRequest<tonic::body::Body>);
+
+impl Wire {
+    async fn connect(address: &str) -> Self {
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let executor = hyper_util::rt::TokioExecutor::new();
+        let io = hyper_util::rt::TokioIo::new(stream);
+        let (sender, connection) =
+            hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+        tokio::spawn(connection);
+        Self(sender)
+    }
+}
+
+impl tower_service::Service<http::Request<tonic::body::Body>> for Wire {
+    type Response = http::Response<hyper::body::Incoming>;
+    type Error = hyper::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: http::Request<tonic::body::Body>) -> Self::Future {
+        let uri = format!("http://gateway.test{}", request.uri().path());
+        *request.uri_mut() = uri.parse().unwrap();
+        Box::pin(self.0.send_request(request))
+    }
+}

@@ -1,0 +1,43 @@
+//! What the tests stand on.
+
+pub(crate) mod fake_cloud;
+pub(crate) mod gateway;
+
+pub(crate) use fake_cloud::{FakeCloud, Recorded, Reply};
+pub(crate) use gateway::{Gateway, Options};
+
+use std::time::Duration;
+
+use savepoint_gateway::pb::{GetSavepointRequest, ImportSavepointRequest};
+
+/// Longer than anything may take. Tests wait for conditions, not for time.
+pub(crate) const LONG: Duration = Duration::from_secs(30);
+
+pub(crate) const PROJECT_ID: &str = "0605767b3300d5762fb7c0186d9e1779";
+pub(crate) const WORKSPACE: &str = "a14bd5d90a0001";
+
+pub(crate) fn import_request() -> ImportSavepointRequest {
+    ImportSavepointRequest {
+        project_id: PROJECT_ID.into(),
+        job_id: 137_228,
+        savepoint_path: "obs://bucket-name/dir/savepoint/".into(),
+    }
+}
+
+pub(crate) fn get_request() -> GetSavepointRequest {
+    GetSavepointRequest {
+        workspace: WORKSPACE.into(),
+        namespace: "default-namespace".into(),
+        savepoint_id: "88a8fc49-e090-430a-85d8-3ee8c79c0001".into(),
+    }
+}
+
+/// Waits until the condition holds.
+pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let waiting = async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(tokio::time::timeout(LONG, waiting).await.is_ok(), "never: {what}");
+}
