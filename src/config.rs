@@ -53,7 +53,7 @@ pub enum Command {
     ///
     /// Starts simulators of both REST APIs and the gateway on loopback, makes both calls with
     /// a gRPC client, prints what happened, and keeps serving until it is interrupted.
-    Demo(DemoOptions),
+    Demo(Box<DemoOptions>),
     /// Ask a running gateway whether it serves; exit code 0 when it does, 1 when not
     ///
     /// For exec probes in images without a shell. It asks grpc.health.v1 at the admin address,
