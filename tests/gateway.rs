@@ -38,3 +38,6 @@ mod simulators;
 /// Signatures, stage by stage, against those of the providers' own SDKs.
 #[path = "gateway/vectors.rs"]
 mod vectors;
+/// Calls from a browser, where they are allowed.
+#[path = "gateway/web.rs"]
+mod web;

@@ -12,6 +12,7 @@ mod dispatch;
 mod health;
 mod listener;
 mod unary;
+mod web;
 mod worker;
 
 pub use health::HealthState;
