@@ -1,0 +1,515 @@
+"""Turns the raw results of a run into Markdown, and into a chart."""
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from machine import BenchError
+from upstream import CALLS
+
+BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+NOT_MEASURED = "not measured"
+MB = 1_000_000
+RPCS = list(CALLS)
+# Above this share of a core, others have had a say in the times.
+QUIET = 0.10
+# Above this, the one core of the load generator and the upstream was full.
+LOAD_SIDE_FULL, SERVER_IDLE = 0.95, 0.90
+
+Result = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """The values of one thing over all rounds, or why there is none."""
+
+    values: tuple[float, ...] = ()
+    missing: str = NOT_MEASURED
+    load_limited: bool = False
+
+    @property
+    def median(self) -> float | None:
+        return statistics.median(self.values) if self.values else None
+
+    def text(self, form: Callable[[float], str]) -> str:
+        if self.median is None:
+            return self.missing
+        return form(self.median) + (" ¹" if self.load_limited else "")
+
+
+def _dig(value: object, path: tuple[str, ...]) -> object:
+    for key in path:
+        if not isinstance(value, dict) or key not in value:
+            return None
+        value = value[key]
+    return value
+
+
+def _gather(rounds: list[Result], who: str, path: tuple[str, ...]) -> Figure:
+    """One failed round spoils the figure: a median over the rounds that went well would hide it."""
+    if not rounds or any(who not in one for one in rounds):
+        return Figure()
+    if any("failed" in one[who] for one in rounds):
+        return Figure(missing="failed")
+    values = [_dig(one[who], path) for one in rounds]
+    if any(value is None for value in values):
+        return Figure()
+    limited = False
+    if path[-1] == "calls_per_second":
+        measured = [_dig(one[who], path[:-1]) for one in rounds]
+        limited = all(
+            one.get("load_side_busy", 0) >= LOAD_SIDE_FULL and one.get("server_busy", 1) < SERVER_IDLE
+            for one in measured
+        )
+    return Figure(tuple(values), load_limited=limited)
+
+
+def _rounds(results: Result, part: str) -> list[Result]:
+    return _dig(results, ("parts", part, "pairs")) or []
+
+
+def figure(results: Result, part: str, who: str, *path: str) -> Figure:
+    return _gather(_rounds(results, part), who, path)
+
+
+def ratio(results: Result, part: str, path: tuple[str, ...], over: tuple[str, str] = ("gateway", "envoy")) -> Figure:
+    """Round by round, so that what slows the machine down for a while slows both sides down."""
+    above, below = (figure(results, part, who, *path) for who in over)
+    for one in (above, below):
+        if not one.values:
+            return Figure(missing=one.missing)
+    return Figure(tuple(a / b for a, b in zip(above.values, below.values, strict=True)))
+
+
+def single(results: Result, part: str, who: str, *path: str) -> Figure:
+    """A figure of a part that has no rounds."""
+    held = _dig(results, ("parts", part, who))
+    if isinstance(held, dict) and "failed" in held:
+        return Figure(missing="failed")
+    value = _dig(held, path)
+    return Figure() if value is None else Figure((value,))
+
+
+def difference(above: Figure, below: Figure) -> Figure:
+    for one in (above, below):
+        if not one.values:
+            return Figure(missing=one.missing)
+    return Figure(tuple(a - b for a, b in zip(above.values, below.values, strict=True)))
+
+
+def quotient(above: Figure, below: Figure) -> Figure:
+    for one in (above, below):
+        if not one.values:
+            return Figure(missing=one.missing)
+    return Figure(tuple(a / b for a, b in zip(above.values, below.values, strict=True)))
+
+
+def whole(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def two(value: float) -> str:
+    return f"{value:.2f}"
+
+
+def megabytes(value: float) -> str:
+    return f"{value / MB:,.1f} MB"
+
+
+def times(value: float) -> str:
+    return f"{value:.2f} ×"
+
+
+def micros(value: float) -> str:
+    return f"{value:,.0f} µs"
+
+
+def millis(value: float) -> str:
+    return f"{value:.1f} ms"
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cells) + " |\n"
+
+
+def _rule(columns: int) -> str:
+    return "|" + "---|" * columns + "\n"
+
+
+def _spread(one: Figure, form: Callable[[float], str]) -> str:
+    if not one.values or len(one.values) == 1:
+        return one.text(form)
+    return f"{one.text(form)} ({form(min(one.values)).rstrip(' ×')} – {form(max(one.values)).rstrip(' ×')})"
+
+
+UPSTREAMS = {"plain": "plain", "tls": "TLS", "delay5": "plain, answers after 5 ms"}
+MEASURES = (
+    ("calls/s, 128 in flight", "many", "calls_per_second", whole),
+    ("CPU s per 10,000 calls", "many", "cpu_seconds_per_10k", two),
+    ("p50, one call at a time", "single", "p50_us", micros),
+    ("p99, one call at a time", "single", "p99_us", micros),
+)
+MEMORY = (("memory idle", "rss_idle"), ("memory after the run", "rss_after"), ("memory at its peak", "rss_peak"))
+
+
+def _both(figures: list[Figure], text: Callable[[Figure], str]) -> str:
+    """The figures of both RPCs in one cell, and once if there is none for either."""
+    texts = [text(one) for one in figures]
+    return texts[0] if len(set(texts)) == 1 and not figures[0].values else " / ".join(texts)
+
+
+def _side_by_side(results: Result) -> str:
+    both = " / ".join(CALLS[rpc]["title"] for rpc in RPCS)
+    text = f"Each cell holds {both}; in parentheses, the lowest and the highest round.\n\n"
+    for part, title in UPSTREAMS.items():
+        text += _row(f"upstream: {title}", "gateway", "Envoy", "gateway ÷ Envoy") + _rule(4)
+        for label, shape, key, form in MEASURES:
+            cells = [
+                _both(
+                    [figure(results, part, who, rpc, shape, key) for rpc in RPCS], lambda one, form=form: one.text(form)
+                )
+                for who in ("gateway", "envoy")
+            ]
+            ratios = [ratio(results, part, (rpc, shape, key)) for rpc in RPCS]
+            text += _row(label, *cells, _both(ratios, lambda one: _spread(one, times)))
+        for label, key in MEMORY:
+            cells = [figure(results, part, who, key).text(megabytes) for who in ("gateway", "envoy")]
+            text += _row(label, *cells, _spread(ratio(results, part, (key,)), times))
+        if part == "plain":
+            counted = {
+                who: [single(results, "instructions", who, rpc, "instructions_per_call") for rpc in RPCS]
+                for who in ("gateway", "envoy")
+            }
+            cells = [_both(counted[who], lambda one: one.text(whole)) for who in ("gateway", "envoy")]
+            ratios = [quotient(*pair) for pair in zip(*counted.values(), strict=True)]
+            text += _row("instructions per call", *cells, _both(ratios, lambda one: one.text(times)))
+        text += "\n"
+    return text
+
+
+def _added(results: Result, who: str, rpc: str) -> Figure:
+    """The p99 with everything in flight, less the p99 of the upstream asked directly in the same round."""
+    return difference(
+        figure(results, "inflight", who, rpc, "many", "p99_us"),
+        figure(results, "inflight", "direct", rpc, "many", "p99_us"),
+    )
+
+
+def _thousandths(one: Figure) -> Figure:
+    return Figure(tuple(value / 1000 for value in one.values), missing=one.missing)
+
+
+def _worst(figures: list[Figure], pick: Callable) -> Figure:
+    """The one of several that is hardest to accept, so that a goal holds for each of them."""
+    for one in figures:
+        if not one.values:
+            return one
+    return pick(figures, key=lambda one: one.median)
+
+
+TWO_CORES = "calls/s, two cores over one, the worse RPC"
+
+
+def _goals(results: Result) -> list[tuple[str, str, Figure, Callable[[float], str], Callable[[float], bool]]]:
+    goals = []
+    for part, least in (("plain", 3.0), ("tls", 2.5)):
+        for rpc in RPCS:
+            title = f"calls/s, {UPSTREAMS[part]} upstream, {CALLS[rpc]['title']}"
+            value = ratio(results, part, (rpc, "many", "calls_per_second"))
+            goals.append((title, f"≥ {least} × Envoy", value, times, lambda got, least=least: got >= least))
+    for rpc in RPCS:
+        value = ratio(results, "plain", (rpc, "single", "p50_us"))
+        goals.append(
+            (f"p50, one call at a time, {CALLS[rpc]['title']}", "≤ 0.5 × Envoy", value, times, lambda got: got <= 0.5)
+        )
+    goals.append(
+        (
+            "memory after the run",
+            "≤ 0.2 × Envoy",
+            ratio(results, "plain", ("rss_after",)),
+            times,
+            lambda got: got <= 0.2,
+        )
+    )
+    goals.append(
+        (
+            "binary",
+            "≤ 12 MB",
+            single(results, "start", "gateway", "binary_bytes"),
+            megabytes,
+            lambda got: got <= 12 * MB,
+        )
+    )
+    goals.append(
+        (
+            "from exec to listening",
+            "≤ 15 ms",
+            single(results, "start", "gateway", "median_milliseconds"),
+            millis,
+            lambda got: got <= 15,
+        )
+    )
+    idle = single(results, "idle", "gateway", "rss_held")
+    if _dig(results, ("parts", "idle", "connections")) != 10_000:
+        idle = Figure(missing=idle.missing)
+    goals.append(("memory with 10,000 idle connections", "≤ 120 MB", idle, megabytes, lambda got: got <= 120 * MB))
+    added = _worst([_thousandths(_added(results, "gateway", rpc)) for rpc in RPCS], max)
+    if _dig(results, ("parts", "inflight", "in_flight")) != 1000:
+        added = Figure(missing=added.missing)
+    goals.append(
+        (
+            "p99 added with 1,000 calls in flight, upstream 200 ms, the worse RPC",
+            "≤ 5 ms",
+            added,
+            millis,
+            lambda got: got <= 5,
+        )
+    )
+    two_workers = _worst(
+        [ratio(results, "workers", (rpc, "many", "calls_per_second"), ("two workers", "one worker")) for rpc in RPCS],
+        min,
+    )
+    goals.append((TWO_CORES, "≥ 1.8 ×", two_workers, times, lambda got: got >= 1.8))
+    return goals
+
+
+def _goal_table(results: Result) -> str:
+    text = _row("", "goal", "measured", "") + _rule(4)
+    for title, goal, value, form, holds in _goals(results):
+        verdict = "" if value.median is None else "met" if holds(value.median) else "**not met**"
+        if verdict and title == TWO_CORES and _dig(results, ("parts", "workers", "shared")):
+            verdict = "cannot show here, see below"
+        text += _row(title, goal, value.text(form), verdict)
+    if _dig(results, ("parts", "workers", "shared")):
+        text += (
+            "\nTwo cores over one: this machine has no third core, so with two workers the upstream and the load\n"
+            "generator run on the cores that the workers use, and calls/s cannot double. What it does show is the\n"
+            "cost of a call, which a second worker should leave as it is: "
+        )
+        costs = [
+            ratio(results, "workers", (rpc, "many", "cpu_seconds_per_10k"), ("two workers", "one worker"))
+            for rpc in RPCS
+        ]
+        text += (
+            ", ".join(f"{CALLS[rpc]['title']} {cost.text(times)}" for rpc, cost in zip(RPCS, costs, strict=True))
+            + " the CPU time of one.\n"
+        )
+    return text
+
+
+def _other(results: Result) -> str:
+    text = _row("", *(CALLS[rpc]["title"] for rpc in RPCS)) + _rule(1 + len(RPCS))
+
+    def line(title: str, cells: list[Figure], form: Callable[[float], str]) -> str:
+        return _row(title, *(cell.text(form) for cell in cells))
+
+    def per_rpc(part: str, who: str, *path: str) -> list[Figure]:
+        return [figure(results, part, who, rpc, *path) for rpc in RPCS]
+
+    def delayed(who: str) -> list[Figure]:
+        return per_rpc("delay5", who, "single", "p50_us")
+
+    text += line(
+        "the upstream alone over HTTP/1.1, calls/s, 128 connections",
+        per_rpc("plain", "direct", "many", "calls_per_second"),
+        whole,
+    )
+    text += line("the upstream alone, p50, one call at a time", per_rpc("plain", "direct", "single", "p50_us"), micros)
+    text += line("the upstream alone, answers after 5 ms, p50", delayed("direct"), micros)
+    for who, title in (("gateway", "gateway"), ("envoy", "Envoy")):
+        added = [difference(*pair) for pair in zip(delayed(who), delayed("direct"), strict=True)]
+        text += line(f"{title}, added to the p50 of an upstream of 5 ms", added, micros)
+    count = _dig(results, ("parts", "inflight", "in_flight"))
+    crowd = f"{count:,} calls in flight" if count else "many calls in flight"
+    text += line(
+        f"{crowd}, upstream of 200 ms, asked directly: p99",
+        [_thousandths(one) for one in per_rpc("inflight", "direct", "many", "p99_us")],
+        millis,
+    )
+    for who, title in (("gateway", "gateway"), ("envoy", "Envoy")):
+        text += line(
+            f"the same through {title}: p99 added", [_thousandths(_added(results, who, rpc)) for rpc in RPCS], millis
+        )
+    text += line(
+        "Envoy with a contract that carries the whole savepoint, calls/s",
+        per_rpc("plain", "envoy_envelope", "many", "calls_per_second"),
+        whole,
+    )
+    text += line(
+        "the same, CPU s per 10,000 calls", per_rpc("plain", "envoy_envelope", "many", "cpu_seconds_per_10k"), two
+    )
+    for label, title in (
+        ("logs to a file", "log lines to a file on disk"),
+        ("logs to /dev/null", "log lines to /dev/null"),
+    ):
+        text += line(
+            f"gateway, {title}, CPU s per 10,000 calls", per_rpc("logs", label, "many", "cpu_seconds_per_10k"), two
+        )
+    for label in ("one worker", "two workers"):
+        text += line(f"gateway, {label}, calls/s", per_rpc("workers", label, "many", "calls_per_second"), whole)
+        text += line(
+            f"gateway, {label}, CPU s per 10,000 calls", per_rpc("workers", label, "many", "cpu_seconds_per_10k"), two
+        )
+
+    connections = _dig(results, ("parts", "idle", "connections"))
+    held = f"{connections:,} idle connections" if connections else "idle connections"
+    text += "\n" + _row("", "gateway", "Envoy") + _rule(3)
+    for title, part, key, form in (
+        ("binary", "start", "binary_bytes", megabytes),
+        ("from exec to listening", "start", "median_milliseconds", millis),
+        (f"memory before {held}", "idle", "rss_before", megabytes),
+        (f"memory with {held}", "idle", "rss_held", megabytes),
+    ):
+        text += _row(title, *(single(results, part, who, key).text(form) for who in ("gateway", "envoy")))
+    return text
+
+
+def _growth(results: Result) -> str:
+    points = _dig(results, ("parts", "growth", "gateway"))
+    if not isinstance(points, dict) or "failed" in points:
+        return f"{'failed' if isinstance(points, dict) else NOT_MEASURED}\n"
+    text = _row(
+        "GetSavepoint, connections × calls at a time on each", "calls/s", "CPU s per 10,000 calls", "memory"
+    ) + _rule(4)
+    for label in points:
+        values = (("calls_per_second", whole), ("cpu_seconds_per_10k", two), ("rss", megabytes))
+        text += _row(label, *(single(results, "growth", "gateway", label, key).text(form) for key, form in values))
+    return text
+
+
+def _every(value: object, key: str) -> list:
+    if isinstance(value, dict):
+        return ([value[key]] if key in value else []) + [
+            found for inner in value.values() for found in _every(inner, key)
+        ]
+    if isinstance(value, list):
+        return [found for inner in value for found in _every(inner, key)]
+    return []
+
+
+def _conditions(results: Result) -> str:
+    machine, versions, size = results["machine"], results["versions"], results["size"]
+    versions = ", ".join(
+        f"{name} {version.removeprefix('savepoint-gateway ')}" for name, version in sorted(versions.items())
+    )
+    rounds = "one round" if size["pairs"] == 1 else f"{size['pairs']} rounds"
+    text = f"Run of {results['when']}"
+    text += " **in its quick form: too short for figures to rely on**" if results["quick"] else ""
+    text += f": {machine['processor']}, {machine['cores']} cores, {machine['memory_mib'] / 1024:.0f} GiB, "
+    text += f"Linux {machine['kernel']}; "
+    text += f"{results['layout']}; {versions}; {rounds}, {size['calls']:,} calls each, medians.\n"
+    noise = _every(results["parts"], "noise")
+    if noise:
+        others, stolen = ([one[key] for one in noise] for key in ("others", "stolen"))
+        text += f"Other processes used {statistics.mean(others):.2f} cores on average (at worst {max(others):.2f}), "
+        text += f"the hypervisor withheld {statistics.mean(stolen):.2f} (at worst {max(stolen):.2f})"
+        pace = _every(results["parts"], "pace_ms")
+        text += (
+            f"; the same piece of work took from {min(pace):.0f} to {max(pace):.0f} ms as the run went on.\n"
+            if pace
+            else ".\n"
+        )
+        if statistics.mean(others) > QUIET or statistics.mean(stolen) > QUIET:
+            text += "\n**The machine was not quiet: read the times and rates as an example, not as results.**\n"
+    return text
+
+
+def _failed(value: object, where: str = "") -> list[str]:
+    if isinstance(value, dict):
+        found = [f"- {where.strip(' /')}: {value['failed'].splitlines()[0]}\n"] if "failed" in value else []
+        found += [f"- {where.strip(' /')} left out: {value['skipped']}\n"] if "skipped" in value else []
+        return found + [text for key, inner in value.items() for text in _failed(inner, f"{where} / {key}")]
+    if isinstance(value, list):
+        return [text for number, inner in enumerate(value, 1) for text in _failed(inner, f"{where} / round {number}")]
+    return []
+
+
+def table(results: Result) -> str:
+    text = _conditions(results) + "\n### Goals\n\n" + _goal_table(results)
+    text += "\n### Side by side\n\n" + _side_by_side(results) + "### Besides\n\n" + _other(results)
+    text += "\n### How the cost of a call grows\n\n" + _growth(results)
+    if "¹" in text:
+        text += "\n¹ The load generator and the upstream filled their core, the server did not fill its own: "
+        text += "it can carry more than this.\n"
+    problems = _failed(results["parts"])
+    if problems:
+        text += "\n### Failed or left out\n\n" + "".join(problems)
+    return text
+
+
+WIDTH, LABELS, BAR, GAP = 860, 250, 18, 6
+COLOURS = {"gateway": "#0b7285", "envoy": "#a0a8b0"}
+NAMES = {"gateway": "savepoint-gateway", "envoy": "Envoy reverse transcoder"}
+
+
+def chart(results: Result) -> str:
+    """Three groups of bars, one pair of bars per line, drawn to the scale of their group."""
+    groups = [
+        (
+            "Calls per second on one core (longer is better)",
+            whole,
+            [
+                (f"{CALLS[rpc]['title']}, {UPSTREAMS[part]} upstream", part, (rpc, "many", "calls_per_second"))
+                for part in ("plain", "tls")
+                for rpc in RPCS
+            ],
+        ),
+        (
+            "Median latency of one call at a time (shorter is better)",
+            micros,
+            [
+                (f"{CALLS[rpc]['title']}, {UPSTREAMS[part]} upstream", part, (rpc, "single", "p50_us"))
+                for part in ("plain", "tls")
+                for rpc in RPCS
+            ],
+        ),
+        (
+            "Memory after the run (shorter is better)",
+            megabytes,
+            [(f"{UPSTREAMS[part]} upstream", part, ("rss_after",)) for part in ("plain", "tls")],
+        ),
+    ]
+    body, y = "", 50
+    for x, who in ((20, "gateway"), (200, "envoy")):
+        body += f'<rect x="{x}" y="18" width="12" height="12" fill="{COLOURS[who]}"/>'
+        body += f'<text x="{x + 18}" y="28">{NAMES[who]}</text>\n'
+    for title, form, lines in groups:
+        y += 14
+        body += f'<text x="20" y="{y}" class="title">{escape(title)}</text>\n'
+        y += 12
+        figures = [{who: figure(results, part, who, *path) for who in COLOURS} for _, part, path in lines]
+        largest = max((one.median for both in figures for one in both.values() if one.median), default=1)
+        for (label, _, _), both in zip(lines, figures, strict=True):
+            body += f'<text x="{LABELS - 10}" y="{y + BAR + 5}" class="label">{escape(label)}</text>\n'
+            for number, (who, one) in enumerate(both.items()):
+                top = y + number * BAR
+                length = (WIDTH - LABELS - 110) * one.median / largest if one.median else 0
+                body += (
+                    f'<rect x="{LABELS}" y="{top}" width="{length:.1f}" height="{BAR - 2}" fill="{COLOURS[who]}"/>\n'
+                )
+                value = escape(one.text(form).removesuffix(" ¹"))
+                body += f'<text x="{LABELS + length + 6:.1f}" y="{top + BAR - 6}">{value}</text>\n'
+            y += 2 * BAR + GAP
+        y += 10
+    style = "text{font:12px sans-serif;fill:#212529}.title{font-weight:bold;font-size:13px}.label{text-anchor:end}"
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + 10}" '
+        f'width="{WIDTH}" height="{y + 10}" role="img" '
+        f'aria-label="savepoint-gateway beside Envoy: calls per second, latency, memory">\n<style>{style}</style>\n'
+        f'<rect width="100%" height="100%" fill="#ffffff"/>\n{body}</svg>\n'
+    )
+
+
+def write(results: Result, docs: Path) -> None:
+    """Replace what stands between the markers of the page, and the chart beside it."""
+    page = docs / "performance.md"
+    text = page.read_text()
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise BenchError(f"{page} does not hold the markers {BEGIN} and {END} once each")
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    (docs / "performance.svg").write_text(chart(results))
+    page.write_text(
+        f"{before}{BEGIN}\n\n![The gateway beside Envoy](performance.svg)\n\n{table(results)}\n{END}{after}"
+    )
