@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use http::HeaderValue;
 
 use crate::credential::Credentials;
 use crate::deadline::Timeouts;
@@ -361,6 +362,14 @@ struct ServerOptions {
         hide_env_values = true
     )]
     drain_delay: String,
+    /// Serve gRPC-Web to pages of these origins, separated by commas; * for all [default: none]
+    #[arg(
+        long,
+        value_name = "ORIGINS",
+        env = "SAVEPOINT_GATEWAY_GRPC_WEB_ALLOW_ORIGIN",
+        hide_env_values = true
+    )]
+    grpc_web_allow_origin: Option<String>,
     /// How many threads serve calls [default: one for each processor, 4 at most]
     #[arg(long, value_name = "COUNT", env = "SAVEPOINT_GATEWAY_WORKERS", hide_env_values = true)]
     workers: Option<String>,
@@ -426,6 +435,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// How long to keep serving while health says NOT_SERVING.
     pub drain_delay: Duration,
+    /// The origins whose pages may call by gRPC-Web; none switches it off.
+    pub grpc_web_origins: Vec<HeaderValue>,
     /// How many threads serve calls.
     pub workers: usize,
     /// How failed attempts are repeated.
@@ -517,7 +528,8 @@ impl ServeOptions {
             );
         }
         let mut config = self.server.config(&mut check, huawei, alibaba);
-        config.tls = self.tls.config(&mut check, &config.listen);
+        let web = !config.grpc_web_origins.is_empty();
+        config.tls = self.tls.config(&mut check, &config.listen, web);
         config.upstream_ca = self.upstream.trust(&mut check);
         config.upstream_proxy = self.upstream.proxy(&mut check);
         let log = self.log.config(&mut check);
@@ -614,7 +626,7 @@ impl ServeOptions {
 }
 
 impl TlsOptions {
-    fn config(&self, check: &mut Check<'_>, listen: &Address) -> Option<Arc<Tls>> {
+    fn config(&self, check: &mut Check<'_>, listen: &Address, http_1: bool) -> Option<Arc<Tls>> {
         let (cert, key) = (given_text(&self.tls_cert), given_text(&self.tls_key));
         let client_ca = given_text(&self.tls_client_ca);
         let auth = match self.tls_client_auth.as_str() {
@@ -650,6 +662,7 @@ impl TlsOptions {
             cert: cert.into(),
             key: key.into(),
             client_ca: client_ca.map(|path| (path.into(), auth)),
+            http_1,
         };
         match Tls::load(files) {
             Ok(tls) => Some(Arc::new(tls)),
@@ -775,6 +788,10 @@ impl ServerOptions {
             handshake_timeout: check.duration("--handshake-timeout", &self.handshake_timeout, true),
             drain_timeout: check.duration("--drain-timeout", &self.drain_timeout, true),
             drain_delay: check.duration("--drain-delay", &self.drain_delay, false),
+            grpc_web_origins: check.origins(
+                "--grpc-web-allow-origin",
+                given_text(&self.grpc_web_allow_origin).unwrap_or_default(),
+            ),
             workers: match given_text(&self.workers) {
                 Some(text) => check.count("--workers", text, 1024),
                 None => std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(4),
@@ -881,6 +898,26 @@ impl<'a> Check<'a> {
                 None
             }
         }
+    }
+
+    /// Origins as a browser spells them: scheme, host and port, no slash at the end.
+    fn origins(&mut self, flag: &str, text: &str) -> Vec<HeaderValue> {
+        let mut origins = Vec::new();
+        for text in text.split(',').map(str::trim).filter(|text| !text.is_empty()) {
+            let is_origin = text == "*"
+                || url::Url::parse(text).is_ok_and(|url| {
+                    matches!(url.scheme(), "http" | "https")
+                        && url.origin().ascii_serialization() == text
+                });
+            match HeaderValue::from_str(text) {
+                Ok(origin) if is_origin => origins.push(origin),
+                _ => self.wrong(
+                    flag,
+                    &format!("{text:?} is neither * nor an origin such as https://example.com"),
+                ),
+            }
+        }
+        origins
     }
 
     fn address(&mut self, flag: &str, text: &str) -> Address {

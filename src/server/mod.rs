@@ -15,6 +15,7 @@ mod listener;
 mod reload;
 mod tls;
 mod unary;
+mod web;
 mod worker;
 
 pub use health::{HealthState, Stage};

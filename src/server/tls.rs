@@ -41,6 +41,8 @@ pub struct TlsFiles {
     pub key: PathBuf,
     /// Who issues the certificates of callers, PEM. Without it, callers need none.
     pub client_ca: Option<(PathBuf, ClientAuth)>,
+    /// Whether HTTP/1.1 is spoken beside HTTP/2, as pages that call by gRPC-Web may do.
+    pub http_1: bool,
 }
 
 /// What is wrong with one of the files.
@@ -213,6 +215,9 @@ impl TlsFiles {
         match config {
             Ok(mut config) => {
                 config.alpn_protocols = vec![b"h2".to_vec()];
+                if self.http_1 {
+                    config.alpn_protocols.push(b"http/1.1".to_vec());
+                }
                 Ok(Loaded { config: Arc::new(config), not_after })
             }
             Err(rustls::Error::InconsistentKeys(_)) => Err(vec![TlsProblem {

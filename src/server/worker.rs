@@ -15,10 +15,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::StartError;
+use super::connection::{self, Handler};
 use super::dispatch::Dispatch;
 use super::health::HealthState;
 use super::listener::Accepted;
-use super::{StartError, connection};
+use super::web::Web;
 use crate::alibaba::Alibaba;
 use crate::clock::Clock;
 use crate::config::{Config, ProviderConfig};
@@ -65,6 +67,7 @@ pub(super) struct Worker {
     handle: Handle,
     connections: Arc<AtomicUsize>,
     dispatch: Dispatch,
+    web: Option<Web>,
     shared: Arc<Shared>,
     end: CancellationToken,
 }
@@ -84,6 +87,8 @@ impl Worker {
             shared.telemetry.clone(),
         )
         .map_err(|error| StartError::Gateway(error.to_string()))?;
+        let origins = &shared.config.grpc_web_origins;
+        let web = (!origins.is_empty()).then(|| Web::new(dispatch.clone(), origins));
         std::thread::Builder::new()
             .name(format!("worker-{index}"))
             .spawn({
@@ -95,7 +100,8 @@ impl Worker {
                 }
             })
             .map_err(StartError::Worker)?;
-        Ok(Self { handle, connections: Arc::default(), dispatch, shared: Arc::clone(shared), end })
+        let (connections, shared) = (Arc::default(), Arc::clone(shared));
+        Ok(Self { handle, connections, dispatch, web, shared, end })
     }
 
     /// How many connections it serves.
@@ -106,15 +112,16 @@ impl Worker {
     /// Serves this connection until it ends.
     pub(super) fn serve(&self, accepted: Accepted) {
         let open = Open::new(Arc::clone(&self.connections), self.shared.telemetry.clone());
-        let (dispatch, shared) = (self.dispatch.clone(), Arc::clone(&self.shared));
+        let handler = Handler { dispatch: self.dispatch.clone(), web: self.web.clone() };
+        let shared = Arc::clone(&self.shared);
         let serving = async move {
             let served = match accepted {
                 Accepted::Tcp(stream, peer) => match TcpStream::from_std(stream) {
-                    Ok(stream) => serve_tcp(stream, peer, dispatch, &shared).await,
+                    Ok(stream) => serve_tcp(stream, peer, handler, &shared).await,
                     Err(error) => Err(error),
                 },
                 Accepted::Unix(stream) => match UnixStream::from_std(stream) {
-                    Ok(stream) => connection::serve(stream, None, dispatch, &shared).await,
+                    Ok(stream) => connection::serve(stream, None, handler, &shared).await,
                     Err(error) => Err(error),
                 },
             };
@@ -136,11 +143,11 @@ impl Worker {
 async fn serve_tcp(
     stream: TcpStream,
     peer: SocketAddr,
-    dispatch: Dispatch,
+    handler: Handler,
     shared: &Shared,
 ) -> io::Result<()> {
     let Some(tls) = &shared.config.tls else {
-        return connection::serve(stream, Some(peer), dispatch, shared).await;
+        return connection::serve(stream, Some(peer), handler, shared).await;
     };
     let handshake = tokio::time::timeout(shared.config.handshake_timeout, tls.accept(stream));
     let shaken = tokio::select! {
@@ -148,7 +155,7 @@ async fn serve_tcp(
         () = shared.drain.cancelled() => return Ok(()),
     };
     match shaken {
-        Ok(stream) => connection::serve(stream, Some(peer), dispatch, shared).await,
+        Ok(stream) => connection::serve(stream, Some(peer), handler, shared).await,
         Err(error) => {
             shared.telemetry.metrics().tls().handshake_failed();
             Err(error)

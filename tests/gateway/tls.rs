@@ -74,7 +74,7 @@ async fn gateway(
 ) -> Gateway {
     let (cert, key) = write(folder, pair);
     let client_ca = client_ca.map(|(ca, auth)| (folder.write("ca.crt", &ca.pem), auth));
-    let tls = Tls::load(TlsFiles { cert, key, client_ca }).unwrap();
+    let tls = Tls::load(TlsFiles { cert, key, client_ca, http_1: false }).unwrap();
     let tls = Some(Arc::new(tls.with_poll(Duration::from_millis(10))));
     Gateway::start(Options { tls, ..Options::at(cloud) }).await
 }
@@ -213,7 +213,7 @@ async fn whom_to_believe_changes_with_its_file() {
 async fn a_handshake_that_does_not_end_is_ended() {
     let (cloud, folder, ca) = (cloud().await, Folder::new(), Authority::new());
     let (cert, key) = write(&folder, &ca.good());
-    let tls = Tls::load(TlsFiles { cert, key, client_ca: None }).unwrap();
+    let tls = Tls::load(TlsFiles { cert, key, client_ca: None, http_1: false }).unwrap();
     let options = Options {
         tls: Some(Arc::new(tls)),
         handshake_timeout: Duration::from_millis(20),
@@ -239,7 +239,7 @@ fn files_that_do_not_fit_are_told_by_flag_and_path() {
         (&cert, &key, required(&key), vec!["client-ca"]),
         (&cert, &other_key, None, vec!["key"]),
     ] {
-        let files = TlsFiles { cert: cert.clone(), key: key.clone(), client_ca };
+        let files = TlsFiles { cert: cert.clone(), key: key.clone(), client_ca, http_1: false };
         let problems = Tls::load(files).unwrap_err();
         let flags: Vec<_> =
             problems.iter().map(|p| p.flag.strip_prefix("--tls-").unwrap()).collect();
