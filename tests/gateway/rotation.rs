@@ -90,7 +90,7 @@ async fn a_key_changes_under_load_and_no_call_fails() {
     assert_eq!(signed(&cloud, "OLDKEY"), old);
 }
 
-async fn metric(gateway: &Gateway, line: &str) -> u64 {
+pub(super) async fn metric(gateway: &Gateway, line: &str) -> u64 {
     let text = admin_get(gateway, "/metrics").await;
     text.lines().find_map(|found| found.strip_prefix(line)?.trim().parse().ok()).unwrap()
 }

@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::client::TlsStream;
 
-use super::rotation::metric_is;
+use super::rotation::{metric, metric_is};
 use crate::support::gateway::Wire;
 use crate::support::{FakeCloud, Folder, Gateway, LONG, Options, Reply, get_request};
 
@@ -177,7 +177,7 @@ async fn a_certificate_changes_while_calls_flow() {
     let pair = new.good();
     folder.write("tls.crt", &pair.cert);
     let refused = r#"tls_reloads_total{outcome="failure"}"#;
-    metric_is(&gateway, refused, |refused| refused == 1).await;
+    metric_is(&gateway, refused, |refused| refused >= 1).await;
     assert!(of_old.call(&gateway).await);
     open.get_savepoint(get_request()).await.unwrap();
 
@@ -189,9 +189,10 @@ async fn a_certificate_changes_while_calls_flow() {
     open.get_savepoint(get_request()).await.unwrap();
 
     for spoiled in ["", "-----BEGIN CERTIFICATE-----\nhalf"] {
+        let before = metric(&gateway, refused).await;
         folder.write("tls.crt", spoiled);
         gateway.reload();
-        metric_is(&gateway, refused, |refused| refused >= 2).await;
+        metric_is(&gateway, refused, |refused| refused > before).await;
         assert!(of_new.call(&gateway).await);
     }
 }
