@@ -18,11 +18,15 @@ struct RefreshLabels {
 
 /// The credential of one provider. Times are those of day: an age is what a query makes of
 /// `time()` and of them, whenever it runs.
+///
+/// The gauges appear when the source was first asked: a provider that is not configured must
+/// not look like one whose source fails.
 #[derive(Debug)]
 pub struct CredentialMetrics {
-    obtained: Gauge,
-    expiry: Gauge,
-    fresh: Gauge,
+    labels: ProviderLabels,
+    obtained: Family<ProviderLabels, Gauge>,
+    expiry: Family<ProviderLabels, Gauge>,
+    fresh: Family<ProviderLabels, Gauge>,
     replaced: Counter,
     failed: Counter,
 }
@@ -39,7 +43,7 @@ impl CredentialMetrics {
         let refreshes = Family::<RefreshLabels, Counter>::default();
         registry.register_with_unit(
             "credential_obtained_timestamp",
-            "When the credential that serves was obtained; 0 while there is none",
+            "When the credential that serves was obtained",
             Unit::Seconds,
             obtained.clone(),
         );
@@ -61,12 +65,12 @@ impl CredentialMetrics {
         );
         providers.map(|provider| {
             let provider = provider.as_str();
-            let labels = ProviderLabels { provider };
             let refresh = |outcome| RefreshLabels { provider, outcome };
             Self {
-                obtained: obtained.get_or_create_owned(&labels),
-                expiry: expiry.get_or_create_owned(&labels),
-                fresh: fresh.get_or_create_owned(&labels),
+                labels: ProviderLabels { provider },
+                obtained: obtained.clone(),
+                expiry: expiry.clone(),
+                fresh: fresh.clone(),
                 replaced: refreshes.get_or_create_owned(&refresh("success")),
                 failed: refreshes.get_or_create_owned(&refresh("failure")),
             }
@@ -75,20 +79,21 @@ impl CredentialMetrics {
 
     /// A credential was obtained.
     pub fn had(&self, now: Timestamp, expires: Option<Timestamp>) {
-        self.obtained.set(now.as_second());
-        self.expiry.set(expires.map_or(0, Timestamp::as_second));
+        self.obtained.get_or_create(&self.labels).set(now.as_second());
+        let expires = expires.map_or(0, Timestamp::as_second);
+        self.expiry.get_or_create(&self.labels).set(expires);
         self.replaced.inc();
-        self.fresh.set(1);
+        self.unchanged();
     }
 
     /// The source answered with the credential that serves.
     pub fn unchanged(&self) {
-        self.fresh.set(1);
+        self.fresh.get_or_create(&self.labels).set(1);
     }
 
     /// The source had none.
     pub fn failed(&self) {
         self.failed.inc();
-        self.fresh.set(0);
+        self.fresh.get_or_create(&self.labels).set(0);
     }
 }

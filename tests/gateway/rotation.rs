@@ -96,7 +96,11 @@ pub(super) async fn metric(gateway: &Gateway, line: &str) -> u64 {
 }
 
 /// Waits until a metric is what it should be.
-pub(super) async fn metric_is(gateway: &Gateway, line: &str, want: impl Fn(u64) -> bool) {
+pub(super) async fn metric_is(
+    gateway: &Gateway,
+    line: &str,
+    want: impl Fn(u64) -> bool + Send + Sync,
+) {
     let waiting = async { while !want(metric(gateway, line).await) {} };
     assert!(tokio::time::timeout(LONG, waiting).await.is_ok(), "never: {line}");
 }
