@@ -3,21 +3,23 @@
 //! clap gives each option its flag, its variable, its default and its help text. The values
 //! are read as text and checked here, all of them, so that one start shows every mistake.
 
+mod source;
+
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use http::HeaderValue;
 
-use crate::credential::{Credential, Credentials};
+use crate::credential::Credentials;
 use crate::deadline::Timeouts;
 use crate::endpoint::Endpoint;
 use crate::operation::Provider;
-use crate::secret::Secret;
-use crate::server::Address;
+use crate::server::{Address, ClientAuth, Tls, TlsFiles};
 use crate::telemetry::{LogFormat, LogLevel};
-use crate::upstream::Backoff;
+use crate::upstream::{Backoff, Proxy, Trust};
 use crate::validate::{is_project_id, is_workspace};
 use crate::{alibaba, huawei};
 
@@ -37,14 +39,16 @@ pub enum Command {
     /// Serve gRPC and call the configured clouds
     ///
     /// At least one cloud must be configured, by its region or its endpoint. Credentials come
-    /// from the environment:
+    /// from the source that --huawei-credentials and --alibaba-credentials name, or else from
+    /// the environment:
     ///
     ///   Huawei Cloud   HUAWEICLOUD_SDK_AK, HUAWEICLOUD_SDK_SK and, for temporary keys,
     ///                  HUAWEICLOUD_SDK_SECURITY_TOKEN
     ///   Alibaba Cloud  ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET and, for
     ///                  temporary keys, ALIBABA_CLOUD_SECURITY_TOKEN
     ///
-    /// SIGTERM and SIGINT drain and end the process; a second one ends it at once.
+    /// SIGTERM and SIGINT drain and end the process; a second one ends it at once. SIGHUP reads
+    /// credentials and certificates again.
     ///
     /// Exit codes: 0 after a drain, 1 when it could not start or was ended at once, 2 when the
     /// configuration is wrong.
@@ -72,6 +76,10 @@ pub struct ServeOptions {
     /// Allow http:// endpoints that are not loopback: signed requests then travel in the clear
     #[arg(long, env = "SAVEPOINT_GATEWAY_ALLOW_INSECURE_ENDPOINTS", hide_env_values = true)]
     allow_insecure_endpoints: bool,
+    #[command(flatten)]
+    upstream: UpstreamOptions,
+    #[command(flatten)]
+    tls: TlsOptions,
     #[command(flatten)]
     server: ServerOptions,
     /// How logs are written.
@@ -139,6 +147,15 @@ struct HuaweiOptions {
         hide_env_values = true
     )]
     huawei_project_id: Option<String>,
+    /// Where the credential comes from: env, dir:/path, ecs, oidc or token-file:/path
+    /// [default: env or oidc, whichever has its variables set]
+    #[arg(
+        long,
+        value_name = "SOURCE",
+        env = "SAVEPOINT_GATEWAY_HUAWEI_CREDENTIALS",
+        hide_env_values = true
+    )]
+    huawei_credentials: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -168,6 +185,65 @@ struct AlibabaOptions {
         hide_env_values = true
     )]
     alibaba_workspace: Option<String>,
+    /// Where the credential comes from: env, dir:/path, ecs, ecs:role, oidc, uri or uri:http://...
+    /// [default: the first of env, oidc, ecs and uri that has its variables set]
+    #[arg(
+        long,
+        value_name = "SOURCE",
+        env = "SAVEPOINT_GATEWAY_ALIBABA_CREDENTIALS",
+        hide_env_values = true
+    )]
+    alibaba_credentials: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Connections to clouds")]
+struct UpstreamOptions {
+    /// The certificates that clouds are trusted by, PEM, instead of the platform's
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SAVEPOINT_GATEWAY_UPSTREAM_CA",
+        hide_env_values = true
+    )]
+    upstream_ca: Option<String>,
+    /// The HTTP proxy that https endpoints are called through, by CONNECT
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "SAVEPOINT_GATEWAY_UPSTREAM_PROXY",
+        hide_env_values = true
+    )]
+    upstream_proxy: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "TLS")]
+struct TlsOptions {
+    /// The certificate of the gRPC port, with those that lead to its root, PEM
+    #[arg(long, value_name = "FILE", env = "SAVEPOINT_GATEWAY_TLS_CERT", hide_env_values = true)]
+    tls_cert: Option<String>,
+    /// The key of the certificate, PEM
+    #[arg(long, value_name = "FILE", env = "SAVEPOINT_GATEWAY_TLS_KEY", hide_env_values = true)]
+    tls_key: Option<String>,
+    /// Who issues the certificates of callers, PEM; without it callers need none
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SAVEPOINT_GATEWAY_TLS_CLIENT_CA",
+        hide_env_values = true
+    )]
+    tls_client_ca: Option<String>,
+    /// Whether callers must show a certificate, once there is a --tls-client-ca: required or
+    /// optional
+    #[arg(
+        long,
+        value_name = "WHETHER",
+        default_value = "required",
+        env = "SAVEPOINT_GATEWAY_TLS_CLIENT_AUTH",
+        hide_env_values = true
+    )]
+    tls_client_auth: String,
 }
 
 /// Loopback: whoever reaches the port uses the gateway's credentials.
@@ -188,6 +264,14 @@ struct ServerOptions {
         hide_env_values = true
     )]
     admin_listen: Option<String>,
+    /// The mode of Unix sockets, in octal such as 0660 [default: what the umask leaves]
+    #[arg(
+        long,
+        value_name = "MODE",
+        env = "SAVEPOINT_GATEWAY_SOCKET_MODE",
+        hide_env_values = true
+    )]
+    socket_mode: Option<String>,
     /// How long a call may take whose caller sets no deadline
     #[arg(
         long,
@@ -321,6 +405,14 @@ pub struct Config {
     pub listen: Address,
     /// Where operators are served.
     pub admin_listen: Address,
+    /// The mode of Unix sockets.
+    pub socket_mode: Option<u32>,
+    /// TLS for callers over a network.
+    pub tls: Option<Arc<Tls>>,
+    /// Which certificates of clouds are believed, instead of the platform's.
+    pub upstream_ca: Option<Trust>,
+    /// What clouds are called through.
+    pub upstream_proxy: Option<Proxy>,
     /// Huawei Cloud, if it is configured.
     pub huawei: Option<ProviderConfig>,
     /// Alibaba Cloud, if it is configured.
@@ -349,6 +441,14 @@ pub struct Config {
     pub workers: usize,
     /// How failed attempts are repeated.
     pub backoff: Backoff,
+}
+
+impl Config {
+    /// The providers that are configured.
+    pub fn providers(&self) -> impl Iterator<Item = (Provider, &ProviderConfig)> {
+        let huawei = self.huawei.iter().map(|config| (Provider::HuaweiDli, config));
+        huawei.chain(self.alibaba.iter().map(|config| (Provider::AlibabaFlink, config)))
+    }
 }
 
 /// How one provider is called.
@@ -427,7 +527,11 @@ impl ServeOptions {
                  or --alibaba-endpoint (or try `savepoint-gateway demo`, which needs none)",
             );
         }
-        let config = self.server.config(&mut check, huawei, alibaba);
+        let mut config = self.server.config(&mut check, huawei, alibaba);
+        let web = !config.grpc_web_origins.is_empty();
+        config.tls = self.tls.config(&mut check, &config.listen, web);
+        config.upstream_ca = self.upstream.trust(&mut check);
+        config.upstream_proxy = self.upstream.proxy(&mut check);
         let log = self.log.config(&mut check);
         check.finish((config, log))
     }
@@ -475,10 +579,7 @@ impl ServeOptions {
         if !given {
             return None;
         }
-        let credentials = check.key_from_environment(
-            Provider::HuaweiDli,
-            ["HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK", "HUAWEICLOUD_SDK_SECURITY_TOKEN"],
-        );
+        let credentials = check.huawei_credentials(given_text(&options.huawei_credentials));
         Some(ProviderConfig {
             endpoint: endpoint?,
             credentials: credentials?,
@@ -516,15 +617,87 @@ impl ServeOptions {
         if !given {
             return None;
         }
-        let credentials = check.key_from_environment(
-            Provider::AlibabaFlink,
-            [
-                "ALIBABA_CLOUD_ACCESS_KEY_ID",
-                "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
-                "ALIBABA_CLOUD_SECURITY_TOKEN",
-            ],
+        let credentials = check.alibaba_credentials(
+            given_text(&options.alibaba_credentials),
+            self.allow_insecure_endpoints,
         );
         Some(ProviderConfig { endpoint: endpoint?, credentials: credentials?, scope })
+    }
+}
+
+impl TlsOptions {
+    fn config(&self, check: &mut Check<'_>, listen: &Address, http_1: bool) -> Option<Arc<Tls>> {
+        let (cert, key) = (given_text(&self.tls_cert), given_text(&self.tls_key));
+        let client_ca = given_text(&self.tls_client_ca);
+        let auth = match self.tls_client_auth.as_str() {
+            "required" | "" => ClientAuth::Required,
+            "optional" => ClientAuth::Optional,
+            other => {
+                let why = format!("{other:?} is neither required nor optional");
+                check.wrong("--tls-client-auth", &why);
+                ClientAuth::Required
+            }
+        };
+        let (cert, key) = match (cert, key) {
+            (Some(cert), Some(key)) => (cert, key),
+            (Some(_), None) => {
+                check.wrong("--tls-key", "is missing, while --tls-cert is set");
+                return None;
+            }
+            (None, Some(_)) => {
+                check.wrong("--tls-cert", "is missing, while --tls-key is set");
+                return None;
+            }
+            (None, None) => {
+                if client_ca.is_some() {
+                    check.wrong("--tls-client-ca", "needs --tls-cert and --tls-key");
+                }
+                return None;
+            }
+        };
+        if matches!(listen, Address::Unix(_)) {
+            check.wrong("--tls-cert", "is for host:port, and --listen is a Unix socket");
+        }
+        let files = TlsFiles {
+            cert: cert.into(),
+            key: key.into(),
+            client_ca: client_ca.map(|path| (path.into(), auth)),
+            http_1,
+        };
+        match Tls::load(files) {
+            Ok(tls) => Some(Arc::new(tls)),
+            Err(problems) => {
+                for problem in problems {
+                    check.wrong(problem.flag, &problem.why);
+                }
+                None
+            }
+        }
+    }
+}
+
+impl UpstreamOptions {
+    fn trust(&self, check: &mut Check<'_>) -> Option<Trust> {
+        let path = given_text(&self.upstream_ca)?;
+        let trust = std::fs::read(path)
+            .map_err(|error| error.kind().to_string())
+            .and_then(|pem| Trust::bundle(&pem).map_err(|error| error.to_string()));
+        match trust {
+            Ok(trust) => Some(trust),
+            Err(why) => {
+                check.wrong("--upstream-ca", &format!("{path}: {why}"));
+                None
+            }
+        }
+    }
+
+    fn proxy(&self, check: &mut Check<'_>) -> Option<Proxy> {
+        let proxy = Proxy::parse(given_text(&self.upstream_proxy)?);
+        if proxy.is_none() {
+            // Not repeated: it may hold a password.
+            check.wrong("--upstream-proxy", "is not a URL such as http://proxy.example:3128");
+        }
+        proxy
     }
 }
 
@@ -589,6 +762,10 @@ impl ServerOptions {
             listen: check.address("--listen", given_text(&self.listen).unwrap_or(LISTEN)),
             admin_listen: check
                 .address("--admin-listen", given_text(&self.admin_listen).unwrap_or(ADMIN_LISTEN)),
+            socket_mode: given_text(&self.socket_mode).and_then(|text| check.mode(text)),
+            tls: None,
+            upstream_ca: None,
+            upstream_proxy: None,
             huawei,
             alibaba,
             timeouts: Timeouts {
@@ -774,6 +951,16 @@ impl<'a> Check<'a> {
         Duration::ZERO
     }
 
+    fn mode(&mut self, text: &str) -> Option<u32> {
+        match u32::from_str_radix(text.trim(), 8) {
+            Ok(mode) if mode <= 0o777 => Some(mode),
+            _ => {
+                self.wrong("--socket-mode", &format!("{text:?} is not a mode such as 0660"));
+                None
+            }
+        }
+    }
+
     fn count(&mut self, flag: &str, text: &str, most: usize) -> usize {
         match text.trim().parse() {
             Ok(count) if (1..=most).contains(&count) => count,
@@ -782,32 +969,6 @@ impl<'a> Check<'a> {
                 1
             }
         }
-    }
-
-    /// An access key from the variables that the provider's own tools read.
-    fn key_from_environment(
-        &mut self,
-        provider: Provider,
-        [id, secret, token]: [&str; 3],
-    ) -> Option<Credentials> {
-        let values = [id, secret, token].map(|name| self.variable(name));
-        match values {
-            [Some(id_value), Some(secret_value), token_value] => {
-                let token_value = token_value.map(Secret::new);
-                match Credential::new(id_value, Secret::new(secret_value), token_value) {
-                    Ok(credential) => return Some(Credentials::fixed(credential)),
-                    Err(error) => {
-                        self.wrong(&format!("{id}, {secret}, {token}"), &error.to_string());
-                    }
-                }
-            }
-            [None, None, _] => self.problem(&format!(
-                "{provider} is configured, but there is no credential for it: set {id} and {secret}"
-            )),
-            [Some(_), None, _] => self.wrong(secret, &format!("is missing, while {id} is set")),
-            [None, Some(_), _] => self.wrong(id, &format!("is missing, while {secret} is set")),
-        }
-        None
     }
 }
 
@@ -936,6 +1097,106 @@ mod tests {
             assert!(error.contains("HUAWEICLOUD_SDK_"), "{error}");
             assert!(!error.contains("exampleSecret"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_source_is_named_or_found_by_its_variables() {
+        let oidc = [
+            ("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::123:role/gw"),
+            ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "acs:ram::123:oidc-provider/p"),
+            ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", "/var/run/token"),
+        ];
+        let huawei_oidc = [
+            ("HUAWEICLOUD_OIDC_PROVIDER_URN", "iam::acct:oidcProvider:k8s"),
+            ("HUAWEICLOUD_OIDC_AGENCY_URN", "iam::acct:agency:gw"),
+            ("HUAWEICLOUD_OIDC_TOKEN_FILE", "/var/run/token"),
+        ];
+        let uri = ("ALIBABA_CLOUD_CREDENTIALS_URI", "http://127.0.0.1:9/secret-path");
+        let key = [
+            ("ALIBABA_CLOUD_ACCESS_KEY_ID", "EXAMPLEID"),
+            ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "exampleSecret"),
+        ];
+        let (a, h) = ("--alibaba-region=cn-hangzhou", "--huawei-region=cn-north-4");
+        for (args, env, want) in [
+            (vec![a], [&key[..], &oidc, &[uri]].concat(), "Fixed("),
+            (vec![a], [&oidc[..], &[uri]].concat(), "Rrsa {"),
+            (vec![a], vec![("ALIBABA_CLOUD_ECS_METADATA", "gw-role"), uri], "EcsRole {"),
+            (vec![a], vec![uri], "CredentialsUri("),
+            (vec![a, "--alibaba-credentials=ecs"], key.to_vec(), "role: None"),
+            (vec![a, "--alibaba-credentials=ecs:gw"], vec![], "role: Some(\"gw\")"),
+            (vec![a, "--alibaba-credentials=uri:https://h.example/x"], vec![], "CredentialsUri("),
+            (vec![h], [&HUAWEI[..], &huawei_oidc].concat(), "Fixed("),
+            (vec![h], huawei_oidc.to_vec(), "Oidc {"),
+            (vec![h, "--huawei-credentials=ecs"], HUAWEI.to_vec(), "EcsAgency {"),
+        ] {
+            let shown = format!("{:?}", config(&args, &env).unwrap().0);
+            assert!(shown.contains(want), "{want}\n{shown}");
+            assert!(!shown.contains("secret-path"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_source_that_cannot_work_is_refused_and_never_replaced_by_another() {
+        let a = "--alibaba-region=cn-hangzhou";
+        let h = "--huawei-region=cn-north-4";
+        let key = [
+            ("ALIBABA_CLOUD_ACCESS_KEY_ID", "EXAMPLEID"),
+            ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "exampleSecret"),
+            HUAWEI[0],
+            HUAWEI[1],
+        ];
+        let flag = "--alibaba-credentials (SAVEPOINT_GATEWAY_ALIBABA_CREDENTIALS): ";
+        for (args, want) in [
+            ([a, "--alibaba-credentials=oidc"], "ALIBABA_CLOUD_OIDC_TOKEN_FILE: is missing"),
+            ([a, "--alibaba-credentials=oidc"], "ALIBABA_CLOUD_ROLE_ARN: is missing"),
+            ([a, "--alibaba-credentials=uri"], "ALIBABA_CLOUD_CREDENTIALS_URI: is missing"),
+            ([a, "--alibaba-credentials=uri:http://h.example/"], "uses http://"),
+            ([a, "--alibaba-credentials=uri:ftp://h.example/"], "must begin with https://"),
+            ([a, "--alibaba-credentials=uri:https://u:exampleSecret@h.example/"], "no user"),
+            ([a, "--alibaba-credentials=vault"], flag),
+            ([a, "--alibaba-credentials=dir"], flag),
+            ([a, "--alibaba-credentials=dir:"], flag),
+            ([a, "--alibaba-credentials=dir:/nowhere/at/all"], "/access_key_secret: entity not"),
+            ([a, "--alibaba-credentials=token-file:/x"], flag),
+            ([h, "--huawei-credentials=oidc"], "HUAWEICLOUD_OIDC_AGENCY_URN: is missing"),
+            ([h, "--huawei-credentials=uri"], "--huawei-credentials (SAVEPOINT_GATEWAY_HUAWEI"),
+            ([h, "--huawei-credentials=token-file:/nowhere"], "/nowhere: entity not found"),
+        ] {
+            let error = config(&args, &key).unwrap_err();
+            assert!(error.contains(want), "{want}\n{error}");
+            assert!(!error.contains("exampleSecret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn options_of_connections_are_checked_before_the_start() {
+        let h = "--huawei-region=cn-north-4";
+        for (args, want) in [
+            (vec!["--tls-cert=/nowhere/c"], "--tls-key (SAVEPOINT_GATEWAY_TLS_KEY): is missing"),
+            (vec!["--tls-key=/nowhere/k"], "--tls-cert (SAVEPOINT_GATEWAY_TLS_CERT): is missing"),
+            (vec!["--tls-client-ca=/nowhere/c"], "needs --tls-cert and --tls-key"),
+            (vec!["--tls-client-auth=maybe"], "\"maybe\" is neither required nor optional"),
+            (vec!["--tls-cert=/nowhere/c", "--tls-key=/nowhere/k"], "/nowhere/c: cannot be read"),
+            (vec!["--tls-cert=/nowhere/c", "--tls-key=/nowhere/k"], "/nowhere/k: cannot be read"),
+            (
+                vec!["--tls-cert=/nowhere/c", "--tls-key=/nowhere/k", "--listen=unix:/x"],
+                "--listen is a Unix socket",
+            ),
+            (vec!["--socket-mode=rw"], "\"rw\" is not a mode"),
+            (vec!["--socket-mode=1777"], "\"1777\" is not a mode"),
+            (vec!["--upstream-ca=/nowhere/ca"], "/nowhere/ca: entity not found"),
+            (vec!["--upstream-proxy=socks5://u:exampleSecret@h:1"], "--upstream-proxy (SAVE"),
+            (vec!["--upstream-proxy=http://u:exampleSecret@h:1/path"], "--upstream-proxy (SAVE"),
+        ] {
+            let args = [vec![h], args].concat();
+            let error = config(&args, &HUAWEI).unwrap_err();
+            assert!(error.contains(want), "{want}\n{error}");
+            assert!(!error.contains("exampleSecret"), "{error}");
+        }
+        let args = [h, "--socket-mode=0660", "--upstream-proxy=http://u:exampleSecret@h:1"];
+        let (config, _) = config(&args, &HUAWEI).unwrap();
+        assert_eq!(config.socket_mode, Some(0o660));
+        assert!(!format!("{config:?}").contains("exampleSecret"));
     }
 
     #[test]

@@ -60,8 +60,12 @@ async fn serve(options: &ServeOptions) -> ExitCode {
 }
 
 async fn serve_until_told(config: Config, telemetry: Telemetry) -> ExitCode {
-    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+    let signals = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::hangup()),
+    );
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
         tracing::error!("cannot listen for signals");
         return ExitCode::FAILURE;
     };
@@ -86,6 +90,14 @@ async fn serve_until_told(config: Config, telemetry: Telemetry) -> ExitCode {
         admin_listen = %server.admin_address(),
         "listening"
     );
+    let reloader = server.reloader();
+    let reloading = async {
+        while hangup.recv().await.is_some() {
+            reloader.reload();
+        }
+        // No more such signals will come.
+        std::future::pending::<()>().await;
+    };
     let (told, begin_drain) = tokio::sync::oneshot::channel::<()>();
     let running = server.run(async {
         let _ = begin_drain.await;
@@ -100,6 +112,7 @@ async fn serve_until_told(config: Config, telemetry: Telemetry) -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(1, &error),
         },
+        () = reloading => ExitCode::FAILURE,
         () = ended_at_once => {
             tracing::warn!("told twice: ending at once");
             ExitCode::FAILURE

@@ -8,6 +8,9 @@ mod support;
 /// What goes over the wire to each provider, byte for byte, and what comes back typed.
 #[path = "gateway/calls.rs"]
 mod calls;
+/// Every source of credentials, from its service to a signed call.
+#[path = "gateway/credentials.rs"]
+mod credentials;
 /// How long calls may take, who ends them, and what the wire says then.
 #[path = "gateway/deadlines.rs"]
 mod deadlines;
@@ -29,12 +32,18 @@ mod refusals;
 /// What is tried again, and what never.
 #[path = "gateway/retries.rs"]
 mod retries;
+/// Credentials that change while calls flow.
+#[path = "gateway/rotation.rs"]
+mod rotation;
 /// Secrets do not leave by any way out.
 #[path = "gateway/secrets.rs"]
 mod secrets;
 /// The simulators fail as the README says.
 #[path = "gateway/simulators.rs"]
 mod simulators;
+/// TLS on both sides: who is let in, who is believed, and certificates that change.
+#[path = "gateway/tls.rs"]
+mod tls;
 /// Signatures, stage by stage, against those of the providers' own SDKs.
 #[path = "gateway/vectors.rs"]
 mod vectors;

@@ -122,7 +122,7 @@ impl Alibaba {
         workspace: &str,
         call: &Call,
     ) -> Result<GetSavepointResponse, Error> {
-        let credential = self.credentials.current().await?;
+        let credential = self.credentials.current(self.upstream.clock()).await?;
         let request = self.signed(uri, workspace, &credential)?;
         let answer = self.upstream.send(OPERATION, request, call).await?;
         self.read(&answer, &credential)

@@ -3,8 +3,16 @@
 //! # Reference
 //! - <https://www.alibabacloud.com/help/en/flink/realtime-flink/developer-reference/api-ververica-2022-07-18-getsavepoint> (read 2026-11-22)
 
+mod credentials_uri;
+mod ecs_role;
 mod get_savepoint;
+mod rrsa;
 pub mod sign;
+mod wire;
+
+pub use credentials_uri::CredentialsUri;
+pub use ecs_role::{EcsRole, METADATA};
+pub use rrsa::Rrsa;
 
 use crate::credential::Credentials;
 use crate::upstream::Upstream;

@@ -78,23 +78,24 @@ fn prepare(
     now: Timestamp,
     nonce: [u8; 16],
 ) -> Result<(Vec<(HeaderName, HeaderValue)>, Stages), Error> {
+    let key = credential.access_key()?;
     let payload = hex_sha256(request.body());
     let mut added = Vec::with_capacity(5);
     added.push((X_ACS_DATE, sensitive(&date(now))?));
     added.push((X_ACS_SIGNATURE_NONCE, sensitive(&hex(&nonce))?));
     added.push((X_ACS_CONTENT_SHA256, sensitive(&payload)?));
-    if let Some(token) = credential.security_token() {
-        added.push((X_ACS_ACCESSKEY_ID, sensitive(credential.access_key_id())?));
+    if let Some(token) = key.security_token() {
+        added.push((X_ACS_ACCESSKEY_ID, sensitive(key.id())?));
         added.push((X_ACS_SECURITY_TOKEN, sensitive(token.expose())?));
     }
 
     let signed = SignedHeaders::new(request.headers(), &added)?;
     let canonical_request = canonical_request(request, &signed, &payload);
     let string_to_sign = format!("{ALGORITHM}\n{}", hex_sha256(canonical_request.as_bytes()));
-    let signature = hex_hmac_sha256(credential.key(), &string_to_sign);
+    let signature = hex_hmac_sha256(key.key(), &string_to_sign);
     let authorization = format!(
         "{ALGORITHM} Credential={},SignedHeaders={},Signature={signature}",
-        credential.access_key_id(),
+        key.id(),
         signed.names,
     );
     Ok((added, Stages { canonical_request, string_to_sign, authorization }))

@@ -1,19 +1,43 @@
-//! Credentials: what a request is signed with, and where it comes from.
+//! Credentials: what a request is authorized with, and where it comes from.
+//!
+//! A [`Credential`] is one key or token. A [`Source`] hands out credentials, and [`Credentials`]
+//! keeps the one that serves: it asks the source in the background, before the old one ends,
+//! so that no call waits and no two calls ask twice.
 
+mod cache;
+mod directory;
+mod exchange;
 mod redact;
+mod schedule;
+
+pub use cache::{Credentials, Fetch, Lease, Source};
+pub(crate) use directory::read_identity_token;
+pub use directory::{Directory, Problems};
+pub use exchange::{Exchange, SourceError};
+pub(crate) use exchange::{lease, refused};
 
 use std::fmt;
-use std::sync::Arc;
 
 use aws_lc_rs::hmac;
 
 use crate::error::Error;
+use crate::failure::Failure;
 use crate::secret::Secret;
+
+/// What proves to a provider who calls.
+#[derive(PartialEq, Eq)]
+pub struct Credential(Kind);
+
+#[derive(PartialEq, Eq)]
+enum Kind {
+    Key(Box<AccessKey>),
+    Token(Secret),
+}
 
 /// An access key of a provider, with the token that temporary ones come with.
 ///
 /// The signing key is prepared once, here, rather than for each request.
-pub struct Credential {
+pub struct AccessKey {
     access_key_id: String,
     access_key_secret: Secret,
     security_token: Option<Secret>,
@@ -21,7 +45,7 @@ pub struct Credential {
 }
 
 impl Credential {
-    /// A credential of these parts. An empty token counts as none.
+    /// An access key of these parts. An empty token counts as none.
     ///
     /// # Errors
     /// When a part is empty or cannot be sent in a header. The text names the part and shows
@@ -40,15 +64,7 @@ impl Credential {
             ("security token", token),
         ] {
             let Some(text) = text else { continue };
-            if text.is_empty() {
-                return Err(InvalidCredential { part, fault: "is empty" });
-            }
-            if !text.bytes().all(|b| b.is_ascii_graphic()) {
-                return Err(InvalidCredential {
-                    part,
-                    fault: "holds a character other than visible ASCII, perhaps a space or a line break",
-                });
-            }
+            check(part, text)?;
         }
         if access_key_id.contains([',', ';', '=']) {
             return Err(InvalidCredential {
@@ -57,11 +73,72 @@ impl Credential {
             });
         }
         let key = hmac::Key::new(hmac::HMAC_SHA256, access_key_secret.expose().as_bytes());
-        Ok(Self { access_key_id, access_key_secret, security_token, key })
+        let key = AccessKey { access_key_id, access_key_secret, security_token, key };
+        Ok(Self(Kind::Key(Box::new(key))))
     }
 
+    /// A token that is sent as it is, without a signature.
+    ///
+    /// # Errors
+    /// When it is empty or cannot be sent in a header.
+    pub fn token(token: Secret) -> Result<Self, InvalidCredential> {
+        check("token", token.expose())?;
+        Ok(Self(Kind::Token(token)))
+    }
+
+    /// The key to sign with.
+    ///
+    /// # Errors
+    /// [`Failure::CredentialsUnavailable`] when there is a token instead.
+    pub fn access_key(&self) -> Result<&AccessKey, Error> {
+        match &self.0 {
+            Kind::Key(key) => Ok(key),
+            Kind::Token(_) => Err(Error::new(
+                Failure::CredentialsUnavailable,
+                "the credential is a token, and this request needs a signature",
+            )),
+        }
+    }
+
+    /// The token to send instead of a signature.
+    pub fn auth_token(&self) -> Option<&Secret> {
+        match &self.0 {
+            Kind::Key(_) => None,
+            Kind::Token(token) => Some(token),
+        }
+    }
+
+    /// A provider's text without anything in it that must not be shown: the parts of this
+    /// credential, and whatever a provider echoes of signed headers when it refuses a
+    /// signature.
+    pub(crate) fn redact(&self, text: &str) -> String {
+        let known = match &self.0 {
+            Kind::Key(key) => [
+                Some(key.access_key_secret.expose()),
+                key.security_token.as_ref().map(Secret::expose),
+                Some(key.access_key_id.as_str()),
+            ],
+            Kind::Token(token) => [Some(token.expose()), None, None],
+        };
+        redact::redact(text, known.into_iter().flatten())
+    }
+}
+
+/// Refuses what is empty or cannot go into a header.
+fn check(part: &'static str, text: &str) -> Result<(), InvalidCredential> {
+    if text.is_empty() {
+        return Err(InvalidCredential { part, fault: "is empty" });
+    }
+    if !text.bytes().all(|b| b.is_ascii_graphic()) {
+        let fault = "holds a character other than visible ASCII, perhaps a space or a line break";
+        return Err(InvalidCredential { part, fault });
+    }
+    Ok(())
+}
+
+impl AccessKey {
     /// The public half of the key: it goes over the wire with each request.
-    pub fn access_key_id(&self) -> &str {
+    pub fn id(&self) -> &str {
         &self.access_key_id
     }
 
@@ -74,20 +151,27 @@ impl Credential {
     pub(crate) fn key(&self) -> &hmac::Key {
         &self.key
     }
+}
 
-    /// A provider's text without anything in it that must not be shown: the parts of this
-    /// credential, and whatever a provider echoes of signed headers when it refuses a
-    /// signature.
-    pub(crate) fn redact(&self, text: &str) -> String {
-        let token = self.security_token.as_ref().map(Secret::expose);
-        let known = [Some(self.access_key_secret.expose()), token, Some(&self.access_key_id)];
-        redact::redact(text, known.into_iter().flatten())
+impl PartialEq for AccessKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.access_key_id == other.access_key_id
+            && self.access_key_secret == other.access_key_secret
+            && self.security_token == other.security_token
     }
 }
+
+impl Eq for AccessKey {}
 
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Credential([redacted])")
+    }
+}
+
+impl fmt::Debug for AccessKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AccessKey([redacted])")
     }
 }
 
@@ -97,25 +181,6 @@ impl fmt::Debug for Credential {
 pub struct InvalidCredential {
     part: &'static str,
     fault: &'static str,
-}
-
-/// Where the requests to one provider get their credential from.
-#[derive(Debug, Clone)]
-pub struct Credentials(Arc<Credential>);
-
-impl Credentials {
-    /// One credential for as long as the process lives.
-    pub fn fixed(credential: Credential) -> Self {
-        Self(Arc::new(credential))
-    }
-
-    /// The credential to sign the next request with.
-    ///
-    /// # Errors
-    /// [`crate::failure::Failure::CredentialsUnavailable`] when none can be had.
-    pub async fn current(&self) -> Result<Arc<Credential>, Error> {
-        Ok(Arc::clone(&self.0))
-    }
 }
 
 #[cfg(test)]
@@ -166,6 +231,6 @@ mod tests {
     #[test]
     fn an_empty_token_is_none() {
         let credential = credential("ID", "s", Some("")).expect("valid");
-        assert!(credential.security_token().is_none());
+        assert!(credential.access_key().expect("a key").security_token().is_none());
     }
 }

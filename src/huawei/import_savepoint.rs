@@ -5,11 +5,12 @@
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
-use http::{HeaderValue, Method, Request};
+use http::{HeaderName, HeaderValue, Method, Request};
 use serde::{Deserialize, Serialize};
 
 use super::{Huawei, sign};
 use crate::call::Call;
+use crate::canonical::sensitive;
 use crate::credential::Credential;
 use crate::error::Error;
 use crate::failure::{Answered, Failure};
@@ -21,6 +22,7 @@ use crate::upstream::Answer;
 use crate::validate::{Violations, is_project_id, is_savepoint_path};
 
 const OPERATION: Operation = Operation::ImportSavepoint;
+const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 
 /// The body, with the two documented fields and nothing else. The service wants a number for
 /// the job, so this is not the proto's JSON form, which would be a string.
@@ -81,7 +83,7 @@ impl Huawei {
         body: &Bytes,
         call: &Call,
     ) -> Result<ImportSavepointResponse, Error> {
-        let credential = self.credentials.current().await?;
+        let credential = self.credentials.current(self.upstream.clock()).await?;
         let request = self.signed(uri, project_id, body, &credential)?;
         let answer = self.upstream.send(OPERATION, request, call).await?;
         self.read(&answer, &credential)
@@ -102,7 +104,13 @@ impl Huawei {
             .header("x-project-id", project_id)
             .body(body.clone())
             .map_err(|_| Error::new(Failure::GatewayInternal, "the request cannot be built"))?;
-        sign::sign(&mut request, credential, self.upstream.clock().now())?;
+        match credential.auth_token() {
+            // A token stands alone: with a signature beside it, the service checks both.
+            Some(token) => {
+                request.headers_mut().insert(X_AUTH_TOKEN, sensitive(token.expose())?);
+            }
+            None => sign::sign(&mut request, credential, self.upstream.clock().now())?,
+        }
         // Added after signing: proxies on the way may change them.
         let headers = request.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));

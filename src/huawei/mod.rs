@@ -3,8 +3,13 @@
 //! # Reference
 //! - <https://support.huaweicloud.com/intl/en-us/api-dli/dli_02_0393.html> (read 2026-11-22)
 
+mod ecs_agency;
 mod import_savepoint;
+mod oidc;
 pub mod sign;
+
+pub use ecs_agency::{EcsAgency, METADATA};
+pub use oidc::{Oidc, STS};
 
 use crate::credential::Credentials;
 use crate::upstream::Upstream;

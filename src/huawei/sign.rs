@@ -74,10 +74,11 @@ fn prepare(
     credential: &Credential,
     now: Timestamp,
 ) -> Result<(Vec<(HeaderName, HeaderValue)>, Stages), Error> {
+    let key = credential.access_key()?;
     let date = date(now);
     let mut added = Vec::with_capacity(3);
     added.push((X_SDK_DATE, sensitive(&date)?));
-    if let Some(token) = credential.security_token() {
+    if let Some(token) = key.security_token() {
         added.push((X_SECURITY_TOKEN, sensitive(token.expose())?));
     }
     let payload = match request.headers().get(CONTENT_TYPE) {
@@ -96,10 +97,10 @@ fn prepare(
     let canonical_request = canonical_request(request, &signed, &payload);
     let string_to_sign =
         format!("{ALGORITHM}\n{date}\n{}", hex_sha256(canonical_request.as_bytes()));
-    let signature = hex_hmac_sha256(credential.key(), &string_to_sign);
+    let signature = hex_hmac_sha256(key.key(), &string_to_sign);
     let authorization = format!(
         "{ALGORITHM} Access={}, SignedHeaders={}, Signature={signature}",
-        credential.access_key_id(),
+        key.id(),
         signed.names,
     );
     Ok((added, Stages { canonical_request, string_to_sign, authorization }))

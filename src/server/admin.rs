@@ -22,6 +22,7 @@ use tonic::service::Routes;
 use tower_service::Service as _;
 
 use super::dispatch::{answered, health_service};
+use super::health::Stage;
 use super::listener::{Accepted, Bound};
 use super::worker::Shared;
 
@@ -91,8 +92,13 @@ async fn answer(request: Request<Incoming>, mut routes: Routes, shared: &Shared)
     }
     match request.uri().path() {
         "/livez" => text(StatusCode::OK, "ok\n".into()),
-        "/readyz" if shared.health.is_serving() => text(StatusCode::OK, "ok\n".into()),
-        "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".into()),
+        "/readyz" => match shared.health.stage() {
+            Stage::Serving => text(StatusCode::OK, "ok\n".into()),
+            Stage::Starting => {
+                text(StatusCode::SERVICE_UNAVAILABLE, "waiting for credentials\n".into())
+            }
+            Stage::Draining => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".into()),
+        },
         "/metrics" => {
             let dropped = shared.telemetry.log().dropped();
             let mut response = text(StatusCode::OK, shared.telemetry.metrics().encode(dropped));

@@ -20,24 +20,40 @@ use crate::pb::health::{
 const NAMES: [&str; 4] = ["", "savepoint.v1.SavepointService", "readiness", LIVENESS];
 const LIVENESS: &str = "liveness";
 
+/// How far the process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// A credential is still missing.
+    Starting,
+    /// Calls should be sent here.
+    Serving,
+    /// The process is about to end.
+    Draining,
+}
+
 /// The state that all copies of the health service tell.
 #[derive(Debug, Clone)]
-pub struct HealthState(Arc<watch::Sender<bool>>);
+pub struct HealthState(Arc<watch::Sender<Stage>>);
 
 impl HealthState {
     /// Not serving yet.
     pub fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(false)))
+        Self(Arc::new(watch::Sender::new(Stage::Starting)))
     }
 
     /// Says from now on whether calls should be sent here. Watchers are told.
-    pub fn set_serving(&self, serving: bool) {
-        self.0.send_replace(serving);
+    pub fn set(&self, stage: Stage) {
+        self.0.send_replace(stage);
+    }
+
+    /// How far the process is.
+    pub fn stage(&self) -> Stage {
+        *self.0.borrow()
     }
 
     /// Whether calls should be sent here.
     pub fn is_serving(&self) -> bool {
-        *self.0.borrow()
+        self.stage() == Stage::Serving
     }
 }
 
@@ -99,8 +115,8 @@ impl Health for HealthState {
     ) -> Result<Response<Self::WatchStream>, Status> {
         let name = request.into_inner().service;
         let mut last = None;
-        let changes = WatchStream::new(self.0.subscribe()).filter_map(move |serving| {
-            let status = status_of(&name, serving);
+        let changes = WatchStream::new(self.0.subscribe()).filter_map(move |stage| {
+            let status = status_of(&name, stage == Stage::Serving);
             let changed = last != Some(status);
             last = Some(status);
             changed.then(|| Ok(response(status)))

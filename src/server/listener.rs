@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -57,8 +58,8 @@ impl fmt::Display for Address {
 }
 
 impl Address {
-    /// Listens there.
-    pub(super) async fn bind(&self) -> io::Result<Bound> {
+    /// Listens there; a Unix socket gets this mode, or else what the process's mask leaves.
+    pub(super) async fn bind(&self, mode: Option<u32>) -> io::Result<Bound> {
         match self {
             Self::Tcp(address) => {
                 let listener = TcpListener::bind(address).await?;
@@ -75,7 +76,11 @@ impl Address {
                     std::fs::remove_file(path)?;
                 }
                 let listener = UnixListener::bind(path)?;
-                Ok(Bound { socket: Socket::Unix(listener), address: self.clone() })
+                let bound = Bound { socket: Socket::Unix(listener), address: self.clone() };
+                if let Some(mode) = mode {
+                    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+                }
+                Ok(bound)
             }
         }
     }
@@ -200,12 +205,14 @@ mod tests {
         let Address::Unix(path) = &address else { unreachable!() };
         drop(std::os::unix::net::UnixListener::bind(path).unwrap());
         assert!(path.exists());
-        let bound = address.bind().await.unwrap();
-        assert_eq!(address.bind().await.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let bound = address.bind(Some(0o600)).await.unwrap();
+        let mode = std::fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(address.bind(None).await.unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop(bound);
         assert!(!path.exists());
         std::fs::write(path, "not a socket").unwrap();
-        assert!(address.bind().await.is_err());
+        assert!(address.bind(None).await.is_err());
         assert_eq!(std::fs::read_to_string(path).unwrap(), "not a socket");
         std::fs::remove_dir_all(&folder).unwrap();
     }

@@ -7,16 +7,21 @@
 
 mod activity;
 mod admin;
+mod certificate;
 mod connection;
 mod dispatch;
 mod health;
 mod listener;
+mod reload;
+mod tls;
 mod unary;
 mod web;
 mod worker;
 
-pub use health::HealthState;
+pub use health::{HealthState, Stage};
 pub use listener::{Address, Bound};
+pub use reload::Reloader;
+pub use tls::{ClientAuth, Tls, TlsFiles, TlsProblem};
 
 use std::io;
 use std::net::SocketAddr;
@@ -87,7 +92,7 @@ impl Server {
     ) -> Result<Self, StartError> {
         let bind = async |address: &Address| {
             address
-                .bind()
+                .bind(config.socket_mode)
                 .await
                 .map_err(|source| StartError::Bind { address: address.to_string(), source })
         };
@@ -104,6 +109,11 @@ impl Server {
     /// Where operators are served.
     pub fn admin_address(&self) -> &Address {
         self.admin.address()
+    }
+
+    /// What makes the running server read its files again.
+    pub fn reloader(&self) -> Reloader {
+        Reloader::new(&self.config)
     }
 
     /// Serves until `shutdown` is done, then drains, and returns at the latest when the drain
@@ -131,12 +141,24 @@ impl Server {
             .collect::<Result<Vec<_>, _>>()?;
 
         let admin_task = tokio::spawn(admin::serve(admin, Arc::clone(&shared)));
+        let mut keepers = worker::keepers(&shared)?;
         let accepting = tokio::spawn(listener::accept(bound, Arc::clone(&shared), workers.clone()));
-        shared.health.set_serving(true);
-        shutdown.await;
+        let ready = async {
+            for (_, provider) in shared.config.providers() {
+                provider.credentials.ready().await;
+            }
+            shared.health.set(Stage::Serving);
+            std::future::pending().await
+        };
+        tokio::select! {
+            // First, so that a server whose credentials are there serves from the start.
+            biased;
+            () = ready => {}
+            () = shutdown => {}
+        }
 
         tracing::info!("draining");
-        shared.health.set_serving(false);
+        shared.health.set(Stage::Draining);
         tokio::time::sleep(shared.config.drain_delay).await;
         shared.drain.cancel();
         // The listener is closed before connections are told to go elsewhere.
@@ -161,6 +183,7 @@ impl Server {
         }
         shared.stop.cancel();
         admin_task.abort();
+        keepers.abort_all();
         for worker in workers {
             worker.end();
         }

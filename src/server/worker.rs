@@ -4,11 +4,14 @@
 //! never move between threads, so a call takes no lock that another thread holds for long, and
 //! a worker costs what one thread costs.
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::{Builder, Handle};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,10 +24,11 @@ use super::web::Web;
 use crate::alibaba::Alibaba;
 use crate::clock::Clock;
 use crate::config::{Config, ProviderConfig};
+use crate::credential::Exchange;
 use crate::huawei::Huawei;
 use crate::service::Service;
 use crate::telemetry::Telemetry;
-use crate::upstream::{Client, ClientOptions, Limits, Trust, Upstream};
+use crate::upstream::{Client, ClientOptions, Limits, Proxy, Trust, Upstream};
 
 /// What all workers share.
 #[derive(Debug)]
@@ -46,8 +50,11 @@ pub(super) struct Shared {
 
 /// Reads the certificate store, unless no endpoint needs it: it is most of the start-up time.
 pub(super) fn trust(config: &Config) -> Result<Trust, rustls::Error> {
-    let configs = [&config.huawei, &config.alibaba];
-    if configs.into_iter().flatten().any(|provider| provider.endpoint.is_tls()) {
+    let is_tls =
+        |provider: &ProviderConfig| provider.endpoint.is_tls() || provider.credentials.is_tls();
+    if let Some(trust) = &config.upstream_ca {
+        Ok(trust.clone())
+    } else if config.providers().any(|(_, provider)| is_tls(provider)) {
         Trust::platform()
     } else {
         Trust::nothing()
@@ -110,7 +117,7 @@ impl Worker {
         let serving = async move {
             let served = match accepted {
                 Accepted::Tcp(stream, peer) => match TcpStream::from_std(stream) {
-                    Ok(stream) => connection::serve(stream, Some(peer), handler, &shared).await,
+                    Ok(stream) => serve_tcp(stream, peer, handler, &shared).await,
                     Err(error) => Err(error),
                 },
                 Accepted::Unix(stream) => match UnixStream::from_std(stream) {
@@ -129,6 +136,30 @@ impl Worker {
     /// Ends the thread, and with it every connection that is left.
     pub(super) fn end(&self) {
         self.end.cancel();
+    }
+}
+
+/// Serves a connection that came over a network, over TLS where that is configured.
+async fn serve_tcp(
+    stream: TcpStream,
+    peer: SocketAddr,
+    handler: Handler,
+    shared: &Shared,
+) -> io::Result<()> {
+    let Some(tls) = &shared.config.tls else {
+        return connection::serve(stream, Some(peer), handler, shared).await;
+    };
+    let handshake = tokio::time::timeout(shared.config.handshake_timeout, tls.accept(stream));
+    let shaken = tokio::select! {
+        shaken = handshake => shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
+        () = shared.drain.cancelled() => return Ok(()),
+    };
+    match shaken {
+        Ok(stream) => connection::serve(stream, Some(peer), handler, shared).await,
+        Err(error) => {
+            shared.telemetry.metrics().tls().handshake_failed();
+            Err(error)
+        }
     }
 }
 
@@ -153,6 +184,32 @@ impl Drop for Open {
     }
 }
 
+/// Starts the tasks that keep credentials fresh. They end with the set.
+pub(super) fn keepers(shared: &Shared) -> Result<JoinSet<()>, StartError> {
+    let mut keepers = JoinSet::new();
+    if let Some(tls) = &shared.config.tls {
+        keepers.spawn(Arc::clone(tls).keep(shared.telemetry.clone()));
+    }
+    let client = |proxy: Option<Proxy>| {
+        Client::new(&ClientOptions {
+            connect_timeout: shared.config.connect_timeout,
+            max_idle: 1,
+            trust: shared.trust.clone(),
+            proxy,
+        })
+    };
+    let exchange = Exchange::new(client(shared.config.upstream_proxy.clone())?, client(None)?);
+    for (provider, config) in shared.config.providers() {
+        keepers.spawn(config.credentials.clone().keep(
+            provider,
+            exchange.clone(),
+            Arc::clone(&shared.clock),
+            shared.telemetry.clone(),
+        ));
+    }
+    Ok(keepers)
+}
+
 /// The handlers of one worker, each provider with a connection pool of its own.
 fn service(shared: &Shared) -> Result<Service, StartError> {
     let config = &shared.config;
@@ -161,6 +218,7 @@ fn service(shared: &Shared) -> Result<Service, StartError> {
             connect_timeout: config.connect_timeout,
             max_idle: config.max_in_flight,
             trust: shared.trust.clone(),
+            proxy: config.upstream_proxy.clone(),
         })?;
         Ok::<_, StartError>(Upstream::new(
             client,

@@ -19,6 +19,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use tonic::Code;
 
+use super::{CredentialMetrics, TlsMetrics};
 use crate::operation::{Operation, Provider};
 use crate::status::code_name;
 
@@ -81,8 +82,8 @@ struct ExchangeLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ProviderLabels {
-    provider: &'static str,
+pub(super) struct ProviderLabels {
+    pub(super) provider: &'static str,
 }
 
 /// All metrics of the process.
@@ -97,6 +98,8 @@ pub struct Metrics {
     retries: [Counter; 2],
     shed: [Counter; 2],
     in_flight: [Gauge; 2],
+    credentials: [CredentialMetrics; 2],
+    tls: TlsMetrics,
     connections: Gauge,
     connections_refused: Counter,
     log_lines_dropped: Counter,
@@ -166,6 +169,8 @@ impl Metrics {
             "Log lines lost because nobody read them",
             log_lines_dropped.clone(),
         );
+        let credentials = CredentialMetrics::all(&mut registry, Provider::ALL);
+        let tls = TlsMetrics::new(&mut registry);
         registry.register(
             "savepoint_gateway_build",
             "The version that runs",
@@ -190,6 +195,8 @@ impl Metrics {
             retries: Provider::ALL.map(|p| retries.get_or_create_owned(&provider(p))),
             shed: Provider::ALL.map(|p| shed.get_or_create_owned(&provider(p))),
             in_flight: Provider::ALL.map(|p| in_flight.get_or_create_owned(&provider(p))),
+            credentials,
+            tls,
             registry,
             exchanges,
             connections,
@@ -242,6 +249,16 @@ impl Metrics {
     /// How many RPCs are at work on a provider.
     pub fn in_flight(&self, provider: Provider) -> &Gauge {
         &self.in_flight[provider_index(provider)]
+    }
+
+    /// The credential of a provider.
+    pub fn credential(&self, provider: Provider) -> &CredentialMetrics {
+        &self.credentials[provider_index(provider)]
+    }
+
+    /// The server's certificate.
+    pub fn tls(&self) -> &TlsMetrics {
+        &self.tls
     }
 
     /// How many connections are open.

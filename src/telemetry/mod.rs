@@ -1,12 +1,16 @@
 //! What the gateway tells about itself: one log line per call, metrics, and process events.
 
+mod credentials;
 mod log;
 mod metrics;
 mod record;
+mod tls;
 
+pub use credentials::CredentialMetrics;
 pub use log::{LogFormat, LogLevel, LogSink, install};
 pub use metrics::{Method, Metrics};
 pub use record::Record;
+pub use tls::TlsMetrics;
 
 use std::sync::Arc;
 

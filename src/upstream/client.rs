@@ -11,6 +11,8 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Request};
 use http_body::{Body, Frame, SizeHint};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 use crate::error::Error;
 use crate::failure::Failure;
@@ -45,6 +47,19 @@ impl Trust {
         Self::roots(roots)
     }
 
+    /// The certificates of a PEM file, and no others.
+    ///
+    /// # Errors
+    /// When there is none in it, or one that is broken.
+    pub fn bundle(pem: &[u8]) -> Result<Self, rustls::Error> {
+        let broken = || rustls::Error::General("holds no usable PEM certificate".into());
+        let mut roots = rustls::RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            roots.add(certificate.map_err(|_| broken())?).map_err(|_| broken())?;
+        }
+        if roots.is_empty() { Err(broken()) } else { Self::roots(roots) }
+    }
+
     /// No certificate at all: enough for endpoints without TLS, and nothing to load.
     ///
     /// # Errors
@@ -70,6 +85,29 @@ impl Trust {
     }
 }
 
+/// A proxy that connections to TLS endpoints are made through, by CONNECT. Plain endpoints
+/// are loopback, and never go through it.
+#[derive(Clone)]
+pub struct Proxy(reqwest::Proxy);
+
+impl Proxy {
+    /// The proxy at an `http://` or `https://` URL, which may hold a user and a password.
+    pub fn parse(text: &str) -> Option<Self> {
+        let url = url::Url::parse(text).ok()?;
+        let known = matches!(url.scheme(), "http" | "https") && url.has_host();
+        if !known || !matches!(url.path(), "" | "/") || url.query().is_some() {
+            return None;
+        }
+        reqwest::Proxy::https(url).ok().map(Self)
+    }
+}
+
+impl std::fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Proxy([redacted])")
+    }
+}
+
 /// What a client is made from.
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
@@ -79,6 +117,8 @@ pub struct ClientOptions {
     pub max_idle: usize,
     /// Which certificates are believed.
     pub trust: Trust,
+    /// What TLS connections are made through.
+    pub proxy: Option<Proxy>,
 }
 
 /// An HTTP/1.1 client for one provider, with its own pool of connections.
@@ -89,13 +129,13 @@ impl Client {
     /// Makes a client.
     ///
     /// Redirects are off because signed headers must not travel, retries because each attempt
-    /// needs a signature of its own, and proxies because signed requests go where the
-    /// configuration says and nowhere else.
+    /// needs a signature of its own, and the environment's proxies because signed requests go
+    /// where the configuration says and nowhere else.
     ///
     /// # Errors
     /// When the TLS library does not start.
     pub fn new(options: &ClientOptions) -> Result<Self, Error> {
-        reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured((*options.trust.0).clone())
             .http1_only()
             .redirect(reqwest::redirect::Policy::none())
@@ -105,7 +145,11 @@ impl Client {
             .connect_timeout(options.connect_timeout)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(options.max_idle)
-            .tcp_nodelay(true)
+            .tcp_nodelay(true);
+        if let Some(proxy) = &options.proxy {
+            builder = builder.proxy(proxy.0.clone());
+        }
+        builder
             .build()
             .map(Self)
             .map_err(|_| Error::new(Failure::GatewayInternal, "the HTTP client did not start"))

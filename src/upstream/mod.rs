@@ -3,7 +3,7 @@
 mod client;
 mod retry;
 
-pub use client::{Client, ClientOptions, Trust};
+pub use client::{Client, ClientOptions, Proxy, Trust};
 pub use retry::{Backoff, RetryBudget};
 
 use std::sync::Arc;

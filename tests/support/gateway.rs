@@ -13,9 +13,9 @@ use savepoint_gateway::deadline::Timeouts;
 use savepoint_gateway::endpoint::Endpoint;
 use savepoint_gateway::pb::savepoint_service_client::SavepointServiceClient;
 use savepoint_gateway::secret::Secret;
-use savepoint_gateway::server::{Address, Server};
+use savepoint_gateway::server::{Address, Reloader, Server, Tls};
 use savepoint_gateway::telemetry::{LogFormat, LogLevel, LogSink, Telemetry};
-use savepoint_gateway::upstream::Backoff;
+use savepoint_gateway::upstream::{Backoff, Proxy, Trust};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::transport::Channel;
@@ -37,6 +37,11 @@ pub(crate) struct Options {
     pub(crate) access_key_id: String,
     pub(crate) access_key_secret: String,
     pub(crate) security_token: Option<String>,
+    /// Instead of the key above, for both providers.
+    pub(crate) credentials: Option<Credentials>,
+    pub(crate) tls: Option<Arc<Tls>>,
+    pub(crate) upstream_ca: Option<Trust>,
+    pub(crate) upstream_proxy: Option<Proxy>,
     pub(crate) timeouts: Timeouts,
     pub(crate) max_in_flight: usize,
     pub(crate) max_connections: usize,
@@ -67,6 +72,10 @@ impl Options {
             access_key_id: ACCESS_KEY_ID.into(),
             access_key_secret: ACCESS_KEY_SECRET.into(),
             security_token: None,
+            credentials: None,
+            tls: None,
+            upstream_ca: None,
+            upstream_proxy: None,
             timeouts: Timeouts { default: super::LONG, max: super::LONG },
             max_in_flight: 256,
             max_connections: 1000,
@@ -90,7 +99,10 @@ impl Options {
         );
         ProviderConfig {
             endpoint: Endpoint::parse(endpoint, false).unwrap(),
-            credentials: Credentials::fixed(credential.unwrap()),
+            credentials: self
+                .credentials
+                .clone()
+                .unwrap_or_else(|| Credentials::fixed(credential.unwrap())),
             scope: scope.cloned(),
         }
     }
@@ -106,6 +118,10 @@ impl Options {
         Config {
             listen: Address::Tcp("127.0.0.1:0".into()),
             admin_listen: Address::Tcp("127.0.0.1:0".into()),
+            socket_mode: None,
+            tls: self.tls.clone(),
+            upstream_ca: self.upstream_ca.clone(),
+            upstream_proxy: self.upstream_proxy.clone(),
             huawei,
             alibaba,
             timeouts: self.timeouts,
@@ -144,6 +160,7 @@ pub(crate) struct Gateway {
     admin: String,
     lines: Lines,
     sink: LogSink,
+    reloader: Reloader,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<Result<(), savepoint_gateway::server::StartError>>,
 }
@@ -156,11 +173,12 @@ impl Gateway {
         let server =
             Server::bind(options.config(), telemetry, Arc::clone(&options.clock)).await.unwrap();
         let (address, admin) = (server.address().to_string(), server.admin_address().to_string());
+        let reloader = server.reloader();
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
-        Self { address, admin, lines, sink, stop: Some(stop), running }
+        Self { address, admin, lines, sink, reloader, stop: Some(stop), running }
     }
 
     pub(crate) fn address(&self) -> &str {
@@ -173,6 +191,11 @@ impl Gateway {
 
     pub(crate) fn sink(&self) -> &LogSink {
         &self.sink
+    }
+
+    /// As SIGHUP does.
+    pub(crate) fn reload(&self) {
+        self.reloader.reload();
     }
 
     pub(crate) async fn channel(&self) -> Channel {
@@ -214,12 +237,19 @@ impl Wire {
     async fn connect(address: &str) -> Self {
         let stream = tokio::net::TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
+        Self::over(stream).await.unwrap()
+    }
+
+    /// HTTP/2 over this stream.
+    pub(crate) async fn over<S>(stream: S) -> hyper::Result<Self>
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
+    {
         let executor = hyper_util::rt::TokioExecutor::new();
         let io = hyper_util::rt::TokioIo::new(stream);
-        let (sender, connection) =
-            hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+        let (sender, connection) = hyper::client::conn::http2::handshake(executor, io).await?;
         tokio::spawn(connection);
-        Self(sender)
+        Ok(Self(sender))
     }
 }
 

@@ -1,9 +1,11 @@
 //! What the tests stand on.
 
 pub(crate) mod fake_cloud;
+pub(crate) mod folder;
 pub(crate) mod gateway;
 
 pub(crate) use fake_cloud::{FakeCloud, Recorded, Reply};
+pub(crate) use folder::Folder;
 pub(crate) use gateway::{Gateway, Options};
 
 use std::time::Duration;

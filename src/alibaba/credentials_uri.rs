@@ -1,0 +1,55 @@
+//! A service beside the gateway that hands out credentials at a URI.
+//!
+//! # Reference
+//! The requests of `alibabacloud-credentials` 1.0.12.
+
+use bytes::Bytes;
+use http::{Request, Uri};
+
+use super::wire::CredentialsWire;
+use crate::clock::Clock;
+use crate::credential::{Exchange, Fetch, Lease, Source, SourceError, refused};
+use crate::json;
+
+const WHO: &str = "the credentials URI";
+
+/// Credentials of a URI.
+#[derive(Clone)]
+pub struct CredentialsUri {
+    /// Where. It may hold a password, so it is not shown.
+    pub uri: Uri,
+}
+
+impl std::fmt::Debug for CredentialsUri {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CredentialsUri([redacted])")
+    }
+}
+
+impl CredentialsUri {
+    async fn get(&self, exchange: &Exchange, clock: &dyn Clock) -> Result<Lease, SourceError> {
+        let mut request = Request::new(Bytes::new());
+        *request.uri_mut() = self.uri.clone();
+        let answer = exchange.ask_local(WHO, request).await?;
+        let wire = match answer.status {
+            200 => json::read_object::<CredentialsWire>(&answer.body).ok(),
+            _ => None,
+        };
+        match wire {
+            Some(wire) if wire.code.as_deref() == Some("Success") => {
+                wire.into_lease(WHO, clock.now())
+            }
+            _ => Err(refused(WHO, &answer)),
+        }
+    }
+}
+
+impl Source for CredentialsUri {
+    fn fetch<'a>(&'a self, exchange: &'a Exchange, clock: &'a dyn Clock) -> Fetch<'a> {
+        Box::pin(self.get(exchange, clock))
+    }
+
+    fn is_tls(&self) -> bool {
+        self.uri.scheme_str() == Some("https")
+    }
+}

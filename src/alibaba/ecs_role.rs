@@ -1,0 +1,121 @@
+//! The RAM role of an ECS instance, from its metadata service.
+//!
+//! # Reference
+//! The requests of `alibabacloud-credentials` 1.0.12.
+
+use bytes::Bytes;
+use http::header::HOST;
+use http::{HeaderValue, Method, Request};
+
+use super::wire::CredentialsWire;
+use crate::canonical::percent_encode;
+use crate::clock::Clock;
+use crate::credential::{Exchange, Fetch, Lease, Source, SourceError, refused};
+use crate::endpoint::Endpoint;
+use crate::json;
+use crate::text::identifier;
+use crate::upstream::Answer;
+
+const WHO: &str = "the metadata service of the ECS instance";
+const PATH: &str = "/latest/meta-data/ram/security-credentials/";
+
+/// Where every instance finds its metadata service.
+pub const METADATA: &str = "http://100.100.100.200";
+
+/// Credentials of the role that is attached to the instance.
+#[derive(Debug, Clone)]
+pub struct EcsRole {
+    /// The metadata service.
+    pub endpoint: Endpoint,
+    /// The role; asked for when there is none here.
+    pub role: Option<String>,
+    /// Whether to do without when the service gives no token for its second version.
+    pub allow_v1: bool,
+}
+
+impl EcsRole {
+    async fn role_credential(
+        &self,
+        exchange: &Exchange,
+        clock: &dyn Clock,
+    ) -> Result<Lease, SourceError> {
+        let token = self.token(exchange).await?;
+        let role = match &self.role {
+            Some(role) => role.clone(),
+            None => {
+                let answer = self.get(exchange, "", token.as_ref()).await?;
+                let text = std::str::from_utf8(&answer.body).unwrap_or_default().trim();
+                match identifier(text, 128) {
+                    Some(role) if answer.status == 200 => role,
+                    _ => return Err(refused(WHO, &answer)),
+                }
+            }
+        };
+        let role = percent_encode(&role).into_owned();
+        let mut answer = self.get(exchange, &role, token.as_ref()).await?;
+        if answer.status != 200 && token.is_some() && self.allow_v1 {
+            answer = self.get(exchange, &role, None).await?;
+        }
+        let wire = match answer.status {
+            200 => json::read_object::<CredentialsWire>(&answer.body).ok(),
+            _ => None,
+        };
+        match wire {
+            Some(wire) if wire.code.as_deref() == Some("Success") => {
+                wire.into_lease(WHO, clock.now())
+            }
+            _ => Err(refused(WHO, &answer)),
+        }
+    }
+
+    /// The token of the service's second version; none where only the first is spoken.
+    async fn token(&self, exchange: &Exchange) -> Result<Option<HeaderValue>, SourceError> {
+        let request = self
+            .request(Method::PUT, "/latest/api/token")
+            .header("x-aliyun-ecs-metadata-token-ttl-seconds", "21600")
+            .body(Bytes::new());
+        let answer = match exchange.ask_local(WHO, built(request)?).await {
+            Ok(answer) => answer,
+            // A container one hop too far from the service gets no answer to its PUT.
+            Err(_) if self.allow_v1 => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let text = std::str::from_utf8(&answer.body).unwrap_or_default().trim();
+        match HeaderValue::from_str(text) {
+            Ok(mut token) if answer.status == 200 && !text.is_empty() => {
+                token.set_sensitive(true);
+                Ok(Some(token))
+            }
+            _ if self.allow_v1 => Ok(None),
+            _ => Err(refused(WHO, &answer)),
+        }
+    }
+
+    async fn get(
+        &self,
+        exchange: &Exchange,
+        role: &str,
+        token: Option<&HeaderValue>,
+    ) -> Result<Answer, SourceError> {
+        let mut request = self.request(Method::GET, &format!("{PATH}{role}"));
+        if let Some(token) = token {
+            request = request.header("x-aliyun-ecs-metadata-token", token);
+        }
+        exchange.ask_local(WHO, built(request.body(Bytes::new()))?).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> http::request::Builder {
+        let uri = format!("{}{path}", self.endpoint.origin());
+        Request::builder().method(method).uri(uri).header(HOST, self.endpoint.host())
+    }
+}
+
+fn built(request: http::Result<Request<Bytes>>) -> Result<Request<Bytes>, SourceError> {
+    request.map_err(|_| SourceError::new("the request cannot be built"))
+}
+
+impl Source for EcsRole {
+    fn fetch<'a>(&'a self, exchange: &'a Exchange, clock: &'a dyn Clock) -> Fetch<'a> {
+        Box::pin(self.role_credential(exchange, clock))
+    }
+}
