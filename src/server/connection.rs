@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use super::Peer;
 use super::activity::{ActiveBody, Activity};
 use super::dispatch::Dispatch;
+use super::frames::Frames;
 use super::worker::Shared;
 use crate::clock::random;
 
@@ -36,6 +37,10 @@ const HEADER_BYTES: u32 = 64 * 1024;
 /// An idle peer is asked whether it is still there, and given up if it does not say so.
 const PING_INTERVAL: Duration = Duration::from_secs(60);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long, twice at most, a peer may leave no room for an answer that is ready. One that
+/// opens calls and no window would otherwise hold their answers for ever.
+const STALL: Duration = Duration::from_secs(15);
 
 /// How long a connection that was told to end may stay without a call: calls that were sent
 /// before the peer knew arrive in that time.
@@ -73,11 +78,12 @@ where
             async move {
                 let response = dispatch.handle(request, peer).await;
                 Ok::<_, std::convert::Infallible>(
-                    response.map(|inner| ActiveBody { inner, active }),
+                    response.map(|inner| ActiveBody::new(inner, active)),
                 )
             }
         }
     });
+    let stream = Frames::new(stream, shared.config.handshake_timeout);
     let stream = Opened { preface: PREFACE, stream };
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -93,6 +99,7 @@ where
         () = shared.drain.cancelled() => {}
         () = old_age(shared.config.max_connection_age) => {}
         () = idleness(&activity, shared.config.max_connection_idle) => {}
+        () = activity.stalled(STALL) => return Err(not_read()),
     }
     connection.as_mut().graceful_shutdown();
     // hyper then waits for the peer to answer a PING and to close. A peer that does neither
@@ -100,7 +107,12 @@ where
     tokio::select! {
         ended = connection => ended.map_err(io::Error::other),
         () = activity.idle_for(LINGER) => Ok(()),
+        () = activity.stalled(STALL) => Err(not_read()),
     }
+}
+
+fn not_read() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the peer does not read its answers")
 }
 
 /// What the peer speaks.

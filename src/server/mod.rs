@@ -9,6 +9,7 @@ mod activity;
 mod admin;
 mod connection;
 mod dispatch;
+mod frames;
 mod health;
 mod listener;
 mod unary;
