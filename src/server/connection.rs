@@ -38,10 +38,6 @@ const HEADER_BYTES: u32 = 64 * 1024;
 const PING_INTERVAL: Duration = Duration::from_secs(60);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long, twice at most, a peer may leave no room for an answer that is ready. One that
-/// opens calls and no window would otherwise hold their answers for ever.
-const STALL: Duration = Duration::from_secs(15);
-
 /// How long a connection that was told to end may stay without a call: calls that were sent
 /// before the peer knew arrive in that time.
 const LINGER: Duration = Duration::from_secs(1);
@@ -83,7 +79,9 @@ where
             }
         }
     });
-    let stream = Frames::new(stream, shared.config.handshake_timeout);
+    // From here on the peer has as long for each thing that it must do.
+    let patience = shared.config.handshake_timeout;
+    let stream = Frames::new(stream, patience);
     let stream = Opened { preface: PREFACE, stream };
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -99,7 +97,7 @@ where
         () = shared.drain.cancelled() => {}
         () = old_age(shared.config.max_connection_age) => {}
         () = idleness(&activity, shared.config.max_connection_idle) => {}
-        () = activity.stalled(STALL) => return Err(not_read()),
+        () = activity.stalled(patience) => return Err(not_read()),
     }
     connection.as_mut().graceful_shutdown();
     // hyper then waits for the peer to answer a PING and to close. A peer that does neither
@@ -107,7 +105,7 @@ where
     tokio::select! {
         ended = connection => ended.map_err(io::Error::other),
         () = activity.idle_for(LINGER) => Ok(()),
-        () = activity.stalled(STALL) => Err(not_read()),
+        () = activity.stalled(patience) => Err(not_read()),
     }
 }
 
