@@ -67,6 +67,30 @@ async fn a_flood_of_resets_is_told_to_calm_down() {
 }
 
 #[tokio::test]
+async fn a_peer_that_leaves_all_its_calls_at_once_keeps_its_connection() {
+    let (_cloud, gateway) = gateway(|options| options).await;
+    let mut peer = Peer::connect(gateway.address()).await;
+    let fields = block(&call_fields(IMPORT));
+    let mut bytes = Vec::new();
+    for stream in 0..200 {
+        let stream = 2 * stream + 1;
+        bytes.extend(frame(HEADERS, END_HEADERS, stream, &fields));
+        bytes.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+    }
+    let body = prefixed(&import_request().encode_to_vec());
+    bytes.extend(frame(HEADERS, END_HEADERS, 401, &fields));
+    bytes.extend(frame(DATA, END_STREAM, 401, &body));
+    peer.send(&bytes).await.unwrap();
+    loop {
+        let frame = peer.next().await.expect("the connection stays");
+        assert_ne!(frame.kind, GOAWAY, "{frame:?}");
+        if frame.kind == HEADERS && frame.stream == 401 {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_flood_of_continuations_is_told_to_calm_down() {
     let (_cloud, gateway) = gateway(|options| options).await;
     let peer = Peer::connect(gateway.address()).await;

@@ -87,7 +87,7 @@ async fn a_thousand_imports_that_are_left_at_once_are_sent_once_or_not_at_all() 
     let gateway = Gateway::start(Options { max_in_flight: 2000, ..Options::at(&cloud) }).await;
     let mut client = gateway.client().await;
     for job_id in 1..=1000 {
-        if job_id % 20 == 0 {
+        if job_id % 200 == 0 {
             // Very many at once on one connection are a flood of resets, and treated so.
             client = gateway.client().await;
         }
