@@ -8,6 +8,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use http::HeaderValue;
 
 use crate::credential::{Credential, Credentials};
 use crate::deadline::Timeouts;
@@ -53,7 +54,7 @@ pub enum Command {
     ///
     /// Starts simulators of both REST APIs and the gateway on loopback, makes both calls with
     /// a gRPC client, prints what happened, and keeps serving until it is interrupted.
-    Demo(DemoOptions),
+    Demo(Box<DemoOptions>),
     /// Ask a running gateway whether it serves; exit code 0 when it does, 1 when not
     ///
     /// For exec probes in images without a shell. It asks grpc.health.v1 at the admin address,
@@ -277,6 +278,14 @@ struct ServerOptions {
         hide_env_values = true
     )]
     drain_delay: String,
+    /// Serve gRPC-Web to pages of these origins, separated by commas; * for all [default: none]
+    #[arg(
+        long,
+        value_name = "ORIGINS",
+        env = "SAVEPOINT_GATEWAY_GRPC_WEB_ALLOW_ORIGIN",
+        hide_env_values = true
+    )]
+    grpc_web_allow_origin: Option<String>,
     /// How many threads serve calls [default: one for each processor, 4 at most]
     #[arg(long, value_name = "COUNT", env = "SAVEPOINT_GATEWAY_WORKERS", hide_env_values = true)]
     workers: Option<String>,
@@ -334,6 +343,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// How long to keep serving while health says NOT_SERVING.
     pub drain_delay: Duration,
+    /// The origins whose pages may call by gRPC-Web; none switches it off.
+    pub grpc_web_origins: Vec<HeaderValue>,
     /// How many threads serve calls.
     pub workers: usize,
     /// How failed attempts are repeated.
@@ -600,6 +611,10 @@ impl ServerOptions {
             handshake_timeout: check.duration("--handshake-timeout", &self.handshake_timeout, true),
             drain_timeout: check.duration("--drain-timeout", &self.drain_timeout, true),
             drain_delay: check.duration("--drain-delay", &self.drain_delay, false),
+            grpc_web_origins: check.origins(
+                "--grpc-web-allow-origin",
+                given_text(&self.grpc_web_allow_origin).unwrap_or_default(),
+            ),
             workers: match given_text(&self.workers) {
                 Some(text) => check.count("--workers", text, 1024),
                 None => std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(4),
@@ -706,6 +721,26 @@ impl<'a> Check<'a> {
                 None
             }
         }
+    }
+
+    /// Origins as a browser spells them: scheme, host and port, no slash at the end.
+    fn origins(&mut self, flag: &str, text: &str) -> Vec<HeaderValue> {
+        let mut origins = Vec::new();
+        for text in text.split(',').map(str::trim).filter(|text| !text.is_empty()) {
+            let is_origin = text == "*"
+                || url::Url::parse(text).is_ok_and(|url| {
+                    matches!(url.scheme(), "http" | "https")
+                        && url.origin().ascii_serialization() == text
+                });
+            match HeaderValue::from_str(text) {
+                Ok(origin) if is_origin => origins.push(origin),
+                _ => self.wrong(
+                    flag,
+                    &format!("{text:?} is neither * nor an origin such as https://example.com"),
+                ),
+            }
+        }
+        origins
     }
 
     fn address(&mut self, flag: &str, text: &str) -> Address {

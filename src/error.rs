@@ -89,6 +89,7 @@ impl Error {
     ) -> Self {
         use fmt::Write as _;
         let provider = operation.provider();
+        #[expect(clippy::wildcard_enum_match_arm, reason = "the provider's own words say the rest")]
         let mut message = match failure {
             Failure::MalformedResponse => {
                 format!("{provider} answered without a usable {proof}")

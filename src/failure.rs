@@ -233,11 +233,9 @@ impl Failure {
         if let Some(code) = answer.code
             && let Some(failure) = of_code(provider, code)
         {
-            return match failure {
-                // The same code serves a wrong key and a wrong clock; the text tells them apart.
-                Self::CredentialsRejected if names_expiry_of_the_date(answer) => Self::ClockSkew,
-                other => other,
-            };
+            // The same code serves a wrong key and a wrong clock; the text tells them apart.
+            let is_clock = failure == Self::CredentialsRejected && names_expiry_of_the_date(answer);
+            return if is_clock { Self::ClockSkew } else { failure };
         }
         match answer.status {
             401 if names_expiry_of_the_date(answer) => Self::ClockSkew,

@@ -65,7 +65,11 @@ pub async fn ask(address: &Address, service: &str, timeout: Duration) -> Result<
         })?;
         match answer.into_inner().status() {
             ServingStatus::Serving => Ok(()),
-            status => Err(Unhealthy::NotServing { address: name.clone(), status }),
+            status @ (ServingStatus::Unknown
+            | ServingStatus::NotServing
+            | ServingStatus::ServiceUnknown) => {
+                Err(Unhealthy::NotServing { address: name.clone(), status })
+            }
         }
     };
     tokio::time::timeout(timeout, asking).await.unwrap_or(Err(Unhealthy::Timeout(name.clone())))

@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 use crate::alibaba::Alibaba;
 use crate::call::Call;
 use crate::error::Error;
-use crate::failure::Failure;
+use crate::failure::{Failure, Outcome};
 use crate::huawei::Huawei;
 use crate::operation::Operation;
 use crate::pb::savepoint_service_server::SavepointService;
@@ -112,11 +112,10 @@ async fn import_to_the_end(
             "the caller left; the import succeeded"
         ),
         Err(error) => {
-            let row = error.failure().row();
             tracing::warn!(
                 method = Operation::ImportSavepoint.name(),
-                reason = row.reason,
-                outcome = row.outcome.as_str(),
+                reason = error.failure().row().reason,
+                outcome = error.outcome().map(Outcome::as_str),
                 provider_request_id = error.fault().request_id,
                 "the caller left; the import failed"
             );
@@ -126,7 +125,6 @@ async fn import_to_the_end(
 }
 
 /// The call that the server put into the request.
-#[expect(clippy::result_large_err, reason = "what tonic's handlers return")]
 fn call_of<T>(request: &Request<T>) -> Result<Call, Status> {
     request.extensions().get::<Call>().cloned().ok_or_else(|| {
         Error::new(Failure::GatewayInternal, "the request came in without its call").into()

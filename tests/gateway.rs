@@ -1,5 +1,6 @@
 //! The gateway from outside: a real gRPC client, the real server on a free port, and a fake
 //! provider that records what reaches it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 #[path = "support/mod.rs"]
 mod support;
@@ -37,3 +38,6 @@ mod simulators;
 /// Signatures, stage by stage, against those of the providers' own SDKs.
 #[path = "gateway/vectors.rs"]
 mod vectors;
+/// Calls from a browser, where they are allowed.
+#[path = "gateway/web.rs"]
+mod web;

@@ -21,7 +21,7 @@ use tonic::body::Body;
 use tonic::service::Routes;
 use tower_service::Service as _;
 
-use super::dispatch::health_service;
+use super::dispatch::{answered, health_service};
 use super::listener::{Accepted, Bound};
 use super::worker::Shared;
 
@@ -84,9 +84,7 @@ async fn answer(request: Request<Incoming>, mut routes: Routes, shared: &Shared)
         .get(CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
     if is_grpc {
-        let (Ok(response) | Err(response)) =
-            routes.call(request.map(Body::new)).await.map_err(|e| match e {});
-        return response;
+        return answered(routes.call(request.map(Body::new)).await);
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n".into());

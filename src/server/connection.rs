@@ -1,21 +1,24 @@
 //! One connection, from its first byte to its orderly or forced end.
 
+use std::convert::Infallible;
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Request;
+use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::server::conn::http2;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tonic::body::Body;
 
 use super::Peer;
 use super::activity::{ActiveBody, Activity};
 use super::dispatch::Dispatch;
 use super::frames::Frames;
+use super::web::Web;
 use super::worker::Shared;
 use crate::clock::random;
 
@@ -49,7 +52,7 @@ const LINGER: Duration = Duration::from_secs(1);
 pub(super) async fn serve<S>(
     mut stream: S,
     peer: Peer,
-    dispatch: Dispatch,
+    handler: Handler,
     shared: &Shared,
 ) -> io::Result<()>
 where
@@ -62,47 +65,72 @@ where
         // Nothing was asked yet, so nothing is lost.
         () = shared.drain.cancelled() => return Ok(()),
     };
-    let Opening::Http2 = opening else {
-        stream.write_all(NOT_HTTP_1).await?;
-        return stream.shutdown().await;
+    let preface = match opening {
+        Opening::Http2 => PREFACE.to_vec(),
+        Opening::Other(begun) if handler.web.is_some() => begun,
+        Opening::Other(_) => {
+            stream.write_all(NOT_HTTP_1).await?;
+            return stream.shutdown().await;
+        }
     };
+    let is_http2 = preface == PREFACE;
     let activity = Activity::default();
     let service = service_fn({
         let activity = activity.clone();
         move |request: Request<Incoming>| {
-            let (dispatch, active) = (dispatch.clone(), activity.begin());
+            let (handler, active) = (handler.clone(), activity.begin());
             async move {
-                let response = dispatch.handle(request, peer).await;
-                Ok::<_, std::convert::Infallible>(
-                    response.map(|inner| ActiveBody::new(inner, active)),
-                )
+                let response = handler.handle(request, peer).await;
+                Ok::<_, Infallible>(response.map(|inner| ActiveBody::new(inner, active)))
             }
         }
     });
-    // From here on the peer has as long for each thing that it must do.
-    let patience = shared.config.handshake_timeout;
-    let stream = Frames::new(stream, patience);
-    let stream = Opened { preface: PREFACE, stream };
-    let connection = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS)
-        // Callers whose deadlines pass together leave all their calls together. The library
-        // takes 20 such for an attack and ends the connection, with every other call on it.
-        .max_pending_accept_reset_streams(STREAMS as usize)
-        .max_header_list_size(HEADER_BYTES)
-        .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
+    if is_http2 {
+        // From here on the peer has as long for each thing that it must do.
+        let stream = Frames::new(stream, shared.config.handshake_timeout);
+        let stream = TokioIo::new(Opened { preface, read: 0, stream });
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            // Callers whose deadlines pass together leave all their calls together. The
+            // library takes 20 such for an attack and ends the connection, with every other
+            // call on it.
+            .max_pending_accept_reset_streams(STREAMS as usize)
+            .max_header_list_size(HEADER_BYTES)
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .serve_connection(stream, service);
+        run(connection, http2::Connection::graceful_shutdown, &activity, shared).await
+    } else {
+        let stream = TokioIo::new(Opened { preface, read: 0, stream });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(shared.config.handshake_timeout)
+            .serve_connection(stream, service);
+        run(connection, http1::Connection::graceful_shutdown, &activity, shared).await
+    }
+}
 
+/// Runs a connection until it ends by itself or is to end.
+async fn run<C>(
+    connection: C,
+    shut_down: impl FnOnce(Pin<&mut C>),
+    activity: &Activity,
+    shared: &Shared,
+) -> io::Result<()>
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let patience = shared.config.handshake_timeout;
+    let mut connection = pin!(connection);
     tokio::select! {
         ended = &mut connection => return ended.map_err(io::Error::other),
         () = shared.drain.cancelled() => {}
         () = old_age(shared.config.max_connection_age) => {}
-        () = idleness(&activity, shared.config.max_connection_idle) => {}
+        () = idleness(activity, shared.config.max_connection_idle) => {}
         () = activity.stalled(patience) => return Err(not_read()),
     }
-    connection.as_mut().graceful_shutdown();
+    shut_down(connection.as_mut());
     // hyper then waits for the peer to answer a PING and to close. A peer that does neither
     // is not waited for: once it has no call here, it has nothing to lose.
     tokio::select! {
@@ -116,10 +144,27 @@ fn not_read() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "the peer does not read its answers")
 }
 
+/// What answers the requests of a connection.
+#[derive(Debug, Clone)]
+pub(super) struct Handler {
+    pub(super) dispatch: Dispatch,
+    pub(super) web: Option<Web>,
+}
+
+impl Handler {
+    async fn handle(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+        match &self.web {
+            None => self.dispatch.handle(request, peer).await,
+            Some(web) => web.handle(request.map(Body::new), peer).await,
+        }
+    }
+}
+
 /// What the peer speaks.
 enum Opening {
     Http2,
-    Http1,
+    /// Something that is not HTTP/2, with what was read of it.
+    Other(Vec<u8>),
 }
 
 /// Reads as much as it takes to know what the peer speaks.
@@ -133,9 +178,10 @@ async fn read_opening(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Openi
         }
         filled += read;
         if bytes[..filled] != PREFACE[..filled] {
+            // A method of HTTP/1.1 begins with a capital letter, a TLS handshake does not.
             let is_http_1 = bytes[0].is_ascii_uppercase();
             return if is_http_1 {
-                Ok(Opening::Http1)
+                Ok(Opening::Other(bytes[..filled].to_vec()))
             } else {
                 Err(io::Error::new(io::ErrorKind::InvalidData, "the peer does not speak HTTP"))
             };
@@ -146,7 +192,8 @@ async fn read_opening(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Openi
 
 /// A stream whose first bytes were read already.
 struct Opened<S> {
-    preface: &'static [u8],
+    preface: Vec<u8>,
+    read: usize,
     stream: S,
 }
 
@@ -156,12 +203,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Opened<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.preface.is_empty() {
+        let ahead = &self.preface[self.read..];
+        if ahead.is_empty() {
             return Pin::new(&mut self.stream).poll_read(cx, buf);
         }
-        let (now, later) = self.preface.split_at(self.preface.len().min(buf.remaining()));
-        buf.put_slice(now);
-        self.preface = later;
+        let now = ahead.len().min(buf.remaining());
+        buf.put_slice(&ahead[..now]);
+        self.read += now;
+        if self.read == self.preface.len() {
+            self.preface = Vec::new();
+            self.read = 0;
+        }
         Poll::Ready(Ok(()))
     }
 }

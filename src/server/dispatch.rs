@@ -132,9 +132,7 @@ impl Dispatch {
         if let Method::Other = method
             && is_streamed(request.uri().path())
         {
-            let (Ok(response) | Err(response)) =
-                self.0.others.clone().call(request.map(Body::new)).await.map_err(|e| match e {});
-            return response;
+            return answered(self.0.others.clone().call(request.map(Body::new)).await);
         }
         request.extensions_mut().insert(call.clone());
         let (head, body) = request.into_parts();
@@ -146,23 +144,18 @@ impl Dispatch {
             }
         };
         let request = Request::from_parts(head, Full::new(message));
-        match method {
-            Method::Savepoint(_) => {
-                let (Ok(response) | Err(response)) =
-                    self.0.savepoints.clone().call(request).await.map_err(|e| match e {});
-                response
-            }
-            Method::Other => {
-                let (Ok(response) | Err(response)) = self
-                    .0
-                    .others
-                    .clone()
-                    .call(request.map(Body::new))
-                    .await
-                    .map_err(|e| match e {});
-                response
-            }
-        }
+        answered(match method {
+            Method::Savepoint(_) => self.0.savepoints.clone().call(request).await,
+            Method::Other => self.0.others.clone().call(request.map(Body::new)).await,
+        })
+    }
+}
+
+/// The answer of a service that always has one.
+pub(super) fn answered<T>(result: Result<T, std::convert::Infallible>) -> T {
+    match result {
+        Ok(answer) => answer,
+        Err(never) => match never {},
     }
 }
 
@@ -231,6 +224,7 @@ fn with_details(response: Response<Body>, method: Method, call: &Call) -> Respon
         return response;
     }
     let Some(status) = Status::from_header_map(headers) else { return response };
+    #[expect(clippy::wildcard_enum_match_arm, reason = "codes that the library never makes")]
     let failure = match status.code() {
         Code::Ok => return response,
         // A compressed message that is larger than it looked.

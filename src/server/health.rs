@@ -70,7 +70,9 @@ impl Health for HealthState {
     ) -> Result<Response<HealthCheckResponse>, Status> {
         match status_of(&request.get_ref().service, self.is_serving()) {
             ServingStatus::ServiceUnknown => Err(Status::not_found("no such service")),
-            status => Ok(Response::new(response(status))),
+            status @ (ServingStatus::Unknown
+            | ServingStatus::Serving
+            | ServingStatus::NotServing) => Ok(Response::new(response(status))),
         }
     }
 

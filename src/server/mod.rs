@@ -13,6 +13,7 @@ mod frames;
 mod health;
 mod listener;
 mod unary;
+mod web;
 mod worker;
 
 pub use health::HealthState;

@@ -12,10 +12,12 @@ use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::StartError;
+use super::connection::{self, Handler};
 use super::dispatch::Dispatch;
 use super::health::HealthState;
 use super::listener::Accepted;
-use super::{StartError, connection};
+use super::web::Web;
 use crate::alibaba::Alibaba;
 use crate::clock::Clock;
 use crate::config::{Config, ProviderConfig};
@@ -58,6 +60,7 @@ pub(super) struct Worker {
     handle: Handle,
     connections: Arc<AtomicUsize>,
     dispatch: Dispatch,
+    web: Option<Web>,
     shared: Arc<Shared>,
     end: CancellationToken,
 }
@@ -77,6 +80,8 @@ impl Worker {
             shared.telemetry.clone(),
         )
         .map_err(|error| StartError::Gateway(error.to_string()))?;
+        let origins = &shared.config.grpc_web_origins;
+        let web = (!origins.is_empty()).then(|| Web::new(dispatch.clone(), origins));
         std::thread::Builder::new()
             .name(format!("worker-{index}"))
             .spawn({
@@ -88,7 +93,8 @@ impl Worker {
                 }
             })
             .map_err(StartError::Worker)?;
-        Ok(Self { handle, connections: Arc::default(), dispatch, shared: Arc::clone(shared), end })
+        let (connections, shared) = (Arc::default(), Arc::clone(shared));
+        Ok(Self { handle, connections, dispatch, web, shared, end })
     }
 
     /// How many connections it serves.
@@ -99,15 +105,16 @@ impl Worker {
     /// Serves this connection until it ends.
     pub(super) fn serve(&self, accepted: Accepted) {
         let open = Open::new(Arc::clone(&self.connections), self.shared.telemetry.clone());
-        let (dispatch, shared) = (self.dispatch.clone(), Arc::clone(&self.shared));
+        let handler = Handler { dispatch: self.dispatch.clone(), web: self.web.clone() };
+        let shared = Arc::clone(&self.shared);
         let serving = async move {
             let served = match accepted {
                 Accepted::Tcp(stream, peer) => match TcpStream::from_std(stream) {
-                    Ok(stream) => connection::serve(stream, Some(peer), dispatch, &shared).await,
+                    Ok(stream) => connection::serve(stream, Some(peer), handler, &shared).await,
                     Err(error) => Err(error),
                 },
                 Accepted::Unix(stream) => match UnixStream::from_std(stream) {
-                    Ok(stream) => connection::serve(stream, None, dispatch, &shared).await,
+                    Ok(stream) => connection::serve(stream, None, handler, &shared).await,
                     Err(error) => Err(error),
                 },
             };

@@ -164,13 +164,13 @@ impl Upstream {
         let result = call.bound(self.attempts(operation, call, attempt)).await;
         result.map_err(|error| {
             let error = error.with_operation(operation).with_attempts(call.attempts());
-            match error.failure() {
-                // What ends a call from outside says nothing of its effect; whether a byte
-                // left does.
-                Failure::DeadlineExceeded | Failure::Draining if !call.sent().get() => {
-                    error.with_outcome(Outcome::NotApplied)
-                }
-                _ => error,
+            // What ends a call from outside says nothing of its effect; whether a byte left does.
+            let ended_from_outside =
+                matches!(error.failure(), Failure::DeadlineExceeded | Failure::Draining);
+            if ended_from_outside && !call.sent().get() {
+                error.with_outcome(Outcome::NotApplied)
+            } else {
+                error
             }
         })
     }

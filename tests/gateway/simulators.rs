@@ -30,7 +30,7 @@ async fn every_scenario_ends_as_it_says() {
         ..Options::none()
     })
     .await;
-    let mut client = gateway.client().await;
+    let mut client = gateway.wire_client().await;
     client.import_savepoint(import_request()).await.unwrap();
     client.get_savepoint(get_request()).await.unwrap();
     for scenario in SCENARIOS {

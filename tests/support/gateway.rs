@@ -45,6 +45,7 @@ pub(crate) struct Options {
     pub(crate) drain_timeout: Duration,
     pub(crate) drain_delay: Duration,
     pub(crate) backoff: Backoff,
+    pub(crate) grpc_web_origins: Vec<http::HeaderValue>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) log_level: LogLevel,
 }
@@ -75,6 +76,7 @@ impl Options {
             drain_delay: Duration::ZERO,
             // Retries happen, but nobody waits for them.
             backoff: Backoff { base: Duration::ZERO, ..Backoff::default() },
+            grpc_web_origins: Vec::new(),
             clock: Arc::new(SystemClock),
             log_level: LogLevel::Trace,
         }
@@ -115,6 +117,7 @@ impl Options {
             handshake_timeout: self.handshake_timeout,
             drain_timeout: self.drain_timeout,
             drain_delay: self.drain_delay,
+            grpc_web_origins: self.grpc_web_origins.clone(),
             workers: 1,
             backoff: self.backoff,
         }

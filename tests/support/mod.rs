@@ -33,7 +33,7 @@ pub(crate) fn get_request() -> GetSavepointRequest {
 }
 
 /// Waits until the condition holds.
-pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
+pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool + Send + Sync) {
     let waiting = async {
         while !condition() {
             tokio::task::yield_now().await;

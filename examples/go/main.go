@@ -1,0 +1,187 @@
+// Command savepoint-client calls both RPCs of a running savepoint gateway and prints what comes
+// back.
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
+	savepointv1 "savepoint-gateway/examples/go/gen/savepoint/v1"
+)
+
+//go:generate buf generate
+
+const deadline = 10 * time.Second
+
+// GetSavepoint has no side effects and may be repeated. ImportSavepoint is left out: after an
+// UNAVAILABLE its job may have been changed, and only the caller can know whether to repeat it.
+const serviceConfig = `{
+  "methodConfig": [{
+    "name": [{"service": "savepoint.v1.SavepointService", "method": "GetSavepoint"}],
+    "retryPolicy": {
+      "maxAttempts": 4,
+      "initialBackoff": "0.1s",
+      "maxBackoff": "1s",
+      "backoffMultiplier": 2,
+      "retryableStatusCodes": ["UNAVAILABLE"]
+    }
+  }]
+}`
+
+// snippet:begin
+
+func connect(address string, creds credentials.TransportCredentials) (*grpc.ClientConn, error) {
+	return grpc.NewClient(address,
+		grpc.WithTransportCredentials(creds),
+		grpc.WithDefaultServiceConfig(serviceConfig))
+}
+
+func getSavepoint(
+	ctx context.Context, conn *grpc.ClientConn, request *savepointv1.GetSavepointRequest,
+) (*savepointv1.GetSavepointResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	return savepointv1.NewSavepointServiceClient(conn).GetSavepoint(ctx, request)
+}
+
+// detailsOf returns what grpc-status-details-bin holds: an *errdetails.ErrorInfo, and a
+// *errdetails.BadRequest, RequestInfo and RetryInfo where they apply.
+func detailsOf(err error) []any {
+	return status.Convert(err).Details()
+}
+
+// snippet:end
+
+func importSavepoint(
+	ctx context.Context, conn *grpc.ClientConn, request *savepointv1.ImportSavepointRequest,
+) (*savepointv1.ImportSavepointResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	return savepointv1.NewSavepointServiceClient(conn).ImportSavepoint(ctx, request)
+}
+
+// credentialsFromEnvironment answers plaintext, which belongs on loopback only, when
+// SAVEPOINT_GATEWAY_CA is not set.
+func credentialsFromEnvironment() (credentials.TransportCredentials, error) {
+	caPath := os.Getenv("SAVEPOINT_GATEWAY_CA")
+	if caPath == "" {
+		return insecure.NewCredentials(), nil
+	}
+	ca, err := os.ReadFile(caPath)
+	if err != nil {
+		return nil, err
+	}
+	config := &tls.Config{RootCAs: x509.NewCertPool()}
+	if !config.RootCAs.AppendCertsFromPEM(ca) {
+		return nil, fmt.Errorf("%s holds no certificate", caPath)
+	}
+	if path := os.Getenv("SAVEPOINT_GATEWAY_CLIENT_CERT"); path != "" {
+		pair, err := tls.LoadX509KeyPair(path, os.Getenv("SAVEPOINT_GATEWAY_CLIENT_KEY"))
+		if err != nil {
+			return nil, err
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return credentials.NewTLS(config), nil
+}
+
+func printSavepoint(out io.Writer, savepoint *savepointv1.Savepoint) {
+	state := savepoint.GetStatus()
+	fmt.Fprintf(out, "  %s: %s (%s)\n",
+		savepoint.GetSavepointId(), state.GetState(), state.GetProviderState())
+	fmt.Fprintf(out, "  at %s\n", savepoint.GetSavepointLocation())
+	if created := savepoint.GetCreateTime(); created != nil {
+		fmt.Fprintf(out, "  created %s\n", created.AsTime().Format(time.RFC3339Nano))
+	}
+	// A pointer, because absent and false are different answers.
+	if savepoint.NativeFormat != nil {
+		fmt.Fprintf(out, "  native format: %t\n", savepoint.GetNativeFormat())
+	}
+}
+
+func printFailure(out io.Writer, err error) {
+	fmt.Fprintf(out, "  %s: %s\n", status.Code(err), status.Convert(err).Message())
+	for _, detail := range detailsOf(err) {
+		switch detail := detail.(type) {
+		case *errdetails.ErrorInfo:
+			fmt.Fprintf(out, "  reason %s of %s\n", detail.GetReason(), detail.GetDomain())
+			metadata := detail.GetMetadata()
+			for _, key := range slices.Sorted(maps.Keys(metadata)) {
+				fmt.Fprintf(out, "    %s: %s\n", key, metadata[key])
+			}
+		case *errdetails.BadRequest:
+			for _, violation := range detail.GetFieldViolations() {
+				fmt.Fprintf(out, "  field %s: %s\n", violation.GetField(), violation.GetDescription())
+			}
+		case *errdetails.RequestInfo:
+			fmt.Fprintf(out, "  the provider's request id: %s\n", detail.GetRequestId())
+		case *errdetails.RetryInfo:
+			fmt.Fprintf(out, "  try again in %s\n", detail.GetRetryDelay().AsDuration())
+		}
+	}
+}
+
+func run(ctx context.Context, out io.Writer) error {
+	creds, err := credentialsFromEnvironment()
+	if err != nil {
+		return err
+	}
+	address := cmp.Or(os.Getenv("SAVEPOINT_GATEWAY_ADDRESS"), "127.0.0.1:50051")
+	conn, err := connect(address, creds)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+
+	fmt.Fprintln(out, "ImportSavepoint")
+	imported, err := importSavepoint(ctx, conn, &savepointv1.ImportSavepointRequest{
+		ProjectId:     "0605767b3300d5762fb7c0186d9e1779",
+		JobId:         137228,
+		SavepointPath: "obs://bucket-name/dir/savepoint/",
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "  %s (request %s)\n", imported.GetMessage(), imported.GetRequestId())
+
+	fmt.Fprintln(out, "GetSavepoint")
+	got, err := getSavepoint(ctx, conn, &savepointv1.GetSavepointRequest{
+		Workspace:   "a14bd5d90a0001",
+		Namespace:   "default-namespace",
+		SavepointId: "88a8fc49-e090-430a-85d8-3ee8c79c0001",
+	})
+	if err != nil {
+		return err
+	}
+	printSavepoint(out, got.GetSavepoint())
+
+	fmt.Fprintln(out, "ImportSavepoint with an empty request, to show what a failure carries")
+	_, err = importSavepoint(ctx, conn, &savepointv1.ImportSavepointRequest{})
+	if err == nil {
+		return errors.New("an empty request was accepted, which the contract rules out")
+	}
+	printFailure(out, err)
+	return nil
+}
+
+func main() {
+	if err := run(context.Background(), os.Stdout); err != nil {
+		printFailure(os.Stderr, err)
+		os.Exit(1)
+	}
+}

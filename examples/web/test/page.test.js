@@ -1,0 +1,189 @@
+// The page in a real browser, against a gateway that lets the page's origin in.
+//
+// The gateway at SAVEPOINT_GATEWAY_ADDRESS must stand before examples/fake_provider.py, whose head
+// lists the ids used here, and must have been started with `--grpc-web-allow-origin` naming the
+// origin in SAVEPOINT_WEB_PAGE, where serve.js serves the page.
+
+import assert from "node:assert/strict";
+import { randomInt } from "node:crypto";
+import { mkdir } from "node:fs/promises";
+import { after, before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+import { chromium } from "playwright-core";
+
+import { servePage } from "../page-server.js";
+
+const address = process.env.SAVEPOINT_GATEWAY_ADDRESS;
+const origin = process.env.SAVEPOINT_WEB_PAGE;
+const skip = address && origin
+  ? false
+  : "SAVEPOINT_GATEWAY_ADDRESS or SAVEPOINT_WEB_PAGE is not set: nothing to open";
+
+const screenshots = fileURLToPath(new URL("../../../target/examples-web", import.meta.url));
+
+describe("the page", { skip }, () => {
+  let browser;
+  let page;
+  const complaints = [];
+
+  before(async () => {
+    await mkdir(screenshots, { recursive: true });
+    browser = await chromium.launch({
+      executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+      // Without the last three it looks for updates and accounts. Its profile is new and empty.
+      args: [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+      ],
+    });
+    page = await browser.newPage({ viewport: { width: 1200, height: 860 } });
+    page.on("pageerror", (error) => complaints.push(String(error)));
+    await page.goto(`${origin}/?gateway=http://${address}`);
+  });
+
+  after(async () => {
+    await browser?.close();
+  });
+
+  /** Fills a form's fields, sends it, and reads what the page then shows, by name. */
+  async function send(formId, fields, onPage = page) {
+    const form = onPage.locator(`#${formId}`);
+    for (const [name, value] of Object.entries(fields)) {
+      await form.locator(`[name=${name}]`).fill(value);
+    }
+    await form.locator("button").click();
+    const output = form.locator("output[data-outcome]");
+    await output.waitFor({ timeout: 15_000 });
+    const names = await output.locator("dt").allTextContents();
+    const values = await output.locator("dd").allTextContents();
+    const shown = Object.fromEntries(names.map((name, index) => [name, values[index]]));
+    return { outcome: await output.getAttribute("data-outcome"), shown };
+  }
+
+  async function done(formId, fields) {
+    const { outcome, shown } = await send(formId, fields);
+    assert.equal(outcome, "done", JSON.stringify(shown));
+    return shown;
+  }
+
+  async function failed(code, formId, fields) {
+    const { outcome, shown } = await send(formId, fields);
+    assert.equal(outcome, "failed", JSON.stringify(shown));
+    assert.equal(shown.code, code, JSON.stringify(shown));
+    return shown;
+  }
+
+  test("both documented calls are answered", async () => {
+    const imported = await done("import", {});
+    assert.equal(imported.message, "The job is successfully updated.");
+    assert.equal(imported["the provider's request id"], "fake-huawei-request");
+
+    const savepoint = await done("get", {});
+    assert.equal(savepoint.state, "COMPLETED");
+    assert.equal(savepoint.origin, "USER_REQUEST");
+    assert.equal(savepoint.created, "2022-07-29T03:51:51.000Z");
+    assert.equal(savepoint["native format"], "true");
+    await page.screenshot({ path: `${screenshots}/answers.png`, fullPage: true });
+  });
+
+  test("int64 beyond 2^53 is exact", async () => {
+    for (const jobId of ["9007199254740993", "9223372036854775807"]) {
+      const { message } = await done("import", { jobId });
+      assert.equal(message, `path ${jobId}, body ${jobId}`);
+    }
+  });
+
+  test("Unicode arrives intact both ways", async () => {
+    const savepointPath = "obs://桶/保存点 é/";
+    const { message } = await done("import", { jobId: "300", savepointPath });
+    assert.equal(message, `已导入 ${savepointPath} ✓`);
+  });
+
+  test("unknown enum text is unspecified and kept", async () => {
+    const shown = await done("get", { savepointId: "unknown-enums" });
+    assert.equal(shown.state, "UNSPECIFIED");
+    assert.equal(shown["state, the provider's word"], "HALF_DONE");
+    assert.equal(shown.origin, "UNSPECIFIED");
+    assert.equal(shown["origin, the provider's word"], "COSMIC_RAY");
+  });
+
+  test("absent optionals are absent, and false is not", async () => {
+    for (const savepointId of ["sparse", "nulls"]) {
+      const shown = await done("get", { savepointId });
+      for (const name of ["native format", "stopped with drain", "state", "created", "changed"]) {
+        assert.equal(shown[name], "absent", name);
+      }
+    }
+    const shown = await done("get", { savepointId: "false-optionals" });
+    assert.equal(shown["native format"], "false");
+    assert.equal(shown["stopped with drain"], "false");
+  });
+
+  test("milliseconds become Timestamps", async () => {
+    const shown = await done("get", { savepointId: "milliseconds" });
+    assert.equal(shown.created, "2024-03-28T17:30:09.620Z");
+    assert.equal(shown.changed, "2024-03-28T17:30:10.001Z");
+  });
+
+  test("a failed savepoint is an answer", async () => {
+    const shown = await done("get", { savepointId: "failed" });
+    assert.equal(shown.state, "FAILED");
+    assert.equal(shown.failure, "保存点失败 – żółć 💥");
+  });
+
+  test("GetSavepoint is retried when unavailable, ImportSavepoint is not", async () => {
+    // The gateway alone makes at most three attempts; the fourth is the page's.
+    const shown = await done("get", { savepointId: `flaky-3-${randomInt(2 ** 47)}` });
+    assert.equal(shown.description, "answered at call 4");
+
+    const jobId = String(randomInt(503_000_000, 504_000_000));
+    const failure = await failed("Unavailable", "import", { jobId });
+    assert.equal(failure.outcome, "unknown");
+    assert.equal(failure.providerMessage, `call 1 of job ${jobId}`);
+  });
+
+  test("the details of errors are shown", async () => {
+    const reported = await failed("FailedPrecondition", "import", { jobId: "400" });
+    assert.equal(reported.providerMessage, "作业正在运行 – läuft noch 🚫");
+
+    const throttled = await failed("ResourceExhausted", "get", { savepointId: "throttled" });
+    assert.equal(throttled.reason, "PROVIDER_THROTTLED of savepoint-gateway");
+    assert.equal(throttled["try again in"], "3600 s");
+
+    const absent = await failed("NotFound", "get", { savepointId: "no-such-savepoint" });
+    assert.equal(absent.providerCode, "990301");
+    assert.equal(absent["the provider's request id"], "FAKE-ALIBABA-REQUEST");
+
+    const empty = await failed("InvalidArgument", "import", { jobId: "", savepointPath: "" });
+    assert.equal(empty.reason, "INVALID_REQUEST of savepoint-gateway");
+    assert.equal(empty.outcome, "not_applied");
+    assert.ok(empty["field job_id"] && empty["field savepoint_path"], JSON.stringify(empty));
+    await page.screenshot({ path: `${screenshots}/failures.png`, fullPage: true });
+  });
+
+  test("a page of another origin gets nothing", async () => {
+    const other = await servePage();
+    const stranger = await browser.newPage();
+    try {
+      await stranger.goto(`${other.origin}/?gateway=http://${address}`);
+      const { outcome, shown } = await send("get", {}, stranger);
+      assert.equal(outcome, "failed", JSON.stringify(shown));
+      assert.equal(shown.reason, undefined, JSON.stringify(shown));
+      assert.match(shown.message, /fetch/i);
+    } finally {
+      await stranger.close();
+      other.server.close();
+    }
+  });
+
+  test("the page itself had nothing to complain about", () => {
+    assert.deepEqual(complaints, []);
+  });
+});
