@@ -1,6 +1,8 @@
 //! Hostile input of every kind: bytes that no client would send, floods, and answers that no
 //! provider should give. [`table`] lists all of them and where each is proved.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 // Not every helper is of use here.
 #[allow(dead_code, unused_imports)]
 #[path = "support/mod.rs"]

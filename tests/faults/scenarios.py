@@ -114,12 +114,12 @@ async def silent(_):
         return f"1,000 calls, at most {ms(late)} late, memory {(after - before) / 1024:+.0f} KiB"
 
 
-@scenario(3, "the provider takes 5 s for each answer",
+@scenario(3, "the provider takes 5 s (quick: 2 s) for each answer",
           "over the limit GATEWAY_OVERLOADED at once; the other provider is not affected; ready")
-async def slow(_):
+async def slow(quick):
     def answer(request):
         if request.method == "GET":
-            return Reply(GOT.status, GOT.body, delay=5.0)
+            return Reply(GOT.status, GOT.body, delay=2.0 if quick else 5.0)
         return IMPORTED
 
     async with stage(answer, "--max-in-flight", "64") as (cloud, gateway, channel):
@@ -140,17 +140,14 @@ async def slow(_):
 
 @scenario(4, "pooled connections go dead without a word",
           "each costs one call its deadline at most; calls work again within 20 s")
-async def half_open(_):
-    proxies = []
-
+async def half_open(quick):
     cloud = await Cloud().start()
     proxy = await Proxy(cloud.port).start()
-    proxies.append(proxy)
     gateway = Gateway(proxy.url, "--workers", "1")
     try:
         await gateway.start()
         async with gateway.channel() as channel:
-            await asyncio.gather(*(harness.get(channel) for _ in range(8)))
+            await asyncio.gather(*(harness.get(channel) for _ in range(3 if quick else 8)))
             pooled = proxy.accepted
             proxy.freeze()
             began, failed = time.monotonic(), 0
@@ -230,8 +227,8 @@ async def lossy_inside():
 
 @scenario(7, "30 % of connections are reset within the answer",
           "gets are tried again; imports are sent once, and those that fail say outcome unknown")
-async def resets(_):
-    turn = 0
+async def resets(quick):
+    turn, count = 0, 100 if quick else 300
 
     def answer(request):
         nonlocal turn
@@ -242,7 +239,7 @@ async def resets(_):
 
     async with stage(answer) as (cloud, _, channel):
         gets, imports = collections.Counter(), collections.Counter()
-        for job in range(1, 301):
+        for job in range(1, count + 1):
             code, _, _ = await harness.get(channel)
             gets[code] += 1
             code, _, trailers = await harness.put(channel, job)
@@ -251,10 +248,10 @@ async def resets(_):
                 assert b"unknown" in trailers["grpc-status-details-bin"], trailers
                 assert trailers["grpc-retry-pushback-ms"] == "-1", trailers
         sent = [n for (method, _), n in cloud.by_path.items() if method == "POST"]
-        assert all(n == 1 for n in sent) and len(sent) == 300, "imports at the provider"
+        assert all(n == 1 for n in sent) and len(sent) == count, "imports at the provider"
         assert set(gets) <= {"OK", "Unavailable", "Internal"}, gets
-        assert gets["OK"] >= 250, gets
-        return f"300 gets: {dict(gets)}; 300 imports: {dict(imports)}, each sent once"
+        assert gets["OK"] >= 0.8 * count, gets
+        return f"{count} gets: {dict(gets)}; {count} imports: {dict(imports)}, each sent once"
 
 
 not_yet(8, "the provider's name gets a new address", "new connections go there within 60 s",
@@ -322,8 +319,8 @@ async def rolling(quick):
                    ("grpc.max_reconnect_backoff_ms", 500),
                    ("grpc.use_local_subchannel_pool", 1)]
         async with grpc.aio.insecure_channel(target, options=options) as channel:
-            for _ in range(20):
-                await harness.get(channel, wait_for_ready=True)
+            await asyncio.gather(
+                *(harness.get(channel, wait_for_ready=True) for _ in range(20)))
             stop = asyncio.Event()
 
             async def one(index):
@@ -513,7 +510,7 @@ def attack(port, seconds):
 @scenario(18, "floods of resets, CONTINUATION, PING and SETTINGS beside good traffic",
           "good calls all OK; p99 below twice that without, and 50 ms; memory flat (8 MiB)")
 async def attackers(quick):
-    seconds = 4 if quick else 15
+    seconds = 2 if quick else 15
     async with stage() as (_, gateway, channel):
         await timed(channel, 1)
         base, _ = await timed(channel, seconds)
@@ -547,14 +544,14 @@ async def soak_in_small(quick):
 
 @scenario(20, "nobody reads the log, or it is closed",
           "every call OK; p99 below twice that with a reader, and 25 ms; no death by SIGPIPE")
-async def log_blocked(_):
+async def log_blocked(quick):
     async with stage() as (_, gateway, channel):
         await timed(channel, 1, RATE)
         base, _ = await timed(channel, 3, RATE)
         # The pipe fills up, and writing to it blocks.
         gateway._reading.cancel()
         gateway.process._transport.get_pipe_transport(2).pause_reading()
-        p99, calls = await timed(channel, 10, RATE)
+        p99, calls = await timed(channel, 4 if quick else 10, RATE)
         dropped = sum(v for k, v in (await gateway.metrics()).items()
                       if k.startswith("log_lines_dropped"))
         blocked, gateway._reading = p99, None
