@@ -406,6 +406,24 @@ async def at_rate(rate, seconds, one, stop=None):
     return await asyncio.gather(*tasks)
 
 
+@contextlib.asynccontextmanager
+async def own_lag():
+    """How late this program itself is at most, which is no fault of the gateway's."""
+    worst = [0.0]
+
+    async def watch():
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(0.01)
+            worst[0] = max(worst[0], time.monotonic() - began - 0.01)
+
+    watching = asyncio.ensure_future(watch())
+    try:
+        yield worst
+    finally:
+        watching.cancel()
+
+
 def quantile(values, q):
     values = sorted(values)
     return values[min(len(values) - 1, int(q * len(values)))] if values else 0.0

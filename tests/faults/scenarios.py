@@ -6,7 +6,6 @@ import asyncio
 import collections
 import contextlib
 import os
-import platform
 import resource
 import shutil
 import signal
@@ -68,7 +67,7 @@ async def stage(answer=good, *flags, cloud_url=None, **options):
           "every call ends in its time with OK, UNAVAILABLE or DEADLINE_EXCEEDED; the first OK "
           "within 2 s of the return")
 async def killed(quick):
-    async with stage() as (cloud, _, channel):
+    async with stage() as (cloud, _, channel), harness.own_lag() as lag:
         down = 2 if quick else 10
         ends = []
 
@@ -87,7 +86,8 @@ async def killed(quick):
         codes = collections.Counter(code for _, code, _ in ends)
         assert set(codes) <= {"OK", "Unavailable", "DeadlineExceeded"}, codes
         longest = max(took for _, _, took in ends)
-        assert longest < 2.5, f"a call took {longest:.2f} s with a deadline of 2 s"
+        # A caller that is late itself cannot tell.
+        assert longest < 2.5 + 2 * lag[0], f"a call took {longest:.2f} s with a deadline of 2 s"
         first = min(at for at, code, _ in ends if code == "OK" and at > back) - back
         assert first < 2, f"first OK after {first:.2f} s"
         return f"{len(ends)} calls, {dict(codes)}, first OK after {ms(first)}, longest {ms(longest)}"
@@ -413,14 +413,14 @@ async def timed(channel, seconds, rate=100):
           "good calls all OK; p99 below twice that without, and 25 ms; memory below 256 MiB; "
           "calls work again when descriptors do")
 async def crowd(quick):
-    wanted = 1000 if quick else 10_000
+    wanted, seconds = (500, 1) if quick else (10_000, 3)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     enough = wanted + 500
     if hard != resource.RLIM_INFINITY and hard < enough:
         wanted = hard - 500
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, enough)), hard))
     async with stage(good, "--max-connections", "20000") as (_, gateway, channel):
-        base, _ = await timed(channel, 3)
+        base, _ = await timed(channel, seconds)
         before = gateway.sample()[0]
         crowd = []
         try:
@@ -431,7 +431,7 @@ async def crowd(quick):
                 if len(crowd) % 100 == 0:
                     await asyncio.sleep(0)
             await harness.until(lambda: gateway.sample()[2] >= wanted, what="all connections")
-            loaded, calls = await timed(channel, 3)
+            loaded, _ = await timed(channel, seconds)
             rss = gateway.sample()[0]
         finally:
             for peer in crowd:
@@ -601,7 +601,7 @@ def main():
     print(f"{total} in {time.monotonic() - began_all:.0f} s")
     if options.write:
         stamp = time.strftime("%Y-%m-%d", time.gmtime())
-        machine = f"{os.cpu_count()} processors, Linux {platform.release()}"
+        machine = f"{os.cpu_count()} processors, Linux"
         harness.write_block("faults", [f"Measured {stamp} on {machine}: {total}.", "", *rows])
     return 1 if counts["failed"] else 0
 
