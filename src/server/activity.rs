@@ -19,6 +19,11 @@ struct Inner {
     active: AtomicUsize,
     calls: AtomicUsize,
     idle: Notify,
+    /// Which of the two counts below new waits go to.
+    period: AtomicUsize,
+    /// Answers that wait for the peer to make room, by the period in which the wait began.
+    waiting: [AtomicUsize; 2],
+    began_to_wait: Notify,
 }
 
 impl Activity {
@@ -45,6 +50,35 @@ impl Activity {
             }
         }
     }
+
+    /// Returns when the peer has left no room for an answer for this long, or for up to twice
+    /// as long: waits are counted by periods, which costs an answer two additions.
+    pub(super) async fn stalled(&self, limit: Duration) {
+        let waiting = |period: usize| self.0.waiting[period % 2].load(Ordering::Relaxed) > 0;
+        loop {
+            while !waiting(0) && !waiting(1) {
+                self.0.began_to_wait.notified().await;
+            }
+            tokio::time::sleep(limit).await;
+            let period = self.0.period.load(Ordering::Relaxed);
+            if waiting(period + 1) {
+                return;
+            }
+            self.0.period.store(period + 1, Ordering::Relaxed);
+        }
+    }
+
+    fn begin_to_wait(&self) -> usize {
+        let period = self.0.period.load(Ordering::Relaxed);
+        if self.0.waiting[period % 2].fetch_add(1, Ordering::Relaxed) == 0 {
+            self.0.began_to_wait.notify_one();
+        }
+        period
+    }
+
+    fn end_to_wait(&self, period: usize) {
+        self.0.waiting[period % 2].fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A call on a connection.
@@ -62,8 +96,30 @@ impl Drop for Active {
 /// A response body that keeps its connection busy until it is written.
 #[derive(Debug)]
 pub(super) struct ActiveBody {
-    pub(super) inner: tonic::body::Body,
-    pub(super) active: Active,
+    inner: tonic::body::Body,
+    active: Active,
+    /// Since which period the peer has to make room: it does so before each frame is asked
+    /// for.
+    waiting: Option<usize>,
+}
+
+impl ActiveBody {
+    pub(super) fn new(inner: tonic::body::Body, active: Active) -> Self {
+        let waiting = (!inner.is_end_stream()).then(|| active.0.begin_to_wait());
+        Self { inner, active, waiting }
+    }
+
+    fn end_to_wait(&mut self) {
+        if let Some(period) = self.waiting.take() {
+            self.active.0.end_to_wait(period);
+        }
+    }
+}
+
+impl Drop for ActiveBody {
+    fn drop(&mut self) {
+        self.end_to_wait();
+    }
 }
 
 impl Body for ActiveBody {
@@ -74,9 +130,15 @@ impl Body for ActiveBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        // The guard ends with the body, so it must live as long.
-        let _: &Active = &self.active;
-        Pin::new(&mut self.inner).poll_frame(cx)
+        // Being asked means that there is room.
+        self.end_to_wait();
+        let frame = Pin::new(&mut self.inner).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &frame
+            && frame.is_data()
+        {
+            self.waiting = Some(self.active.0.begin_to_wait());
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -91,6 +153,27 @@ impl Body for ActiveBody {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_finds_no_room_is_noticed_and_one_that_moves_is_not() {
+        let activity = Activity::default();
+        let second = Duration::from_secs(1);
+        let body = || {
+            let frames = http_body_util::Full::new(Bytes::from_static(b"answer"));
+            ActiveBody::new(tonic::body::Body::new(frames), activity.begin())
+        };
+        let mut stalled = std::pin::pin!(activity.stalled(second));
+        let mut is_stalled =
+            async |within: Duration| tokio::time::timeout(within, stalled.as_mut()).await.is_ok();
+        assert!(!is_stalled(10 * second).await, "nothing was answered");
+        for _ in 0..30 {
+            let moving = body();
+            assert!(!is_stalled(second / 2).await);
+            drop(moving);
+        }
+        let _stuck = body();
+        assert!(is_stalled(2 * second).await);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn idleness_is_counted_from_the_last_call() {

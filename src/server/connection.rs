@@ -17,6 +17,7 @@ use tonic::body::Body;
 use super::Peer;
 use super::activity::{ActiveBody, Activity};
 use super::dispatch::Dispatch;
+use super::frames::Frames;
 use super::web::Web;
 use super::worker::Shared;
 use crate::clock::random;
@@ -80,21 +81,28 @@ where
             let (handler, active) = (handler.clone(), activity.begin());
             async move {
                 let response = handler.handle(request, peer).await;
-                Ok::<_, Infallible>(response.map(|inner| ActiveBody { inner, active }))
+                Ok::<_, Infallible>(response.map(|inner| ActiveBody::new(inner, active)))
             }
         }
     });
-    let stream = TokioIo::new(Opened { preface, read: 0, stream });
     if is_http2 {
+        // From here on the peer has as long for each thing that it must do.
+        let stream = Frames::new(stream, shared.config.handshake_timeout);
+        let stream = TokioIo::new(Opened { preface, read: 0, stream });
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS)
+            // Callers whose deadlines pass together leave all their calls together. The
+            // library takes 20 such for an attack and ends the connection, with every other
+            // call on it.
+            .max_pending_accept_reset_streams(STREAMS as usize)
             .max_header_list_size(HEADER_BYTES)
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT)
             .serve_connection(stream, service);
         run(connection, http2::Connection::graceful_shutdown, &activity, shared).await
     } else {
+        let stream = TokioIo::new(Opened { preface, read: 0, stream });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(shared.config.handshake_timeout)
@@ -113,12 +121,14 @@ async fn run<C>(
 where
     C: Future<Output = hyper::Result<()>>,
 {
+    let patience = shared.config.handshake_timeout;
     let mut connection = pin!(connection);
     tokio::select! {
         ended = &mut connection => return ended.map_err(io::Error::other),
         () = shared.drain.cancelled() => {}
         () = old_age(shared.config.max_connection_age) => {}
         () = idleness(activity, shared.config.max_connection_idle) => {}
+        () = activity.stalled(patience) => return Err(not_read()),
     }
     shut_down(connection.as_mut());
     // hyper then waits for the peer to answer a PING and to close. A peer that does neither
@@ -126,7 +136,12 @@ where
     tokio::select! {
         ended = connection => ended.map_err(io::Error::other),
         () = activity.idle_for(LINGER) => Ok(()),
+        () = activity.stalled(patience) => Err(not_read()),
     }
+}
+
+fn not_read() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the peer does not read its answers")
 }
 
 /// What answers the requests of a connection.

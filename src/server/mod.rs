@@ -10,6 +10,7 @@ mod admin;
 mod certificate;
 mod connection;
 mod dispatch;
+mod frames;
 mod health;
 mod listener;
 mod reload;

@@ -1,0 +1,456 @@
+"""What the fault scenarios and the soak stand on: the real binary as a process, a provider that
+can be told to misbehave, a TCP proxy that can be told to break, and callers that count."""
+
+import asyncio
+import collections
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import socket
+import struct
+import tempfile
+import time
+
+import grpc
+import grpc.aio
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SERVICE = "savepoint.v1.SavepointService"
+LONG = 30.0
+
+
+# --- Protobuf messages, by hand: three fields do not need a generator.
+
+
+def varint(value):
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def text_field(number, text):
+    data = text.encode()
+    return varint(number << 3 | 2) + varint(len(data)) + data
+
+
+def import_request(job_id=137228):
+    return (
+        text_field(1, "0605767b3300d5762fb7c0186d9e1779")
+        + varint(2 << 3)
+        + varint(job_id)
+        + text_field(3, "obs://bucket-name/dir/savepoint/")
+    )
+
+
+def get_request(savepoint_id="88a8fc49-e090-430a-85d8-3ee8c79c0001"):
+    return (
+        text_field(1, "a14bd5d90a0001")
+        + text_field(2, "default-namespace")
+        + text_field(3, savepoint_id)
+    )
+
+
+# --- The provider.
+
+
+class Reply:
+    """What the provider does with a request."""
+
+    def __init__(self, status=200, body=b"{}", headers=(), delay=0.0, raw=None, then="keep"):
+        self.status = status
+        self.body = body
+        self.headers = headers
+        self.delay = delay
+        # These bytes instead of a well-formed answer.
+        self.raw = raw
+        # keep, close, reset, or silence.
+        self.then = then
+
+    def bytes(self):
+        if self.raw is not None:
+            return self.raw
+        head = f"HTTP/1.1 {self.status} X\r\ncontent-type: application/json\r\n"
+        for name, value in self.headers:
+            head += f"{name}: {value}\r\n"
+        return f"{head}content-length: {len(self.body)}\r\n\r\n".encode() + self.body
+
+
+IMPORTED = Reply(200, b'{"is_success":true,"message":"done"}')
+GOT = Reply(200, b'{"requestId":"R-1","success":true,"data":{"savepointId":"s"}}')
+
+
+def good(request):
+    return IMPORTED if request.method == "POST" else GOT
+
+
+Request = collections.namedtuple("Request", "method path body")
+
+
+class Cloud:
+    """An HTTP/1.1 server on loopback that answers by a function of the request."""
+
+    def __init__(self, answer=good):
+        self.answer = answer
+        self.requests = 0
+        self.by_path = collections.Counter()
+        self.connections = set()
+        self.server = None
+        self.port = 0
+
+    async def start(self):
+        loop = asyncio.get_running_loop()
+        self.server = await loop.create_server(
+            lambda: _Connection(self), "127.0.0.1", self.port, backlog=4096
+        )
+        self.port = self.server.sockets[0].getsockname()[1]
+        return self
+
+    async def stop(self):
+        """Dies: the port is closed and every connection reset."""
+        self.server.close()
+        for connection in list(self.connections):
+            connection.reset()
+        await asyncio.sleep(0)
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self, cloud):
+        self.cloud = cloud
+        self.buffer = b""
+        self.busy = False
+        self.transport = None
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self.cloud.connections.add(self)
+
+    def connection_lost(self, _):
+        self.cloud.connections.discard(self)
+
+    def data_received(self, data):
+        self.buffer += data
+        if not self.busy:
+            self.next()
+
+    def reset(self):
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+    def next(self):
+        end = self.buffer.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        lines = self.buffer[:end].decode("latin-1").split("\r\n")
+        length = 0
+        for line in lines[1:]:
+            name, _, value = line.partition(":")
+            if name.lower() == "content-length":
+                length = int(value)
+        if len(self.buffer) < end + 4 + length:
+            return
+        method, path, _ = lines[0].split(" ", 2)
+        request = Request(method, path, self.buffer[end + 4 : end + 4 + length])
+        self.buffer = self.buffer[end + 4 + length :]
+        self.cloud.requests += 1
+        self.cloud.by_path[method, path] += 1
+        reply = self.cloud.answer(request)
+        self.busy = True
+        if reply.delay:
+            asyncio.get_running_loop().call_later(reply.delay, self.send, reply)
+        else:
+            self.send(reply)
+
+    def send(self, reply):
+        if self.transport.is_closing() or reply.then == "silence":
+            return
+        self.transport.write(reply.bytes())
+        if reply.then == "close":
+            self.transport.close()
+        elif reply.then == "reset":
+            # After the bytes had a chance to leave.
+            asyncio.get_running_loop().call_soon(self.reset)
+        else:
+            self.busy = False
+            if self.buffer:
+                self.next()
+
+
+class Proxy:
+    """A TCP proxy in front of a provider. While it is frozen, bytes vanish without a word, as
+    behind a firewall that forgot the connection."""
+
+    def __init__(self, port):
+        self.target = port
+        self.frozen = set()
+        self.links = set()
+        self.accepted = 0
+        self.server = None
+
+    async def start(self):
+        self.server = await asyncio.start_server(self.link, "127.0.0.1", 0)
+        return self
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server.sockets[0].getsockname()[1]}"
+
+    def freeze(self):
+        """Every connection that exists goes dead; new ones work."""
+        self.frozen = set(self.links)
+
+    async def link(self, reader, writer):
+        self.accepted += 1
+        with contextlib.suppress(asyncio.CancelledError):
+            await self.pass_on(reader, writer)
+
+    async def pass_on(self, reader, writer):
+        me = object()
+        self.links.add(me)
+        try:
+            up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.target)
+        except OSError:
+            writer.close()
+            return
+
+        async def pump(source, sink):
+            while data := await source.read(65536):
+                if me not in self.frozen:
+                    sink.write(data)
+                    await sink.drain()
+            if me not in self.frozen:
+                sink.close()
+
+        pumps = [asyncio.ensure_future(pump(reader, up_writer)),
+                 asyncio.ensure_future(pump(up_reader, writer))]
+        await asyncio.gather(*pumps, return_exceptions=True)
+        self.links.discard(me)
+        for end in (writer, up_writer):
+            end.close()
+
+    async def stop(self):
+        self.server.close()
+
+
+# --- The gateway.
+
+
+def binary():
+    given = os.environ.get("SAVEPOINT_GATEWAY_BINARY")
+    path = pathlib.Path(given) if given else ROOT / "target/release/savepoint-gateway"
+    if not path.exists():
+        raise SystemExit(f"{path} is not there: build it, or set SAVEPOINT_GATEWAY_BINARY")
+    return path
+
+
+class Gateway:
+    def __init__(self, cloud_url, *flags, listen="127.0.0.1:0", prefix=()):
+        self.flags = [
+            *prefix, str(binary()), "serve", "--listen", listen,
+            "--admin-listen", "127.0.0.1:0", "--log-format", "json",
+            "--huawei-endpoint", cloud_url, "--alibaba-endpoint", cloud_url, *flags,
+        ]
+        self.process = None
+        self.address = self.admin = ""
+        self.panics = 0
+        self.log_tail = collections.deque(maxlen=50)
+        self.started_in = 0.0
+        self._reading = None
+
+    async def start(self):
+        env = {
+            "PATH": os.environ.get("PATH", ""),
+            "HUAWEICLOUD_SDK_AK": "EXAMPLEAK0123456",
+            "HUAWEICLOUD_SDK_SK": "exampleSecretKey0123456789abcdef",
+            "ALIBABA_CLOUD_ACCESS_KEY_ID": "EXAMPLEAK0123456",
+            "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "exampleSecretKey0123456789abcdef",
+        }
+        began = time.monotonic()
+        self.process = await asyncio.create_subprocess_exec(
+            *self.flags, env=env, stderr=asyncio.subprocess.PIPE, limit=1 << 20
+        )
+        while True:
+            line = await asyncio.wait_for(self.process.stderr.readline(), LONG)
+            if not line:
+                raise RuntimeError(f"the gateway did not start: {list(self.log_tail)}")
+            self.log_tail.append(line.decode(errors="replace").rstrip())
+            if b'"listening"' in line:
+                fields = json.loads(line)
+                fields = fields.get("fields", fields)
+                self.address, self.admin = fields["listen"], fields["admin_listen"]
+                break
+        self.started_in = time.monotonic() - began
+        self._reading = asyncio.ensure_future(self._read())
+        return self
+
+    async def _read(self):
+        async for line in self.process.stderr:
+            if b"panicked" in line:
+                self.panics += 1
+            self.log_tail.append(line.decode(errors="replace").rstrip())
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    @property
+    def port(self):
+        return int(self.address.rsplit(":", 1)[1])
+
+    def channel(self):
+        # A connection of its own for each channel, as separate callers have. For a Unix socket
+        # this client would send the path as the authority, which HTTP/2 servers refuse.
+        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.default_authority", "localhost")]
+        return grpc.aio.insecure_channel(self.address, options=options)
+
+    def sample(self):
+        """RSS in bytes, threads and open file descriptors."""
+        status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
+        fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        fds = len(os.listdir(f"/proc/{self.pid}/fd"))
+        return int(fields["VmRSS"].split()[0]) * 1024, int(fields["Threads"]), fds
+
+    async def http(self, path):
+        host, port = self.admin.rsplit(":", 1)
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(f"GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode())
+        data = await asyncio.wait_for(reader.read(), LONG)
+        writer.close()
+        head, _, body = data.partition(b"\r\n\r\n")
+        return int(head.split(b" ")[1]), body.decode()
+
+    async def metrics(self):
+        _, text = await self.http("/metrics")
+        series = {}
+        for line in text.splitlines():
+            if line and not line.startswith("#"):
+                name, _, value = line.rpartition(" ")
+                series[name] = float(value)
+        return series
+
+    async def handled(self):
+        """Calls that ended, by method and code."""
+        counts = collections.Counter()
+        for name, value in (await self.metrics()).items():
+            if name.startswith("grpc_server_handled_total{") and SERVICE in name and value:
+                labels = dict(
+                    part.split("=", 1) for part in name[name.index("{") + 1 : -1].split(",")
+                )
+                method, code = labels["grpc_method"].strip('"'), labels["grpc_code"].strip('"')
+                counts[method, code] += int(value)
+        return counts
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    async def ended(self, within=LONG):
+        code = await asyncio.wait_for(self.process.wait(), within)
+        if self._reading:
+            await self._reading
+        return code
+
+    async def stop(self):
+        if self.process and self.process.returncode is None:
+            self.signal(signal.SIGKILL)
+            await self.ended()
+
+
+# --- The callers.
+
+
+CAMEL = {code: "".join(w.capitalize() for w in code.name.split("_")) for code in grpc.StatusCode}
+CAMEL[grpc.StatusCode.OK] = "OK"
+
+
+async def call(channel, method, request, timeout=LONG, wait_for_ready=False):
+    """One call: its code as metrics spell it, how long it took, and its trailers."""
+    invoke = channel.unary_unary(f"/{SERVICE}/{method}")
+    began = time.monotonic()
+    try:
+        await invoke(request, timeout=timeout, wait_for_ready=wait_for_ready)
+        return "OK", time.monotonic() - began, {}
+    except grpc.aio.AioRpcError as error:
+        trailers = dict(error.trailing_metadata() or ())
+        trailers[":message"] = error.details()
+        return CAMEL[error.code()], time.monotonic() - began, trailers
+
+
+async def get(channel, savepoint_id="88a8fc49-e090-430a-85d8-3ee8c79c0001", **options):
+    return await call(channel, "GetSavepoint", get_request(savepoint_id), **options)
+
+
+async def put(channel, job_id=137228, **options):
+    return await call(channel, "ImportSavepoint", import_request(job_id), **options)
+
+
+async def at_rate(rate, seconds, one, stop=None):
+    """Starts calls at a fixed rate, whatever becomes of those before; their results."""
+    tasks, began = [], time.monotonic()
+    for index in range(int(rate * seconds)):
+        wait = began + index / rate - time.monotonic()
+        if wait > 0:
+            await asyncio.sleep(wait)
+        if stop is not None and stop.is_set():
+            break
+        tasks.append(asyncio.ensure_future(one(index)))
+    return await asyncio.gather(*tasks)
+
+
+@contextlib.asynccontextmanager
+async def own_lag():
+    """How late this program itself is at most, which is no fault of the gateway's."""
+    worst = [0.0]
+
+    async def watch():
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(0.01)
+            worst[0] = max(worst[0], time.monotonic() - began - 0.01)
+
+    watching = asyncio.ensure_future(watch())
+    try:
+        yield worst
+    finally:
+        watching.cancel()
+
+
+def quantile(values, q):
+    values = sorted(values)
+    return values[min(len(values) - 1, int(q * len(values)))] if values else 0.0
+
+
+async def until(condition, within=LONG, what="the condition"):
+    end = time.monotonic() + within
+    while True:
+        result = condition()
+        if asyncio.iscoroutine(result):
+            result = await result
+        if result:
+            return result
+        if time.monotonic() > end:
+            raise AssertionError(f"never: {what}")
+        await asyncio.sleep(0.02)
+
+
+def write_block(name, lines):
+    """Replaces what stands between the markers of this name in docs/reliability.md."""
+    page = ROOT / "docs/reliability.md"
+    text = page.read_text()
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    head, rest = text.split(begin, 1)
+    _, tail = rest.split(end, 1)
+    body = "\n".join(lines)
+    with tempfile.NamedTemporaryFile("w", dir=page.parent, delete=False) as out:
+        out.write(f"{head}{begin}\n{body}\n{end}{tail}")
+    os.chmod(out.name, 0o644)
+    os.replace(out.name, page)

@@ -1,0 +1,140 @@
+use savepoint_gateway::pb::{GetSavepointRequest, ImportSavepointRequest};
+use serde_json::Value;
+use tonic::Code;
+use tonic_types::StatusExt;
+
+use crate::support::{FakeCloud, Gateway, Options, Reply, get_request, import_request};
+
+const IMPORTED: &str = r#"{"is_success":true}"#;
+
+fn bad_fields(status: &tonic::Status) -> Vec<String> {
+    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+    let details = status.get_error_details();
+    let bad = details.bad_request().expect("a BadRequest");
+    bad.field_violations.iter().map(|violation| violation.field.clone()).collect()
+}
+
+#[tokio::test]
+async fn an_id_that_could_mean_another_place_is_refused_by_name() {
+    let cloud = FakeCloud::answering(Reply::Silence).await;
+    let gateway = Gateway::start(Options::at(&cloud)).await;
+    let mut client = gateway.client().await;
+    let (long, longer) = ("a".repeat(10_000), "a".repeat(60_000));
+    for text in [
+        // Traversal, in the clear and encoded.
+        "../../x",
+        "..",
+        ".",
+        "%2e%2e",
+        "%2F",
+        "a%2Fb",
+        "a/b",
+        "a\\..\\b",
+        // The other parts of a URL.
+        "a?b#c",
+        ";",
+        "ns;x=1",
+        "@evil.example",
+        "//evil.example/x",
+        "http://169.254.169.254/",
+        "a:b",
+        "a,b",
+        // What ends a line or a text.
+        "a\rb",
+        "a\nb",
+        "a\r\nx-evil: 1",
+        "a\tb",
+        "a\0b",
+        // Nothing, or as good as nothing.
+        " ",
+        "\u{a0}",
+        "a ",
+        // What looks like something else.
+        "é",
+        "ｎｓ",
+        "nѕ",
+        "a\u{202e}b",
+        "a\u{200b}b",
+        "\u{feff}a",
+        // Too long.
+        &long,
+        &longer,
+    ] {
+        for (request, field) in [
+            (GetSavepointRequest { workspace: text.into(), ..get_request() }, "workspace"),
+            (GetSavepointRequest { namespace: text.into(), ..get_request() }, "namespace"),
+            (GetSavepointRequest { savepoint_id: text.into(), ..get_request() }, "savepoint_id"),
+        ] {
+            let status = client.get_savepoint(request).await.unwrap_err();
+            assert_eq!(bad_fields(&status), [field], "{text:.40?}");
+        }
+        let request = ImportSavepointRequest { project_id: text.into(), ..import_request() };
+        let status = client.import_savepoint(request).await.unwrap_err();
+        assert_eq!(bad_fields(&status), ["project_id"], "{text:.40?}");
+    }
+    let status = client.import_savepoint(ImportSavepointRequest::default()).await.unwrap_err();
+    assert_eq!(bad_fields(&status), ["project_id", "job_id", "savepoint_path"]);
+    let status = client.get_savepoint(GetSavepointRequest::default()).await.unwrap_err();
+    assert_eq!(bad_fields(&status), ["workspace", "namespace", "savepoint_id"]);
+    assert_eq!(cloud.count(), 0);
+    // A megabyte is over the limit for messages and is not even read.
+    let request = GetSavepointRequest { namespace: "a".repeat(1_000_000), ..get_request() };
+    let status = client.get_savepoint(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    assert_eq!(cloud.count(), 0);
+}
+
+#[tokio::test]
+async fn a_job_id_is_positive_and_exact_to_the_last_digit() {
+    let cloud = FakeCloud::answering(Reply::json(200, IMPORTED)).await;
+    let gateway = Gateway::start(Options::at(&cloud)).await;
+    let mut client = gateway.client().await;
+    // The last is what 9223372036854775808 becomes on the wire.
+    for job_id in [0, -1, i64::MIN] {
+        let request = ImportSavepointRequest { job_id, ..import_request() };
+        let status = client.import_savepoint(request).await.unwrap_err();
+        assert_eq!(bad_fields(&status), ["job_id"], "{job_id}");
+    }
+    assert_eq!(cloud.count(), 0);
+    for job_id in [1, 9_007_199_254_740_993, i64::MAX] {
+        let request = ImportSavepointRequest { job_id, ..import_request() };
+        client.import_savepoint(request).await.unwrap();
+        let sent = cloud.requests().pop().unwrap();
+        assert!(sent.path().ends_with(&format!("/jobs/{job_id}/import-savepoint")));
+        let body = String::from_utf8(sent.body).unwrap();
+        assert!(body.starts_with(&format!("{{\"job_id\":{job_id},")), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_path_is_forwarded_byte_for_byte_or_refused() {
+    let cloud = FakeCloud::answering(Reply::json(200, IMPORTED)).await;
+    let gateway = Gateway::start(Options::at(&cloud)).await;
+    let mut client = gateway.client().await;
+    for path in [
+        "obs://bucket/dir",
+        "obs://bucket/dir/",
+        "bucket/dir",
+        "oss://bucket/dir",
+        "file:///etc/passwd",
+        "../x",
+        "a//b",
+        "quote\" and backslash\\ and \u{202e} and </script>",
+        " ",
+        "\",\"job_id\":1,\"x\":\"",
+    ] {
+        let request = ImportSavepointRequest { savepoint_path: path.into(), ..import_request() };
+        client.import_savepoint(request).await.unwrap();
+        let body: Value = serde_json::from_slice(&cloud.requests().pop().unwrap().body).unwrap();
+        assert_eq!(body["savepoint_path"], path);
+        assert_eq!(body["job_id"], 137_228);
+        assert_eq!(body.as_object().unwrap().len(), 2, "{path}");
+    }
+    let count = cloud.count();
+    for path in ["", "a\0b", "a\u{1b}[31m", "a\u{7f}", "a\u{85}", &"a".repeat(1025)] {
+        let request = ImportSavepointRequest { savepoint_path: path.into(), ..import_request() };
+        let status = client.import_savepoint(request).await.unwrap_err();
+        assert_eq!(bad_fields(&status), ["savepoint_path"], "{path:.40?}");
+    }
+    assert_eq!(cloud.count(), count);
+}
