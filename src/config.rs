@@ -335,7 +335,8 @@ struct ServerOptions {
         hide_env_values = true
     )]
     max_connection_idle: String,
-    /// How long a new connection may take to begin HTTP/2
+    /// How long a peer may take for what it must do: TLS, the HTTP/2 preface, the rest of a frame,
+    /// reading an answer
     #[arg(
         long,
         value_name = "DURATION",

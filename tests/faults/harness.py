@@ -246,10 +246,10 @@ class Proxy:
 
 
 def binary():
-    given = os.environ.get("SAVEPOINT_GATEWAY_BINARY")
+    given = os.environ.get("SAVEPOINT_GATEWAY_BIN")
     path = pathlib.Path(given) if given else ROOT / "target/release/savepoint-gateway"
     if not path.exists():
-        raise SystemExit(f"{path} is not there: build it, or set SAVEPOINT_GATEWAY_BINARY")
+        raise SystemExit(f"{path} is not there: build it, or set SAVEPOINT_GATEWAY_BIN")
     return path
 
 

@@ -4,7 +4,7 @@
 #   tests/faults/run.sh [--quick] [--only NUMBER,...] [--write]
 #   tests/faults/run.sh soak [--minutes 30] [--rate 200] [--write]
 #
-# SAVEPOINT_GATEWAY_BINARY names a binary that is built already; without it a release build is
+# SAVEPOINT_GATEWAY_BIN names a binary that is built already; without it a release build is
 # made. --write puts the figures into docs/reliability.md.
 set -euo pipefail
 
@@ -23,9 +23,9 @@ if ! "$venv/bin/python" -c 'import grpc; assert grpc.__version__ == "1.85.1"' 2>
     "$venv/bin/pip" install --quiet --disable-pip-version-check 'grpcio==1.85.1'
 fi
 
-if [[ -z ${SAVEPOINT_GATEWAY_BINARY:-} ]]; then
+if [[ -z ${SAVEPOINT_GATEWAY_BIN:-} ]]; then
     cargo build --release --locked
-    export SAVEPOINT_GATEWAY_BINARY=$root/target/release/savepoint-gateway
+    export SAVEPOINT_GATEWAY_BIN=$root/target/release/savepoint-gateway
 fi
 
 if [[ ${1:-} == soak ]]; then

@@ -66,9 +66,9 @@ const TABLE: [(u8, &str, Proof); 78] = [
     (45, "one byte now and then", Tests(&["tests/hostile/floods.rs::whoever_drips_is_closed", "src/server/frames.rs::dripping_does_not_buy_time"])),
     (46, "never reading answers", Tests(&["tests/hostile/floods.rs::whoever_makes_no_room_for_answers_is_closed", "src/server/activity.rs::an_answer_that_finds_no_room_is_noticed_and_one_that_moves_is_not"])),
     (47, "1,000 streams on one connection", Tests(&["tests/hostile/floods.rs::more_streams_than_allowed_are_refused_one_by_one"])),
-    (48, "HTTP/1.1", Tests(&["tests/hostile/floods.rs::other_protocols_are_told_or_closed"])),
+    (48, "HTTP/1.1", Tests(&["tests/hostile/floods.rs::other_protocols_are_told_or_closed", "tests/gateway/tls.rs::calls_come_over_tls_and_not_beside_it"])),
     (49, "TLS on the plaintext port", Tests(&["tests/hostile/floods.rs::other_protocols_are_told_or_closed"])),
-    (50, "client certificate expired, wrong or missing", DoesNotApply("this port serves no TLS")),
+    (50, "client certificate expired, wrong or missing", Tests(&["tests/gateway/tls.rs::callers_show_a_good_certificate_or_are_not_served"])),
     (51, "a panic in a handler", Tests(&["tests/hostile/process.rs::a_panic_ends_its_own_call_alone"])),
     (52, "a redirect to another host", Tests(&["tests/hostile/answers.rs::a_redirect_takes_nothing_to_another_host"])),
     (53, "a redirect to http", Tests(&["tests/hostile/answers.rs::a_redirect_takes_nothing_to_another_host"])),
@@ -96,7 +96,7 @@ const TABLE: [(u8, &str, Proof); 78] = [
     (75, "strangers in metrics", Tests(&["tests/hostile/process.rs::what_strangers_ask_for_makes_no_new_metric"])),
     (76, "1,000 imports cancelled at once", Tests(&["tests/hostile/process.rs::a_thousand_imports_that_are_left_at_once_are_sent_once_or_not_at_all"])),
     (77, "a clock that is wrong", Tests(&["tests/gateway/failures.rs::huaweis_own_codes_decide_first", "tests/gateway/failures.rs::alibabas_own_codes_decide_first"])),
-    (78, "credential files of every defect", DoesNotApply("credentials come from the environment, whose defects are refused at the start")),
+    (78, "credential files of every defect", Tests(&["tests/gateway/rotation.rs::files_that_cannot_be_used_change_nothing"])),
 ];
 
 fn root() -> &'static Path {
