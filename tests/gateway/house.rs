@@ -131,3 +131,35 @@ fn the_readme_lists_every_option_of_serve_with_its_default() {
         }
     }
 }
+
+/// The lines between the marks, without the indentation that they share.
+fn snippet(file: &str) -> String {
+    let text = fs::read_to_string(root().join(file)).unwrap();
+    let lines: Vec<&str> = text
+        .lines()
+        .skip_while(|line| !line.contains("snippet:begin"))
+        .skip(1)
+        .take_while(|line| !line.contains("snippet:end"))
+        .collect();
+    assert!(!lines.is_empty(), "{file} has no snippet");
+    let indentation = |line: &&str| line.len() - line.trim_start().len();
+    let shared =
+        lines.iter().filter(|line| !line.trim().is_empty()).map(indentation).min().unwrap_or(0);
+    let lines: Vec<&str> =
+        lines.iter().map(|line| line.get(shared..).unwrap_or_default()).collect();
+    lines.join("\n").trim_matches('\n').to_owned()
+}
+
+#[test]
+fn the_readme_quotes_the_tested_clients() {
+    let readme = readme();
+    for file in [
+        "examples/python/savepoint_client.py",
+        "examples/go/main.go",
+        "examples/java/src/main/java/com/savepoint/example/SavepointClient.java",
+        "examples/typescript/src/client.ts",
+        "examples/web/src/client.ts",
+    ] {
+        assert!(readme.contains(&snippet(file)), "the snippet of {file} is another one");
+    }
+}
