@@ -5,7 +5,9 @@
 use std::borrow::Cow;
 
 use aws_lc_rs::{digest, hmac};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use bytes::Bytes;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::error::Error;
@@ -115,6 +117,35 @@ impl SignedHeaders {
         }
         Ok(signed)
     }
+}
+
+/// The texts that a signature passes through, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stages {
+    /// What is signed, line by line.
+    pub canonical_request: String,
+    /// What the key is applied to.
+    pub string_to_sign: String,
+    /// The value of the `Authorization` header.
+    pub authorization: String,
+}
+
+/// Gives a request the headers that make it signed.
+///
+/// # Errors
+/// When the signature cannot be sent. The request is then as it was.
+pub(crate) fn add(
+    request: &mut Request<Bytes>,
+    added: Vec<(HeaderName, HeaderValue)>,
+    stages: &Stages,
+) -> Result<(), Error> {
+    let authorization = sensitive(&stages.authorization)?;
+    let headers = request.headers_mut();
+    for (name, value) in added {
+        headers.insert(name, value);
+    }
+    headers.insert(AUTHORIZATION, authorization);
+    Ok(())
 }
 
 /// A header value that stays out of debug output and of HTTP/2's compression tables.

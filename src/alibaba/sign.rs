@@ -6,12 +6,12 @@
 //!   `tests/vectors/acs3-hmac-sha256`.
 
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue, Request};
 use jiff::Timestamp;
 
+pub use crate::canonical::Stages;
 use crate::canonical::{
-    SignedHeaders, canonical_query, hex, hex_hmac_sha256, hex_sha256, sensitive,
+    SignedHeaders, add, canonical_query, hex, hex_hmac_sha256, hex_sha256, sensitive,
 };
 use crate::credential::Credential;
 use crate::error::Error;
@@ -22,17 +22,6 @@ const X_ACS_SIGNATURE_NONCE: HeaderName = HeaderName::from_static("x-acs-signatu
 const X_ACS_CONTENT_SHA256: HeaderName = HeaderName::from_static("x-acs-content-sha256");
 const X_ACS_ACCESSKEY_ID: HeaderName = HeaderName::from_static("x-acs-accesskey-id");
 const X_ACS_SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-acs-security-token");
-
-/// The texts that a signature passes through, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stages {
-    /// What is signed, line by line.
-    pub canonical_request: String,
-    /// What the key is applied to.
-    pub string_to_sign: String,
-    /// The value of the `Authorization` header.
-    pub authorization: String,
-}
 
 /// Signs a request: adds `x-acs-date`, `x-acs-signature-nonce`, `x-acs-content-sha256`,
 /// `Authorization`, and `x-acs-accesskey-id` with `x-acs-security-token` where the credential
@@ -50,13 +39,7 @@ pub fn sign(
     nonce: [u8; 16],
 ) -> Result<(), Error> {
     let (added, stages) = prepare(request, credential, now, nonce)?;
-    let authorization = sensitive(&stages.authorization)?;
-    let headers = request.headers_mut();
-    for (name, value) in added {
-        headers.insert(name, value);
-    }
-    headers.insert(AUTHORIZATION, authorization);
-    Ok(())
+    add(request, added, &stages)
 }
 
 /// The stages of the signature that [`sign`] would add.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use http::Uri;
 use url::Url;
 
-use super::Check;
+use super::check::Check;
 use crate::credential::{Credential, Credentials, Directory, Lease};
 use crate::endpoint::{Endpoint, InvalidEndpoint};
 use crate::operation::Provider;

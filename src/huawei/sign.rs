@@ -6,13 +6,14 @@
 //!   `tests/vectors/sdk-hmac-sha256`.
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Request};
 use jiff::Timestamp;
 
+pub use crate::canonical::Stages;
 use crate::canonical::{
-    SignedHeaders, canonical_query, hex_hmac_sha256, hex_sha256, percent_decode, percent_encode,
-    sensitive,
+    SignedHeaders, add, canonical_query, hex_hmac_sha256, hex_sha256, percent_decode,
+    percent_encode, sensitive,
 };
 use crate::credential::Credential;
 use crate::error::Error;
@@ -22,17 +23,6 @@ const X_SDK_DATE: HeaderName = HeaderName::from_static("x-sdk-date");
 const X_SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-security-token");
 const X_SDK_CONTENT_SHA256: HeaderName = HeaderName::from_static("x-sdk-content-sha256");
 const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
-
-/// The texts that a signature passes through, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stages {
-    /// What is signed, line by line.
-    pub canonical_request: String,
-    /// What the key is applied to.
-    pub string_to_sign: String,
-    /// The value of the `Authorization` header.
-    pub authorization: String,
-}
 
 /// Signs a request: adds `X-Sdk-Date`, `X-Security-Token` where the credential has one, and
 /// `Authorization`.
@@ -48,13 +38,7 @@ pub fn sign(
     now: Timestamp,
 ) -> Result<(), Error> {
     let (added, stages) = prepare(request, credential, now)?;
-    let authorization = sensitive(&stages.authorization)?;
-    let headers = request.headers_mut();
-    for (name, value) in added {
-        headers.insert(name, value);
-    }
-    headers.insert(AUTHORIZATION, authorization);
-    Ok(())
+    add(request, added, &stages)
 }
 
 /// The stages of the signature that [`sign`] would add.
