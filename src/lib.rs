@@ -47,6 +47,7 @@ const USER_AGENT: &str = concat!("savepoint-gateway/", env!("CARGO_PKG_VERSION")
 /// The messages, clients and servers that are generated from the protos.
 pub mod pb {
     #![allow(missing_docs, unreachable_pub, missing_debug_implementations)]
+    #![allow(rustdoc::bare_urls)]
     #![allow(clippy::all, clippy::pedantic, clippy::wildcard_enum_match_arm)]
 
     tonic::include_proto!("savepoint.v1");
