@@ -19,6 +19,7 @@ pub mod alibaba;
 pub mod call;
 mod canonical;
 pub mod clock;
+mod codec;
 pub mod config;
 pub mod credential;
 pub mod deadline;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -136,7 +136,7 @@ impl Dispatch {
         }
         request.extensions_mut().insert(call.clone());
         let (head, body) = request.into_parts();
-        let message = match call.bound(unary::read(body)).await {
+        let message = match call.bound(pin!(unary::read(body))).await {
             Ok(message) => message,
             Err(error) => {
                 // Nothing was asked of a provider yet.

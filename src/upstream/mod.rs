@@ -6,6 +6,7 @@ mod retry;
 pub use client::{Client, ClientOptions, Proxy, Trust};
 pub use retry::{Backoff, RetryBudget};
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -161,7 +162,7 @@ impl Upstream {
             return Err(Error::new(Failure::Overloaded, text).with_operation(operation));
         };
         let _in_flight = InFlight::new(metrics.in_flight(provider));
-        let result = call.bound(self.attempts(operation, call, attempt)).await;
+        let result = call.bound(pin!(self.attempts(operation, call, attempt))).await;
         result.map_err(|error| {
             let error = error.with_operation(operation).with_attempts(call.attempts());
             // What ends a call from outside says nothing of its effect; whether a byte left does.
