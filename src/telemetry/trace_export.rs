@@ -277,6 +277,7 @@ impl Exporter {
         queue.close();
         // What is under way when the time is over counts itself as lost, and so does the rest.
         if tokio::time::timeout_at(until, running).await.is_err() {
+            tracing::warn!("the last spans did not leave in time");
             while queue.take().is_some() {}
         }
     }
