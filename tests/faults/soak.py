@@ -31,11 +31,16 @@ ANSWERS = {
     "cut-short": Reply(raw=b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{", then="close"),
     "reset": Reply(raw=b"", then="reset"),
     "silence": Reply(then="silence"),
+    # For the crowd at the beginning alone.
+    "slow": Reply(200, harness.GOT.body.replace(b'"success"', b'"is_success":true,"success"'),
+                  delay=0.5),
 }
 NAMES = list(ANSWERS)
 # Mostly good, as in life; every other answer is there all the time.
-WEIGHTS = [70] + [10] * 2 + [2] * 6 + [1]
+WEIGHTS = [70] + [10] * 2 + [2] * 6 + [1] + [0]
 CHANNELS = 8
+# As many calls as one connection may have open, and as the gateway lets through to one provider.
+CROWD = 256
 LATENCY = 0.02
 
 
@@ -100,29 +105,34 @@ async def load(cloud, gateway, minutes, rate, churn_seconds, samples_file):
     rest_fds = gateway.sample()[2]
     chance = random.Random(1)
     seen = collections.Counter()
-    lasting = collections.Counter()
     churned = 0
     samples = []
     channels = [gateway.channel() for _ in range(CHANNELS)]
     in_use = collections.Counter()
 
-    async def one(_):
-        name = chance.choices(NAMES, WEIGHTS)[0]
-        channel = chance.choice(channels)
+    async def call(channel, name, is_get):
         in_use[channel] += 1
         try:
-            if chance.random() < 0.5:
-                # No deadline of the caller's own.
-                code, took, _ = await harness.get(channel, name, timeout=None)
-                method = "GetSavepoint"
+            # No deadline of the caller's own.
+            if is_get:
+                code, _, _ = await harness.get(channel, name, timeout=None)
             else:
-                job = NAMES.index(name) + 1
-                code, took, _ = await harness.put(channel, job, timeout=None)
-                method = "ImportSavepoint"
+                code, _, _ = await harness.put(channel, NAMES.index(name) + 1, timeout=None)
         finally:
             in_use[channel] -= 1
-        seen[method, code] += 1
-        lasting[name] = max(lasting[name], took)
+        seen["GetSavepoint" if is_get else "ImportSavepoint", code] += 1
+
+    async def one(_):
+        name = chance.choices(NAMES, WEIGHTS)[0]
+        await call(chance.choice(channels), name, chance.random() < 0.5)
+
+    if minutes >= 1:
+        # Every worker has once had as many connections to each provider as it keeps: what comes
+        # later, whatever else the machine does, needs no more memory than this.
+        for channel in channels:
+            for is_get in (True, False):
+                await asyncio.gather(*(call(channel, "slow", is_get) for _ in range(CROWD)))
+    crowd_fds, crowd_rss = gateway.sample()[2], gateway.sample()[0]
 
     closing = set()
 
@@ -199,6 +209,7 @@ async def load(cloud, gateway, minutes, rate, churn_seconds, samples_file):
         "rss_last": memory[-1][1],
         "rss_max": max(s[1] for s in samples) / mib,
         "rss_rest": rest_rss / mib,
+        "crowd": (crowd_fds, crowd_rss / mib),
         "rss_slope": slope_per_hour(memory),
         "fds": (min(s[3] for s in warm), max(s[3] for s in warm)),
         "fds_slope": slope_per_hour(windows([(t, f) for t, _, _, f in warm], min))[0],
@@ -258,6 +269,8 @@ def main():
         f"| duration | {f['minutes']:.1f} min |",
         f"| calls | {f['calls']:,} ({f['rate']:.0f}/s), {f['codes']} pairs of method and code |",
         f"| connections made | {f['connections']:,} |",
+        f"| file descriptors and resident memory after the crowd | {f['crowd'][0]}, "
+        f"{f['crowd'][1]:.1f} MiB |",
         f"| resident memory after warm-up, at the end, at most, at rest | {f['rss_warm']:.1f}, "
         f"{f['rss_last']:.1f}, {f['rss_max']:.1f}, {f['rss_rest']:.1f} MiB |",
         "| slope of resident memory, and its interval of 95 % | {:+.2f} MiB/h, {:+.2f} to {:+.2f} |"
