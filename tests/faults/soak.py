@@ -202,7 +202,7 @@ async def load(cloud, gateway, minutes, rate, churn_seconds, samples_file):
     memory = windows([(t, r / mib) for t, r, _, _ in warm], statistics.median)
     figures = {
         "calls": sum(seen.values()),
-        "rate": sum(seen.values()) / took,
+        "rate": total / took,
         "minutes": took / 60,
         "connections": churned + CHANNELS,
         "rss_warm": memory[0][1],
