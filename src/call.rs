@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::failure::{Failure, Outcome};
+use crate::telemetry::Trace;
 use crate::upstream::Sent;
 
 /// One RPC: its bounds, and the record that its log line and metrics are written from.
@@ -32,6 +33,7 @@ struct Inner {
     http_status: AtomicU16,
     ended: Mutex<Ended>,
     peer: Option<SocketAddr>,
+    trace: Option<Trace>,
 }
 
 /// How a call ended, as far as its record needs it.
@@ -49,7 +51,12 @@ pub struct Ended {
 
 impl Call {
     /// A call that begins now.
-    pub fn new(deadline: Deadline, stop: CancellationToken, peer: Option<SocketAddr>) -> Self {
+    pub fn new(
+        deadline: Deadline,
+        stop: CancellationToken,
+        peer: Option<SocketAddr>,
+        trace: Option<Trace>,
+    ) -> Self {
         Self(Arc::new(Inner {
             deadline,
             stop,
@@ -59,6 +66,7 @@ impl Call {
             http_status: AtomicU16::new(0),
             ended: Mutex::default(),
             peer,
+            trace,
         }))
     }
 
@@ -87,9 +95,19 @@ impl Call {
         self.0.peer
     }
 
+    /// The trace that it belongs to, if anybody traces it.
+    pub fn trace(&self) -> Option<&Trace> {
+        self.0.trace.as_ref()
+    }
+
     /// How it ended, as far as that is known by now.
     pub fn ended(&self) -> Ended {
         self.lock().clone()
+    }
+
+    /// Why it failed, as far as that is known by now.
+    pub fn failure(&self) -> Option<Failure> {
+        self.lock().failure
     }
 
     /// Fires when the caller is no longer there.
@@ -164,7 +182,7 @@ mod tests {
 
     fn call(timeout: Duration) -> (Call, CancellationToken) {
         let stop = CancellationToken::new();
-        (Call::new(Deadline::after(timeout), stop.clone(), None), stop)
+        (Call::new(Deadline::after(timeout), stop.clone(), None, None), stop)
     }
 
     #[tokio::test(start_paused = true)]

@@ -109,6 +109,7 @@ async fn import_to_the_end(
         Ok(response) => tracing::info!(
             method = Operation::ImportSavepoint.name(),
             provider_request_id = response.request_id,
+            trace_id = trace_id(call),
             "the caller left; the import succeeded"
         ),
         Err(error) => {
@@ -117,11 +118,16 @@ async fn import_to_the_end(
                 reason = error.failure().row().reason,
                 outcome = error.outcome().map(Outcome::as_str),
                 provider_request_id = error.fault().request_id,
+                trace_id = trace_id(call),
                 "the caller left; the import failed"
             );
         }
     }
     Some(result)
+}
+
+fn trace_id(call: &Call) -> Option<impl tracing::Value> {
+    call.trace().map(|trace| tracing::field::display(trace.trace_id()))
 }
 
 /// The call that the server put into the request.

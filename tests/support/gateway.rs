@@ -14,7 +14,7 @@ use savepoint_gateway::endpoint::Endpoint;
 use savepoint_gateway::pb::savepoint_service_client::SavepointServiceClient;
 use savepoint_gateway::secret::Secret;
 use savepoint_gateway::server::{Address, Reloader, Server, Tls};
-use savepoint_gateway::telemetry::{LogFormat, LogLevel, LogSink, Telemetry};
+use savepoint_gateway::telemetry::{LogFormat, LogLevel, LogSink, Telemetry, TraceConfig};
 use savepoint_gateway::upstream::{Backoff, Proxy, Trust};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -54,6 +54,7 @@ pub(crate) struct Options {
     pub(crate) grpc_web_origins: Vec<http::HeaderValue>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) log_level: LogLevel,
+    pub(crate) traces: TraceConfig,
 }
 
 impl Options {
@@ -90,6 +91,7 @@ impl Options {
             grpc_web_origins: Vec::new(),
             clock: Arc::new(SystemClock),
             log_level: LogLevel::Trace,
+            traces: TraceConfig::default(),
         }
     }
 
@@ -138,6 +140,7 @@ impl Options {
             grpc_web_origins: self.grpc_web_origins.clone(),
             workers: 1,
             backoff: self.backoff,
+            traces: self.traces.clone(),
         }
     }
 }
