@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use std::{env, fs};
 
 const FILES: [&str; 2] = ["savepoint/v1/savepoint.proto", "grpc/health/v1/health.proto"];
+/// What traces are sent with, which the gateway does not serve.
+const OTLP: [&str; 1] = ["opentelemetry/proto/collector/trace/v1/trace_service.proto"];
 const ROOTS: [&str; 2] = ["proto", "proto/third_party"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -18,7 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Two runs: comments are for the generated code's docs, and would double what every
     // reflection client downloads. `encode_file_descriptor_set` is the one call that keeps
     // the (google.api.http) options.
-    let served = compiler(false)?.encode_file_descriptor_set();
+    let served = compiler(&FILES, false)?.encode_file_descriptor_set();
     fs::write(out.join("descriptor.bin"), served)?;
 
     tonic_prost_build::configure()
@@ -28,13 +30,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build_transport(false)
         .codec_path("crate::codec::SmallMessages")
         .extern_path(".google.api", "crate::pb::google::api")
-        .compile_fds(compiler(true)?.file_descriptor_set())?;
+        .compile_fds(compiler(&FILES, true)?.file_descriptor_set())?;
+    tonic_prost_build::configure()
+        .build_server(false)
+        .build_transport(false)
+        .include_file("otlp.rs")
+        .compile_fds(compiler(&OTLP, false)?.file_descriptor_set())?;
     Ok(())
 }
 
-fn compiler(source_info: bool) -> Result<protox::Compiler, protox::Error> {
+fn compiler(files: &[&str], source_info: bool) -> Result<protox::Compiler, protox::Error> {
     let mut compiler = protox::Compiler::new(ROOTS)?;
     compiler.include_imports(true).include_source_info(source_info);
-    compiler.open_files(FILES)?;
+    compiler.open_files(files)?;
     Ok(compiler)
 }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::failure::{Failure, Outcome};
+use crate::telemetry::Trace;
 use crate::upstream::Sent;
 
 /// One RPC: its bounds, and the record that its log line and metrics are written from.
@@ -31,6 +32,7 @@ struct Inner {
     http_status: AtomicU16,
     ended: Mutex<Ended>,
     peer: Option<SocketAddr>,
+    trace: Option<Trace>,
 }
 
 /// How a call ended, as far as its record needs it.
@@ -48,7 +50,12 @@ pub struct Ended {
 
 impl Call {
     /// A call that begins now.
-    pub fn new(deadline: Deadline, stop: CancellationToken, peer: Option<SocketAddr>) -> Self {
+    pub fn new(
+        deadline: Deadline,
+        stop: CancellationToken,
+        peer: Option<SocketAddr>,
+        trace: Option<Trace>,
+    ) -> Self {
         Self(Arc::new(Inner {
             deadline,
             stop,
@@ -57,6 +64,7 @@ impl Call {
             http_status: AtomicU16::new(0),
             ended: Mutex::default(),
             peer,
+            trace,
         }))
     }
 
@@ -85,11 +93,29 @@ impl Call {
         self.0.peer
     }
 
+    /// The trace that it belongs to, if anybody traces it.
+    pub fn trace(&self) -> Option<&Trace> {
+        self.0.trace.as_ref()
+    }
+
     /// How it ended, as far as that is known by now.
     pub fn ended(&self) -> Ended {
         self.lock().clone()
     }
 
+<<<<<<< HEAD
+=======
+    /// Why it failed, as far as that is known by now.
+    pub fn failure(&self) -> Option<Failure> {
+        self.lock().failure
+    }
+
+    /// Fires when the caller is no longer there.
+    pub fn caller_gone(&self) -> &CancellationToken {
+        &self.0.caller_gone
+    }
+
+>>>>>>> main
     pub(crate) fn begin_attempt(&self) {
         self.0.attempts.fetch_add(1, Ordering::Relaxed);
         self.0.http_status.store(0, Ordering::Relaxed);
@@ -163,7 +189,7 @@ mod tests {
 
     fn call(timeout: Duration) -> (Call, CancellationToken) {
         let stop = CancellationToken::new();
-        (Call::new(Deadline::after(timeout), stop.clone(), None), stop)
+        (Call::new(Deadline::after(timeout), stop.clone(), None, None), stop)
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,6 +7,7 @@ mod check;
 mod environment;
 mod options;
 mod source;
+mod traces;
 
 pub use check::ConfigError;
 pub use environment::{Lookup, NotText, environment};
@@ -23,7 +24,7 @@ use crate::deadline::Timeouts;
 use crate::endpoint::Endpoint;
 use crate::operation::Provider;
 use crate::server::{Address, ClientAuth, Tls, TlsFiles};
-use crate::telemetry::{LogFormat, LogLevel};
+use crate::telemetry::{LogFormat, LogLevel, TraceConfig};
 use crate::upstream::{Backoff, Proxy, Trust};
 use crate::validate::{is_project_id, is_workspace};
 use crate::{alibaba, huawei};
@@ -73,6 +74,8 @@ pub struct Config {
     pub workers: usize,
     /// How failed attempts are repeated.
     pub backoff: Backoff,
+    /// How traces are taken over, handed on and exported.
+    pub traces: TraceConfig,
 }
 
 impl Config {
@@ -302,8 +305,7 @@ impl DemoOptions {
         huawei: ProviderConfig,
         alibaba: ProviderConfig,
     ) -> Result<(Config, LogConfig), ConfigError> {
-        let none = |_: &str| Ok(None);
-        let mut check = Check::new(&none);
+        let mut check = Check::new(&environment);
         let mut config = self.server.config(&mut check, Some(huawei), Some(alibaba));
         if self.once {
             let free = || Address::Tcp("127.0.0.1:0".to_owned());
@@ -388,6 +390,7 @@ impl ServerOptions {
                 None => std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(4),
             },
             backoff: Backoff::default(),
+            traces: check.traces(self.propagate_trace_context),
         }
     }
 }
@@ -464,6 +467,7 @@ mod tests {
         assert_eq!(config.drain_timeout, Duration::from_secs(10));
         assert_eq!(config.drain_delay, Duration::ZERO);
         assert_eq!(config.max_connection_age, None);
+        assert!(config.traces.accept && !config.traces.forward && config.traces.export.is_none());
         let huawei = config.huawei.unwrap();
         assert_eq!(huawei.endpoint.origin(), "https://dli.cn-north-4.myhuaweicloud.com");
         assert_eq!(huawei.scope, None);
@@ -510,6 +514,12 @@ mod tests {
             assert!(error.contains(part), "{part}\n{error}");
         }
         assert!(!error.contains("exampleSecret"), "{error}");
+    }
+
+    #[test]
+    fn traces_are_told_to_clouds_where_the_option_says_so() {
+        let args = ["--huawei-region=cn-north-4", "--propagate-trace-context"];
+        assert!(config(&args, &HUAWEI).unwrap().0.traces.forward);
     }
 
     #[test]

@@ -113,7 +113,7 @@ fn endpoint() -> Endpoint {
 }
 
 /// A connector made of a function.
-fn tower_fn<F, R, T>(
+pub(crate) fn tower_fn<F, R, T>(
     f: F,
 ) -> impl tower_service::Service<Uri, Response = T, Error = std::io::Error, Future = R> + Clone
 where

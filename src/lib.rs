@@ -12,8 +12,9 @@
 //! 6. [`status`] turns an [`error::Error`] into a gRPC status with details, and
 //!    [`telemetry`] writes down what happened.
 //!
-//! What it does not do: it stores nothing, it follows no redirect, it never sends what a
-//! caller put into metadata, and it never says OK unless the provider proved success.
+//! What it does not do: it stores nothing, it follows no redirect, it sends nothing that a
+//! caller put into metadata, but for the trace context where an option says so, and it never
+//! says OK unless the provider proved success.
 
 pub mod alibaba;
 pub mod call;
@@ -56,6 +57,12 @@ pub mod pb {
     /// `grpc.health.v1`, which also knows `List`.
     pub mod health {
         tonic::include_proto!("grpc.health.v1");
+    }
+
+    /// The OpenTelemetry protocol, as far as traces need it.
+    #[allow(dead_code)]
+    pub(crate) mod otlp {
+        include!(concat!(env!("OUT_DIR"), "/otlp.rs"));
     }
 
     /// All protos as reflection serves them, options included.

@@ -6,18 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use mimalloc::MiMalloc;
 use savepoint_gateway::clock::SystemClock;
 use savepoint_gateway::config::{Cli, Command, Config, LogConfig, ServeOptions, environment};
 use savepoint_gateway::server::Server;
 use savepoint_gateway::telemetry::{LogSink, Telemetry, install};
 use savepoint_gateway::{demo, healthcheck};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-
-/// The system's allocator takes a seventh of a call's instructions, and keeps most of what a
-/// burst of connections left (docs/performance.md).
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The configuration is wrong.
 const USAGE: u8 = 2;

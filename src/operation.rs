@@ -51,6 +51,30 @@ impl Operation {
         }
     }
 
+    /// The RPC with its service, as OpenTelemetry names it.
+    pub const fn full_name(self) -> &'static str {
+        match self {
+            Self::ImportSavepoint => "savepoint.v1.SavepointService/ImportSavepoint",
+            Self::GetSavepoint => "savepoint.v1.SavepointService/GetSavepoint",
+        }
+    }
+
+    /// The method of the REST call.
+    pub const fn http_method(self) -> &'static str {
+        match self {
+            Self::ImportSavepoint => "POST",
+            Self::GetSavepoint => "GET",
+        }
+    }
+
+    /// The path of the REST call, with the names of its parameters instead of their values.
+    pub const fn url_template(self) -> &'static str {
+        match self {
+            Self::ImportSavepoint => "/v1.0/{project_id}/streaming/jobs/{job_id}/import-savepoint",
+            Self::GetSavepoint => "/api/v2/namespaces/{namespace}/savepoints/{savepointId}",
+        }
+    }
+
     /// The provider that does it.
     pub const fn provider(self) -> Provider {
         match self {

@@ -130,6 +130,7 @@ async fn see_the_outcome(import: Import) {
         Ok(response) => tracing::info!(
             method = Operation::ImportSavepoint.name(),
             provider_request_id = response.request_id,
+            trace_id = trace_id(call),
             "the caller left; the import succeeded"
         ),
         Err(error) => {
@@ -138,10 +139,15 @@ async fn see_the_outcome(import: Import) {
                 reason = error.failure().row().reason,
                 outcome = error.outcome().map(Outcome::as_str),
                 provider_request_id = error.fault().request_id,
+                trace_id = trace_id(call),
                 "the caller left; the import failed"
             );
         }
     }
+}
+
+fn trace_id(call: &Call) -> Option<impl tracing::Value> {
+    call.trace().map(|trace| tracing::field::display(trace.trace_id()))
 }
 
 /// The call that the server put into the request.

@@ -8,6 +8,9 @@ mod support;
 /// What goes over the wire to each provider, byte for byte, and what comes back typed.
 #[path = "gateway/calls.rs"]
 mod calls;
+/// How long connections of callers live.
+#[path = "gateway/connections.rs"]
+mod connections;
 /// Every source of credentials, from its service to a signed call.
 #[path = "gateway/credentials.rs"]
 mod credentials;
@@ -26,6 +29,9 @@ mod house;
 /// Health, reflection and the admin address.
 #[path = "gateway/operators.rs"]
 mod operators;
+/// The binary itself: its log pipe, and the variables that only a process has.
+#[path = "gateway/process.rs"]
+mod process;
 /// What is refused before any provider is called.
 #[path = "gateway/refusals.rs"]
 mod refusals;
@@ -44,6 +50,9 @@ mod simulators;
 /// TLS on both sides: who is let in, who is believed, and certificates that change.
 #[path = "gateway/tls.rs"]
 mod tls;
+/// Spans of calls, and a collector that takes them or does not.
+#[path = "gateway/traces.rs"]
+mod traces;
 /// Signatures, stage by stage, against those of the providers' own SDKs.
 #[path = "gateway/vectors.rs"]
 mod vectors;

@@ -350,6 +350,9 @@ pub(super) struct ServerOptions {
         hide_env_values = true
     )]
     pub(super) grpc_web_allow_origin: Option<String>,
+    /// Tell clouds the trace that a call belongs to, by traceparent and tracestate
+    #[arg(long, env = "SAVEPOINT_GATEWAY_PROPAGATE_TRACE_CONTEXT", hide_env_values = true)]
+    pub(super) propagate_trace_context: bool,
     /// How many threads serve calls [default: one for each processor, 4 at most]
     #[arg(long, value_name = "COUNT", env = "SAVEPOINT_GATEWAY_WORKERS", hide_env_values = true)]
     pub(super) workers: Option<String>,

@@ -87,7 +87,8 @@ impl Dispatch {
         }
         let method = method_of(request.uri().path());
         let deadline = Deadline::from_headers(request.headers(), self.0.timeouts);
-        let call = Call::new(deadline, self.0.stop.clone(), peer);
+        let trace = self.0.telemetry.trace(method, request.headers());
+        let call = Call::new(deadline, self.0.stop.clone(), peer, trace);
         let mut record = Record::begin(self.0.telemetry.clone(), method, call.clone());
 
         let answering = AssertUnwindSafe(self.answer(method, request, &call));

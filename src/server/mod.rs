@@ -29,6 +29,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -42,6 +43,10 @@ use worker::{Shared, Worker};
 /// What is kept of the drain timeout for telling calls that they end, and for the answers to
 /// leave.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// How long the last spans may take to leave, where the drain timeout leaves that much. A
+/// collector that is away must not make every end as long as the drain timeout.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +104,8 @@ impl Server {
         };
         let bound = bind(&config.listen).await?;
         let admin = bind(&config.admin_listen).await?;
+        let telemetry =
+            telemetry.with_traces(&config.traces, bound.address()).map_err(StartError::Worker)?;
         Ok(Self { bound, admin, config, telemetry, clock })
     }
 
@@ -171,6 +178,7 @@ impl Server {
             shared.imports.wait().await;
         };
         let timeout = shared.config.drain_timeout;
+        let latest = Instant::now() + timeout;
         let orderly = timeout.saturating_sub(LAST_WORDS.min(timeout / 4));
         let mut all_done = std::pin::pin!(all_done);
         let ended = tokio::time::timeout(orderly, &mut all_done).await.is_ok() || {
@@ -188,6 +196,7 @@ impl Server {
         for worker in workers {
             worker.end();
         }
+        shared.telemetry.end_traces(latest.min(Instant::now() + LAST_SPANS)).await;
         tracing::info!("stopped");
         Ok(())
     }

@@ -22,10 +22,12 @@ use tower_service::Service;
 use super::Peer;
 use super::dispatch::{Dispatch, answered};
 
-/// What the known gRPC-Web clients ask to send.
-const SENT: [HeaderName; 4] = [
+/// What the known gRPC-Web clients ask to send, traced ones among them.
+const SENT: [HeaderName; 6] = [
     CONTENT_TYPE,
     HeaderName::from_static("grpc-timeout"),
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
     HeaderName::from_static("x-grpc-web"),
     HeaderName::from_static("x-user-agent"),
 ];

@@ -19,7 +19,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use tonic::Code;
 
-use super::{CredentialMetrics, TlsMetrics};
+use super::{CredentialMetrics, SpanMetrics, TlsMetrics};
 use crate::operation::{Operation, Provider};
 use crate::status::code_name;
 
@@ -102,6 +102,7 @@ pub struct Metrics {
     in_flight: [Gauge; 2],
     credentials: [CredentialMetrics; 2],
     tls: TlsMetrics,
+    spans: SpanMetrics,
     connections: Gauge,
     connections_refused: Counter,
     log_lines_dropped: Counter,
@@ -121,10 +122,7 @@ fn exchange(
 ) -> ExchangeLabels {
     ExchangeLabels {
         provider: operation.provider().as_str(),
-        http_request_method: match operation {
-            Operation::ImportSavepoint => "POST",
-            Operation::GetSavepoint => "GET",
-        },
+        http_request_method: operation.http_method(),
         http_response_status_code: status.map(|s| s.to_string()).unwrap_or_default(),
         error_type,
     }
@@ -189,6 +187,7 @@ impl Metrics {
         );
         let credentials = CredentialMetrics::all(&mut registry, Provider::ALL);
         let tls = TlsMetrics::new(&mut registry);
+        let spans = SpanMetrics::new(&mut registry);
         registry.register(
             "savepoint_gateway_build",
             "The version that runs",
@@ -218,6 +217,7 @@ impl Metrics {
             in_flight: Provider::ALL.map(|p| in_flight.get_or_create_owned(&provider(p))),
             credentials,
             tls,
+            spans,
             registry,
             exchanges,
             connections,
@@ -277,6 +277,11 @@ impl Metrics {
     /// The server's certificate.
     pub fn tls(&self) -> &TlsMetrics {
         &self.tls
+    }
+
+    /// The spans that were made and exported.
+    pub fn spans(&self) -> &SpanMetrics {
+        &self.spans
     }
 
     /// How many connections are open.

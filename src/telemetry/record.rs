@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde::Serialize;
 use tonic::Code;
 
-use super::{LogFormat, LogLevel, Method, Telemetry};
+use super::{LogFormat, LogLevel, Method, SpanId, Telemetry, Trace, TraceId};
 use crate::call::Call;
 use crate::clock::{Clock, SystemClock};
 use crate::failure::Failure;
@@ -63,6 +63,8 @@ impl Record {
             attempts: self.call.attempts(),
             duration_ms: (self.began.elapsed().as_secs_f64() * 1e6).round() / 1e3,
             peer: self.call.peer(),
+            trace_id: self.call.trace().map(Trace::trace_id),
+            span_id: self.call.trace().map(Trace::span_id),
         };
         let mut bytes = Vec::with_capacity(384);
         // Writing to a vector cannot fail.
@@ -79,6 +81,10 @@ impl Drop for Record {
     fn drop(&mut self) {
         let code = self.code.unwrap_or(Code::Cancelled);
         self.telemetry.metrics().handled(self.method, code, self.began.elapsed());
+        if let (Some(trace), Method::Savepoint(operation)) = (self.call.trace(), self.method) {
+            let reason = self.call.failure().map(|failure| failure.row().reason);
+            trace.end(operation, code, reason, self.call.peer(), self.began.elapsed());
+        }
         let level = level_of(self.method, code);
         if level <= self.telemetry.log().level() {
             self.telemetry.log().write(&self.line(code, level));
@@ -123,6 +129,10 @@ struct Line<'a> {
     duration_ms: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     peer: Option<std::net::SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<TraceId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    span_id: Option<SpanId>,
 }
 
 impl Line<'_> {
@@ -139,6 +149,7 @@ impl Line<'_> {
             self.timestamp, self.level, self.method, self.code, self.duration_ms
         )?;
         let http_status = self.http_status.map(|status| status.to_string());
+        let trace_id = self.trace_id.map(|id| id.to_string());
         let attempts = (self.attempts > 1).then(|| self.attempts.to_string());
         for (name, value) in [
             ("reason", self.reason),
@@ -148,6 +159,7 @@ impl Line<'_> {
             ("provider_code", self.provider_code),
             ("provider_request_id", self.provider_request_id),
             ("attempts", attempts.as_deref()),
+            ("trace_id", trace_id.as_deref()),
         ] {
             if let Some(value) = value {
                 write!(out, " {name}={value}")?;

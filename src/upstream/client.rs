@@ -83,6 +83,13 @@ impl Trust {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self(Arc::new(config)))
     }
+
+    /// The same certificates, for a connection that speaks HTTP/2.
+    pub(crate) fn http_2(&self) -> Arc<rustls::ClientConfig> {
+        let mut config = (*self.0).clone();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Arc::new(config)
+    }
 }
 
 /// A proxy that connections to TLS endpoints are made through, by CONNECT. Plain endpoints

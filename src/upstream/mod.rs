@@ -124,9 +124,15 @@ impl Upstream {
     pub async fn send(
         &self,
         operation: Operation,
-        request: Request<Bytes>,
+        mut request: Request<Bytes>,
         call: &Call,
     ) -> Result<Answer, Error> {
+        let mut exchange = call.trace().map(|trace| {
+            trace.exchange(operation, &self.endpoint, call.attempts(), call.deadline())
+        });
+        if let Some(exchange) = exchange.as_ref().filter(|_| self.telemetry.forwards_traces()) {
+            exchange.write_to(request.headers_mut());
+        }
         let began = Instant::now();
         let result = self.client.send(request, call.sent()).await;
         let (status, error_type) = match &result {
@@ -137,6 +143,9 @@ impl Upstream {
             Err(error) => (None, error.failure().row().reason),
         };
         self.telemetry.metrics().exchanged(operation, status, error_type, began.elapsed());
+        if let Some(exchange) = &mut exchange {
+            exchange.ended(status.ok_or(error_type));
+        }
         result
     }
 

@@ -1,13 +1,19 @@
+use std::collections::BTreeMap;
+
+use savepoint_gateway::pb::GetSavepointRequest;
 use savepoint_gateway::pb::health::health_client::HealthClient;
 use savepoint_gateway::pb::health::{HealthCheckRequest, HealthListRequest};
 use savepoint_gateway::server::Address;
+use savepoint_gateway::status::code_name;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tonic::Code;
 use tonic::transport::Channel;
+use tonic::{Code, Request};
 use tonic_reflection::pb::{v1, v1alpha};
 
-use crate::support::{FakeCloud, Gateway, LONG, Options, Reply, get_request, import_request};
+use crate::support::{
+    FakeCloud, Gateway, LONG, Options, Reply, eventually, get_request, import_request,
+};
 
 /// The whole HTTP answer of the admin address.
 pub(super) async fn admin_get(gateway: &Gateway, path: &str) -> String {
@@ -205,4 +211,74 @@ async fn every_call_is_one_line() {
     assert_eq!((&call["http_status"], &call["attempts"]), (&200.into(), &1.into()));
     assert!(call["duration_ms"].as_f64().unwrap() > 0.0);
     assert!(call["peer"].as_str().unwrap().starts_with("127.0.0.1:"));
+}
+
+/// The number of calls by code, as the metrics have it.
+fn handled(text: &str, method: &str) -> BTreeMap<String, u64> {
+    let begins = format!(
+        r#"grpc_server_handled_total{{grpc_type="unary",grpc_service="savepoint.v1.SavepointService",grpc_method="{method}",grpc_code=""#
+    );
+    let rows = text.lines().filter_map(|line| line.strip_prefix(&begins)?.split_once("\"} "));
+    rows.map(|(code, count)| (code.to_owned(), count.parse().unwrap()))
+        .filter(|(_, count)| *count > 0)
+        .collect()
+}
+
+#[tokio::test]
+async fn counts_are_exact_over_a_mix_of_ends() {
+    const ROUNDS: u64 = 20;
+    let cloud = FakeCloud::start(|request, _| match request.path().rsplit('/').next() {
+        Some("fine") => Reply::json(200, r#"{"success":true,"data":{"savepointId":"s"}}"#),
+        Some("gone") => Reply::json(200, r#"{"success":false,"errorCode":"990301"}"#),
+        Some("down") => Reply::json(503, "{}"),
+        Some("login") => Reply::text(200, "text/html", "<html>"),
+        _ => Reply::Silence,
+    })
+    .await;
+    let gateway = Gateway::start(Options::at(&cloud)).await;
+    let client = gateway.wire_client().await;
+    let with_id = |id: &str| GetSavepointRequest { savepoint_id: id.to_owned(), ..get_request() };
+    let mut counted = BTreeMap::<String, u64>::new();
+    let mut count = |code: Code| *counted.entry(code_name(code).to_owned()).or_default() += 1;
+    for round in 0..ROUNDS {
+        let mut calls = Vec::new();
+        for id in ["fine", "gone", "down", "login", "../bad", "late"] {
+            let (mut client, mut request) = (client.clone(), Request::new(with_id(id)));
+            if id == "late" {
+                request.metadata_mut().insert("grpc-timeout", "50m".parse().unwrap());
+            }
+            calls.push(tokio::spawn(async move { client.get_savepoint(request).await }));
+        }
+        for call in calls {
+            count(call.await.unwrap().err().map_or(Code::Ok, |status| status.code()));
+        }
+        let mut leaving = client.clone();
+        let request = with_id("left");
+        let call = tokio::spawn(async move { leaving.get_savepoint(request).await });
+        let left = || cloud.requests().iter().filter(|r| r.path().ends_with("left")).count();
+        eventually("the call is at the provider", || left() as u64 > round).await;
+        call.abort();
+        count(Code::Cancelled);
+    }
+    assert_eq!(counted["OK"], ROUNDS);
+    assert_eq!(counted.values().sum::<u64>(), 7 * ROUNDS);
+    let canceled = r#"grpc_server_handled_total{grpc_type="unary",grpc_service="savepoint.v1.SavepointService",grpc_method="GetSavepoint",grpc_code="Canceled"}"#;
+    super::rotation::metric_is(&gateway, canceled, |count| count == ROUNDS).await;
+
+    let text = admin_get(&gateway, "/metrics").await;
+    assert_eq!(handled(&text, "GetSavepoint"), counted);
+    let labels = r#"{grpc_type="unary",grpc_service="savepoint.v1.SavepointService",grpc_method="GetSavepoint"}"#;
+    for name in ["grpc_server_started_total", "grpc_server_handling_seconds_count"] {
+        let line = format!("{name}{labels} {}", 7 * ROUNDS);
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+    // And each of them is a line, those of callers who left among them.
+    let log = gateway.log();
+    let mut lines = BTreeMap::<String, u64>::new();
+    for line in log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()) {
+        if line["message"] == "call" {
+            *lines.entry(line["code"].as_str().unwrap().to_owned()).or_default() += 1;
+        }
+    }
+    assert_eq!(lines, counted);
 }

@@ -22,18 +22,18 @@ const FAILED: &str = "tls_handshakes_failed_total";
 
 /// A certificate and its key, PEM.
 #[derive(Clone)]
-struct Pair {
-    cert: String,
-    key: String,
+pub(super) struct Pair {
+    pub(super) cert: String,
+    pub(super) key: String,
 }
 
-struct Authority {
+pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    pem: String,
+    pub(super) pem: String,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -50,7 +50,7 @@ impl Authority {
         Pair { cert: cert.pem(), key: key.serialize_pem() }
     }
 
-    fn good(&self) -> Pair {
+    pub(super) fn good(&self) -> Pair {
         self.issue(2090)
     }
 

@@ -67,7 +67,9 @@ async fn a_preflight_allows_what_clients_send_and_only_to_those_origins() {
         );
         let (head, _) = exchange(&gateway, &head, b"").await;
         assert_eq!(head.contains("access-control-allow-origin"), allowed, "{origin}: {head}");
-        for name in ["content-type", "grpc-timeout", "x-grpc-web", "x-user-agent"] {
+        let traced = ["traceparent", "tracestate"];
+        let sent = ["content-type", "grpc-timeout", "x-grpc-web", "x-user-agent"];
+        for name in sent.into_iter().chain(traced) {
             assert!(head.contains(name), "{name}: {head}");
         }
     }

@@ -66,19 +66,31 @@ async fn what_strangers_ask_for_makes_no_new_metric() {
     };
     let before = names(&metrics(&gateway).await);
     assert!(before.len() > 50, "{}", before.len());
-    let mut client = tonic::client::Grpc::new(gateway.channel().await);
-    for number in 0..2000 {
-        let path = format!("/evil{number}.Service/Method{number}").parse().unwrap();
-        client.ready().await.unwrap();
-        let codec = tonic_prost::ProstCodec::<ImportSavepointRequest, ()>::default();
-        let request = tonic::Request::new(ImportSavepointRequest::default());
-        client.unary(request, path, codec).await.unwrap_err();
+    let client = tonic::client::Grpc::new(gateway.channel().await);
+    let strangers: Vec<_> = (0..10)
+        .map(|stranger| {
+            let mut client = client.clone();
+            tokio::spawn(async move {
+                for number in 0..1000 {
+                    let path = format!("/evil{stranger}.Service/Method{number}").parse().unwrap();
+                    client.ready().await.unwrap();
+                    let codec = tonic_prost::ProstCodec::<ImportSavepointRequest, ()>::default();
+                    let request = tonic::Request::new(ImportSavepointRequest::default());
+                    client.unary(request, path, codec).await.unwrap_err();
+                }
+            })
+        })
+        .collect();
+    for stranger in strangers {
+        stranger.await.unwrap();
     }
     let strange = [("content-type", "text/evil"), ("user-agent", "evil")];
     ask(gateway.address(), Method::POST, "/evil", &strange, vec![]).await;
     let text = metrics(&gateway).await;
     assert_eq!(names(&text), before);
     assert!(!text.contains("evil"));
+    let counted = r#"grpc_server_handled_total{grpc_type="unary",grpc_service="_OTHER",grpc_method="_OTHER",grpc_code="Unimplemented"} 10000"#;
+    assert!(text.lines().any(|line| line == counted), "{text}");
 }
 
 #[tokio::test]

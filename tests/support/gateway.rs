@@ -14,7 +14,7 @@ use savepoint_gateway::endpoint::Endpoint;
 use savepoint_gateway::pb::savepoint_service_client::SavepointServiceClient;
 use savepoint_gateway::secret::Secret;
 use savepoint_gateway::server::{Address, Reloader, Server, Tls};
-use savepoint_gateway::telemetry::{LogFormat, LogLevel, LogSink, Telemetry};
+use savepoint_gateway::telemetry::{LogFormat, LogLevel, LogSink, Telemetry, TraceConfig};
 use savepoint_gateway::upstream::{Backoff, Proxy, Trust};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -46,6 +46,7 @@ pub(crate) struct Options {
     pub(crate) max_in_flight: usize,
     pub(crate) max_connections: usize,
     pub(crate) max_connection_age: Option<Duration>,
+    pub(crate) max_connection_idle: Option<Duration>,
     pub(crate) handshake_timeout: Duration,
     pub(crate) drain_timeout: Duration,
     pub(crate) drain_delay: Duration,
@@ -53,6 +54,7 @@ pub(crate) struct Options {
     pub(crate) grpc_web_origins: Vec<http::HeaderValue>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) log_level: LogLevel,
+    pub(crate) traces: TraceConfig,
 }
 
 impl Options {
@@ -80,6 +82,7 @@ impl Options {
             max_in_flight: 256,
             max_connections: 1000,
             max_connection_age: None,
+            max_connection_idle: None,
             handshake_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),
             drain_delay: Duration::ZERO,
@@ -88,6 +91,7 @@ impl Options {
             grpc_web_origins: Vec::new(),
             clock: Arc::new(SystemClock),
             log_level: LogLevel::Trace,
+            traces: TraceConfig::default(),
         }
     }
 
@@ -129,13 +133,14 @@ impl Options {
             max_in_flight: self.max_in_flight,
             max_connections: self.max_connections,
             max_connection_age: self.max_connection_age,
-            max_connection_idle: None,
+            max_connection_idle: self.max_connection_idle,
             handshake_timeout: self.handshake_timeout,
             drain_timeout: self.drain_timeout,
             drain_delay: self.drain_delay,
             grpc_web_origins: self.grpc_web_origins.clone(),
             workers: 1,
             backoff: self.backoff,
+            traces: self.traces.clone(),
         }
     }
 }

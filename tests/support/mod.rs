@@ -1,5 +1,6 @@
 //! What the tests stand on.
 
+pub(crate) mod collector;
 pub(crate) mod fake_cloud;
 pub(crate) mod folder;
 pub(crate) mod gateway;

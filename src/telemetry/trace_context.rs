@@ -1,0 +1,262 @@
+//! The trace that a call belongs to, as W3C Trace Context has it.
+//!
+//! # Reference
+//! <https://www.w3.org/TR/trace-context/>
+
+use std::fmt;
+
+use bytes::BytesMut;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::{Serialize, Serializer};
+
+pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(super) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// What the specification asks to be carried on at least, and more than anybody has use for.
+const STATE_BYTES: usize = 512;
+
+/// The flags that are defined: sampled, and that the trace id is random.
+const KNOWN_FLAGS: u8 = SAMPLED | RANDOM;
+const SAMPLED: u8 = 1;
+const RANDOM: u8 = 2;
+
+/// The id of a trace: 16 bytes, not all of them zero.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct TraceId(pub(super) [u8; 16]);
+
+/// The id of a span: 8 bytes, not all of them zero.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SpanId(pub(super) [u8; 8]);
+
+macro_rules! lower_case_hex {
+    ($($id:ty),*) => {$(
+        impl fmt::Display for $id {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $id {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl Serialize for $id {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+    )*};
+}
+
+lower_case_hex!(TraceId, SpanId);
+
+/// A place in a trace.
+#[derive(Debug, Clone)]
+pub(super) struct TraceContext {
+    pub(super) trace_id: TraceId,
+    pub(super) span_id: SpanId,
+    pub(super) flags: u8,
+    /// What other tracing systems want to be carried along.
+    pub(super) state: Option<HeaderValue>,
+}
+
+impl TraceContext {
+    /// The place that a caller names. What is malformed counts as none.
+    pub(super) fn of_caller(headers: &HeaderMap) -> Option<Self> {
+        let mut values = headers.get_all(TRACEPARENT).iter();
+        let parent = values.next()?;
+        if values.next().is_some() {
+            return None;
+        }
+        let (trace_id, span_id, flags) = parse(parent.as_bytes())?;
+        Some(Self { trace_id, span_id, flags, state: state(headers) })
+    }
+
+    /// The first place of a new trace.
+    pub(super) fn root(sampled: impl FnOnce(TraceId) -> bool) -> Self {
+        // Zeros are what the specification forbids and 2^-64 of all ids; one bit settles it.
+        let random: [u8; 24] = crate::clock::random();
+        let (mut trace, mut span) = ([0; 16], [0; 8]);
+        trace.copy_from_slice(&random[..16]);
+        span.copy_from_slice(&random[16..]);
+        trace[15] |= u8::from(trace == [0; 16]);
+        let trace_id = TraceId(trace);
+        let flags = RANDOM | if sampled(trace_id) { SAMPLED } else { 0 };
+        Self { trace_id, span_id: SpanId(never_zero(span)), flags, state: None }
+    }
+
+    /// Whether spans of this trace are wanted.
+    pub(super) fn is_sampled(&self) -> bool {
+        self.flags & SAMPLED != 0
+    }
+
+    /// The same, as this decision has it.
+    pub(super) fn sampled(mut self, sampled: bool) -> Self {
+        self.flags = self.flags & !SAMPLED | if sampled { SAMPLED } else { 0 };
+        self
+    }
+
+    /// The header that names the place of `span_id` in this trace.
+    ///
+    /// # Format
+    /// ```text
+    /// 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
+    /// ```
+    pub(super) fn to_header(&self, span_id: SpanId) -> Option<HeaderValue> {
+        let text = format!("00-{}-{span_id}-{:02x}", self.trace_id, self.flags);
+        HeaderValue::try_from(text).ok()
+    }
+}
+
+/// The id of a new span.
+pub(super) fn new_span_id() -> SpanId {
+    SpanId(never_zero(crate::clock::random()))
+}
+
+fn never_zero(mut id: [u8; 8]) -> [u8; 8] {
+    id[7] |= u8::from(id == [0; 8]);
+    id
+}
+
+fn parse(text: &[u8]) -> Option<(TraceId, SpanId, u8)> {
+    const LENGTH: usize = 55;
+    let known = text.get(..LENGTH)?;
+    let [version] = bytes(&known[..2])?;
+    let rest = &text[LENGTH..];
+    let may_go_on = version != 0 && rest.first() == Some(&b'-');
+    if version == 0xff || !(rest.is_empty() || may_go_on) {
+        return None;
+    }
+    if [known[2], known[35], known[52]] != *b"---" {
+        return None;
+    }
+    let (trace, span) = (bytes(&known[3..35])?, bytes(&known[36..52])?);
+    let [flags] = bytes(&known[53..])?;
+    (trace != [0; 16] && span != [0; 8]).then_some((
+        TraceId(trace),
+        SpanId(span),
+        flags & KNOWN_FLAGS,
+    ))
+}
+
+/// Lower-case hex, and no other.
+fn bytes<const N: usize>(hex: &[u8]) -> Option<[u8; N]> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let mut out = [0; N];
+    for (byte, pair) in out.iter_mut().zip(hex.chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(out)
+}
+
+fn state(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut values = headers.get_all(TRACESTATE).iter();
+    let first = values.next()?;
+    let is_text = |value: &HeaderValue| value.as_bytes().iter().all(|b| (b' '..=b'~').contains(b));
+    if first.len() > STATE_BYTES || !is_text(first) {
+        return None;
+    }
+    let Some(second) = values.next() else {
+        return Some(first.clone()).filter(|value| !value.is_empty());
+    };
+    let mut all = BytesMut::from(first.as_bytes());
+    for value in std::iter::once(second).chain(values) {
+        if all.len() + 1 + value.len() > STATE_BYTES || !is_text(value) {
+            return None;
+        }
+        all.extend_from_slice(b",");
+        all.extend_from_slice(value.as_bytes());
+    }
+    HeaderValue::from_maybe_shared(all.freeze()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    const SPAN: &str = "00f067aa0ba902b7";
+
+    fn headers(parents: &[&str], states: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for parent in parents {
+            headers.append(TRACEPARENT, parent.parse().unwrap());
+        }
+        for state in states {
+            headers.append(TRACESTATE, state.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn a_well_formed_parent_is_taken() {
+        for (text, flags) in [
+            (format!("00-{TRACE}-{SPAN}-01"), 1),
+            (format!("00-{TRACE}-{SPAN}-00"), 0),
+            (format!("00-{TRACE}-{SPAN}-ff"), 3),
+            (format!("01-{TRACE}-{SPAN}-01"), 1),
+            (format!("cc-{TRACE}-{SPAN}-01-what-the-future-brings"), 1),
+        ] {
+            let context = TraceContext::of_caller(&headers(&[&text], &[])).expect(&text);
+            assert_eq!(context.trace_id.to_string(), TRACE);
+            assert_eq!(context.span_id.to_string(), SPAN);
+            assert_eq!(context.flags, flags, "{text}");
+            assert_eq!(context.is_sampled(), flags & 1 == 1);
+        }
+    }
+
+    #[test]
+    fn a_malformed_parent_is_none() {
+        let good = format!("00-{TRACE}-{SPAN}-01");
+        for text in [
+            String::new(),
+            "00".into(),
+            format!("ff-{TRACE}-{SPAN}-01"),
+            format!("00-{TRACE}-{SPAN}-01-more"),
+            format!("01-{TRACE}-{SPAN}-01more"),
+            format!("00-{}-{SPAN}-01", TRACE.to_uppercase()),
+            format!("00-{}-{SPAN}-01", "0".repeat(32)),
+            format!("00-{TRACE}-{}-01", "0".repeat(16)),
+            format!("00-{TRACE}-{SPAN}-0g"),
+            format!("00_{TRACE}-{SPAN}-01"),
+            format!(" {good}"),
+            good[..54].into(),
+        ] {
+            assert!(TraceContext::of_caller(&headers(&[&text], &[])).is_none(), "{text:?}");
+        }
+        assert!(TraceContext::of_caller(&headers(&[&good, &good], &[])).is_none());
+        assert!(TraceContext::of_caller(&headers(&[], &["a=1"])).is_none());
+    }
+
+    #[test]
+    fn state_is_carried_within_bounds() {
+        let parent = format!("00-{TRACE}-{SPAN}-01");
+        let long = format!("a={}", "x".repeat(STATE_BYTES));
+        for (states, want) in [
+            (vec!["a=1"], Some("a=1")),
+            (vec!["a=1", "b=2"], Some("a=1,b=2")),
+            (vec![""], None),
+            (vec![&long], None),
+            (vec!["a=1", &long], None),
+        ] {
+            let context = TraceContext::of_caller(&headers(&[&parent], &states)).unwrap();
+            assert_eq!(context.state.as_ref().map(|s| s.to_str().unwrap()), want, "{states:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let root = TraceContext::root(|_| true);
+        let child = new_span_id();
+        let header = root.to_header(child).unwrap();
+        let read = TraceContext::of_caller(&headers(&[header.to_str().unwrap()], &[])).unwrap();
+        assert_eq!((read.trace_id, read.span_id, read.flags), (root.trace_id, child, 3));
+        assert!(!root.sampled(false).is_sampled());
+    }
+}
