@@ -7,7 +7,6 @@
 
 mod activity;
 mod admin;
-mod certificate;
 mod connection;
 mod dispatch;
 mod frames;

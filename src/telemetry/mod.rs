@@ -10,7 +10,7 @@ pub use credentials::CredentialMetrics;
 pub use log::{LogFormat, LogLevel, LogSink, install};
 pub use metrics::{Method, Metrics};
 pub use record::Record;
-pub use tls::TlsMetrics;
+pub use tls::{CertificateMetrics, TlsMetrics};
 
 use std::sync::Arc;
 
