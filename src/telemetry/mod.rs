@@ -3,12 +3,14 @@
 mod credentials;
 mod log;
 mod metrics;
+mod project;
 mod record;
 mod tls;
 
 pub use credentials::CredentialMetrics;
 pub use log::{LogFormat, LogLevel, LogSink, install};
 pub use metrics::{Method, Metrics};
+pub use project::ProjectLookupMetrics;
 pub use record::Record;
 pub use tls::{CertificateMetrics, TlsMetrics};
 
