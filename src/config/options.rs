@@ -118,7 +118,8 @@ pub(super) struct HuaweiOptions {
         hide_env_values = true
     )]
     pub(super) huawei_endpoint: Option<String>,
-    /// The project of requests that name none [default: HUAWEICLOUD_SDK_PROJECT_ID]
+    /// The project of requests that name none [default: HUAWEICLOUD_SDK_PROJECT_ID, or else the
+    /// region's, which is asked for]
     #[arg(
         long,
         value_name = "ID",
@@ -126,8 +127,8 @@ pub(super) struct HuaweiOptions {
         hide_env_values = true
     )]
     pub(super) huawei_project_id: Option<String>,
-    /// Where the credential comes from: env, dir:/path, ecs, oidc or token-file:/path
-    /// [default: env or oidc, whichever has its variables set]
+    /// Where the credential comes from: env, dir:/path, ecs, oidc, token-file:/path, password or
+    /// password:/path [default: the first of env, oidc and password that has its variables set]
     #[arg(
         long,
         value_name = "SOURCE",
@@ -186,6 +187,22 @@ pub(super) struct UpstreamOptions {
         hide_env_values = true
     )]
     pub(super) upstream_ca: Option<String>,
+    /// The certificate that is shown to clouds which ask for one, PEM
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SAVEPOINT_GATEWAY_UPSTREAM_CLIENT_CERT",
+        hide_env_values = true
+    )]
+    pub(super) upstream_client_cert: Option<String>,
+    /// The key of that certificate, PEM
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SAVEPOINT_GATEWAY_UPSTREAM_CLIENT_KEY",
+        hide_env_values = true
+    )]
+    pub(super) upstream_client_key: Option<String>,
     /// The HTTP proxy that https endpoints are called through, by CONNECT
     #[arg(
         long,
