@@ -128,7 +128,7 @@ class Stack(contextlib.ExitStack):
 
         self.grpc, self.admin, secure = free_address(), free_address(), free_address()
         self._run(
-            "demo", self._gateway, "demo", "--rate", str(self._rate), "--max-in-flight", "8",
+            "demo", self._gateway, "demo", "--rate", str(self._rate), "--max-in-flight", "16",
             "--listen", self.grpc, "--admin-listen", self.admin, "--log-format", "json",
         )  # fmt: skip
         self._run(
