@@ -33,7 +33,7 @@ def duration(value: float) -> str:
     size = abs(value)
     for limit, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"), (1e-3, "ms")):
         if size >= limit:
-            return f"{value / limit:.4g} {unit}"
+            return f"{value / limit:.5g} {unit}"
     return "0 s" if size < 1e-9 else f"{value * 1e6:.3g} µs"
 
 
@@ -161,7 +161,7 @@ def chart(page, panel, prometheus, box, start, end, step):
     for mark in marks:
         page.line(x0, y(mark), x1, y(mark), "#e9ecef")
         page.text(x0 - 6, y(mark) + 4, shown(mark, defaults["unit"]), 11, "#868e96", "end")
-    parts = 4 if width > 350 else 2
+    parts = 4 if width > 400 else 2
     for n in range(parts + 1):
         t = start + (end - start) * n / parts
         anchor = "start" if n == 0 else "end" if n == parts else "middle"
