@@ -14,6 +14,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import helm_python as helm
@@ -152,6 +153,50 @@ def gateway_in_pod(pod: dict, options: dict[str, str], clouds: set[str]) -> None
         volumes = {volume["name"] for volume in pod.get("volumes") or []}
         for mount in container.get("volumeMounts") or []:
             need(mount["name"] in volumes, f"the mount {mount['name']} has no volume")
+
+
+def starts(gateway: str, container: dict) -> None:
+    """The program takes the container's variables and begins to listen. On loopback: ports, files and
+    whatever it would fetch credentials from are replaced, everything else is as it stands."""
+    env = variables_of(container)
+    with tempfile.TemporaryDirectory() as folder:
+        files = Path(folder)
+        for name in ("access_key_id", "access_key_secret", "token"):
+            (files / name).write_text("example")
+        make_certificate(files)
+        for name, value in env.items():
+            if value.startswith("dir:") or value.startswith("ecs"):
+                env[name] = f"dir:{files}"
+            elif name.endswith("_TOKEN_FILE"):
+                env[name] = f"{files}/token"
+            elif value.startswith("/"):
+                env[name] = f"{files}/{'tls.key' if name.endswith('KEY') else 'tls.crt'}"
+        env |= {PREFIX + "LISTEN": "127.0.0.1:0", PREFIX + "ADMIN_LISTEN": "127.0.0.1:0", PREFIX + "LOG_LEVEL": "info"}
+        # Nothing listens there, so no token service is reached.
+        env |= {PREFIX + "UPSTREAM_PROXY": "http://127.0.0.1:9"}
+        env.pop("OTEL_EXPORTER_OTLP_ENDPOINT", None)
+        for one in container.get("envFrom", []):
+            if "secretRef" in one:
+                env |= {"ALIBABA_CLOUD_ACCESS_KEY_ID": "EXAMPLE", "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "example"}
+        process = subprocess.Popen(
+            [gateway, *container.get("args", [])], env={k: v for k, v in env.items() if v}, stderr=subprocess.PIPE, text=True
+        )
+        said = ""
+        for line in process.stderr:
+            said += line
+            if "listening" in line:
+                break
+        process.terminate()
+        process.communicate(timeout=120)
+        need("listening" in said, f"the program does not start with it: {said[-500:]}")
+
+
+def make_certificate(folder: Path) -> None:
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
+         "-subj", "/CN=localhost", "-keyout", folder / "tls.key", "-out", folder / "tls.crt"],
+        check=True, capture_output=True,
+    )  # fmt: skip
 
 
 # --- schemas ------------------------------------------------------------------------------------
@@ -355,6 +400,17 @@ def main() -> int:
     help_text = subprocess.run([given.gateway, command[0], "--help"], capture_output=True, text=True, check=True).stdout
     for flag in (word for word in command[1:] if word.startswith("--")):
         checks.holds(f"{flag} of the compose file", lambda f=flag: need(f + " " in help_text, "no such flag"))
+
+    def gateways(resources: list[dict]) -> list[dict]:
+        pods = [pod for resource in resources for pod in pod_specs(resource)]
+        return [c for pod in pods for c in containers(pod) if is_gateway(c) and c["args"] == ["serve"]]
+
+    served = {name: gateways(resources) for name, resources in files.items()}
+    served |= {f"chart, {name}": gateways(render(values)) for name, values in value_sets.items()}
+    for name, found in served.items():
+        checks.holds(f"{name} starts", lambda f=found: [need(len(f) == 1, "no gateway"), starts(given.gateway, f[0])])
+    wrong = changed(files["shared-secret.yaml"], lambda pod, c: c["env"].append({"name": PREFIX + "CONNECT_TIMEOUT", "value": "5"}))
+    checks.refuses("a duration without a unit", lambda: starts(given.gateway, gateways(wrong)[0]))
 
     def breaks(what: str, change, name: str = "sidecar-secret.yaml") -> None:
         checks.refuses(what, lambda: whole(changed(files[name], change)))
