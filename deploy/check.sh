@@ -10,9 +10,10 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-# shellcheck source=deploy/check/tools.sh
+# shellcheck source=deploy/check/tools.sh disable=SC1091
 . "$root/deploy/check/tools.sh"
 cd "$root"
+tools=$root/target/tools
 
 compose_go=v2.16.2
 prometheus_operator=v0.85.0
@@ -65,7 +66,7 @@ step 'manifests, chart and variables'
 
 step 'compose file'
 if have go; then
-  (cd deploy/compose && run 'docker-compose.yaml' compose-load docker-compose.yaml)
+  run 'docker-compose.yaml' env -C deploy/compose compose-load docker-compose.yaml
   sed 's/read_only: true/read_onyl: true/' deploy/compose/docker-compose.yaml >"$work/docker-compose.yaml"
   refuse 'a compose file with an unknown key' compose-load "$work/docker-compose.yaml"
 else
@@ -83,12 +84,12 @@ if ensure_prometheus; then
   sed -E 's/^(.*)([<>]) ([0-9.]+)/\1\2 99\3/; s/== 0/== 2/; s/absent\(\w+/&s/' \
     deploy/prometheus/alerts.yaml >"$work/alerts.yaml"
   refuse 'alerts.yaml with other bounds' promtool test rules "$work/alerts-test.yaml"
-  for alert in $(sed -n 's/^ *- alert: //p' deploy/prometheus/alerts.yaml); do
+  while read -r alert; do
     grep -qE "alertname: $alert," "$work/log" || {
       failed=$((failed + 1))
       printf '  FAILED  the tests of %s do not see another bound\n' "$alert"
     }
-  done
+  done < <(sed -n 's/^ *- alert: //p' deploy/prometheus/alerts.yaml)
   echo 'scrape_configs: [{job_names: a}]' >"$work/prometheus.yaml"
   refuse 'a configuration with an unknown key' promtool check config "$work/prometheus.yaml"
 

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "check"))
 
 import draw  # noqa: E402
 import panels  # noqa: E402
-from stack import Stack  # noqa: E402
+from stack import Stack, read  # noqa: E402
 
 SCRAPE = "2s"
 PAGE = """<!doctype html><meta charset="utf-8"><title>savepoint-gateway</title>
@@ -64,6 +64,14 @@ def minutes_since(began: float) -> float:
     return min(30.0, max(1.0, (time.time() - began) / 60))
 
 
+def has_pages(prometheus: str) -> bool:
+    """Debian keeps Prometheus' pages apart from the program."""
+    try:
+        return bool(read(f"{prometheus}/graph"))
+    except OSError:
+        return False
+
+
 def main() -> int:
     arguments = argparse.ArgumentParser(prog="deploy/observe")
     arguments.add_argument("--rate", type=int, default=40, help="calls a second, on average")
@@ -82,7 +90,7 @@ def main() -> int:
         stack.callback(page.server_close)
         stack.callback(page.shutdown)
         print(f"dashboard    http://127.0.0.1:{page.server_address[1]}/")
-        print(f"Prometheus   {stack.prometheus}/graph")
+        print(f"Prometheus   {stack.prometheus}/{'graph' if has_pages(stack.prometheus) else 'api/v1 (this build comes without its pages)'}")
         print(f"metrics      http://{stack.admin}/metrics")
         print(f"gRPC         {stack.grpc}, {given.rate} calls a second go there")
         print("Ctrl-C ends everything and leaves nothing behind.\n", flush=True)

@@ -31,9 +31,9 @@ def short(value: float) -> str:
 
 def duration(value: float) -> str:
     size = abs(value)
-    for limit, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"), (1e-3, "ms")):
+    for limit, unit, digits in ((86400, "d", 5), (3600, "h", 4), (60, "min", 4), (1, "s", 3), (1e-3, "ms", 3)):
         if size >= limit:
-            return f"{value / limit:.5g} {unit}"
+            return f"{value / limit:.{digits}g} {unit}"
     return "0 s" if size < 1e-9 else f"{value * 1e6:.3g} µs"
 
 
