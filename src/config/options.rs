@@ -72,6 +72,10 @@ pub struct DemoOptions {
     /// Exit after the calls; without --listen the gateway then takes a free port
     #[arg(long)]
     pub once: bool,
+    /// Go on calling this often each second, good calls and bad ones, to give dashboards
+    /// something to show
+    #[arg(long, value_name = "COUNT", conflicts_with = "once", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub rate: Option<u32>,
     #[command(flatten)]
     pub(super) server: ServerOptions,
     /// How logs are written.
