@@ -12,6 +12,7 @@ mod traces;
 pub use check::ConfigError;
 pub use environment::{Lookup, NotText, environment};
 pub use options::{Cli, Command, DemoOptions, HealthcheckOptions, LogOptions, ServeOptions};
+pub use source::{ALIBABA_SOURCES, HUAWEI_SOURCES};
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -22,10 +23,11 @@ use http::HeaderValue;
 use crate::credential::Credentials;
 use crate::deadline::Timeouts;
 use crate::endpoint::Endpoint;
+use crate::huawei::ProjectLookup;
 use crate::operation::Provider;
 use crate::server::{Address, ClientAuth, Tls, TlsFiles};
 use crate::telemetry::{LogFormat, LogLevel, TraceConfig};
-use crate::upstream::{Backoff, Proxy, Trust};
+use crate::upstream::{Backoff, Identity, Proxy, Trust};
 use crate::validate::{is_project_id, is_workspace};
 use crate::{alibaba, huawei};
 use check::{Check, given, given_text};
@@ -44,10 +46,14 @@ pub struct Config {
     pub tls: Option<Arc<Tls>>,
     /// Which certificates of clouds are believed, instead of the platform's.
     pub upstream_ca: Option<Trust>,
+    /// The certificate that is shown to clouds which ask for one.
+    pub upstream_identity: Option<Arc<Identity>>,
     /// What clouds are called through.
     pub upstream_proxy: Option<Proxy>,
     /// Huawei Cloud, if it is configured.
     pub huawei: Option<ProviderConfig>,
+    /// How the project of requests that name none is found, where it is not configured.
+    pub huawei_project: Option<ProjectLookup>,
     /// Alibaba Cloud, if it is configured.
     pub alibaba: Option<ProviderConfig>,
     /// How long calls may take.
@@ -124,7 +130,9 @@ impl ServeOptions {
         let mut config = self.server.config(&mut check, huawei, alibaba);
         let web = !config.grpc_web_origins.is_empty();
         config.tls = self.tls.config(&mut check, &config.listen, web);
+        config.huawei_project = self.huawei_project(&mut check);
         config.upstream_ca = self.upstream.trust(&mut check);
+        config.upstream_identity = self.upstream.identity(&mut check);
         config.upstream_proxy = self.upstream.proxy(&mut check);
         let log = self.log.config(&mut check);
         check.finish((config, log))
@@ -173,12 +181,30 @@ impl ServeOptions {
         if !given {
             return None;
         }
-        let credentials = check.huawei_credentials(given_text(&options.huawei_credentials));
+        let region = given_text(&options.huawei_region);
+        let project_id = scope.as_ref().map(|(_, id)| id.as_str());
+        let credentials =
+            check.huawei_credentials(given_text(&options.huawei_credentials), region, project_id);
         Some(ProviderConfig {
             endpoint: endpoint?,
             credentials: credentials?,
             scope: scope.map(|(_, id)| id),
         })
+    }
+
+    /// A project without an id is looked up by its name, which for the one that each account
+    /// has in a region is that of the region.
+    fn huawei_project(&self, check: &mut Check<'_>) -> Option<ProjectLookup> {
+        let options = &self.huawei;
+        let region = given_text(&options.huawei_region);
+        let is_configured = region.is_some() || given(&options.huawei_endpoint).is_some();
+        let has_id = given(&options.huawei_project_id).is_some()
+            || check.variable("HUAWEICLOUD_SDK_PROJECT_ID").is_some();
+        if !is_configured || has_id {
+            return None;
+        }
+        let name = check.huawei_project_name(region)?;
+        Some(ProjectLookup::new(check.huawei_iam(region)?, name))
     }
 
     fn alibaba(&self, check: &mut Check<'_>) -> Option<ProviderConfig> {
@@ -285,6 +311,33 @@ impl UpstreamOptions {
         }
     }
 
+    fn identity(&self, check: &mut Check<'_>) -> Option<Arc<Identity>> {
+        const CERT: &str = "--upstream-client-cert";
+        const KEY: &str = "--upstream-client-key";
+        let cert = given_text(&self.upstream_client_cert);
+        let key = given_text(&self.upstream_client_key);
+        match (cert, key) {
+            (None, None) => None,
+            (Some(_), None) => {
+                check.wrong(KEY, &format!("is missing, while {CERT} is set"));
+                None
+            }
+            (None, Some(_)) => {
+                check.wrong(CERT, &format!("is missing, while {KEY} is set"));
+                None
+            }
+            (Some(cert), Some(key)) => match Identity::load(cert, key) {
+                Ok(identity) => Some(Arc::new(identity)),
+                Err(problems) => {
+                    for problem in problems {
+                        check.wrong(problem.flag, &problem.why);
+                    }
+                    None
+                }
+            },
+        }
+    }
+
     fn proxy(&self, check: &mut Check<'_>) -> Option<Proxy> {
         let proxy = Proxy::parse(given_text(&self.upstream_proxy)?);
         if proxy.is_none() {
@@ -358,8 +411,10 @@ impl ServerOptions {
             socket_mode: given_text(&self.socket_mode).and_then(|text| check.mode(text)),
             tls: None,
             upstream_ca: None,
+            upstream_identity: None,
             upstream_proxy: None,
             huawei,
+            huawei_project: None,
             alibaba,
             timeouts: Timeouts {
                 default: check.duration("--default-timeout", &self.default_timeout, true),

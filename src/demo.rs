@@ -1,5 +1,7 @@
 //! The demo: both calls, on simulators, shown step by step.
 
+mod traffic;
+
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
 use std::sync::Arc;
@@ -90,8 +92,17 @@ pub async fn run(options: &DemoOptions) -> Result<(), DemoError> {
         );
         show.line(&format!("    {address} savepoint.v1.SavepointService/GetSavepoint"));
         show.line("the README lists the ids that make the simulators fail in other ways");
+        if let Some(rate) = options.rate {
+            show.line(&format!("calls of all kinds are made, {rate} a second on average"));
+        }
         show.print()?;
-        wait_for_the_end().await
+        match options.rate {
+            Some(rate) => tokio::select! {
+                () = traffic::keep_calling(client, rate) => Ok(()),
+                ended = wait_for_the_end() => ended,
+            },
+            None => wait_for_the_end().await,
+        }
     };
     tokio::pin!(running);
     let shown = tokio::select! {

@@ -69,7 +69,8 @@ pub enum Failure {
     ResponseTooLarge,
     /// No connection could be made. Nothing was sent.
     ConnectFailed,
-    /// The provider's certificate is not to be trusted. Nothing was sent.
+    /// The provider's certificate is not to be trusted, or it refuses the gateway's. Nothing was
+    /// done.
     CertificateRejected,
     /// The connection broke after the request was sent. The job may have been changed.
     ConnectionLost,
@@ -77,7 +78,8 @@ pub enum Failure {
     DeadlineExceeded,
     /// This gateway is not configured for the provider.
     NotConfigured,
-    /// The gateway could not get a credential. Nothing was sent.
+    /// The gateway could not get a credential, or not the project of a request that names none.
+    /// Nothing was sent.
     CredentialsUnavailable,
     /// The gateway has as many calls in flight as it may. Nothing was sent.
     Overloaded,

@@ -26,12 +26,18 @@ mod failures;
 /// What must hold of the source as a whole: directions of imports, tables in the README.
 #[path = "gateway/house.rs"]
 mod house;
+/// The binary itself: its log pipe, and the variables that only a process has.
+#[path = "gateway/observed.rs"]
+mod observed;
 /// Health, reflection and the admin address.
 #[path = "gateway/operators.rs"]
 mod operators;
-/// The binary itself: its log pipe, and the variables that only a process has.
+/// The real process: exit codes, signals, and options that reach what they are for.
 #[path = "gateway/process.rs"]
 mod process;
+/// The project of requests that name none, as IAM knows it.
+#[path = "gateway/projects.rs"]
+mod projects;
 /// What is refused before any provider is called.
 #[path = "gateway/refusals.rs"]
 mod refusals;
@@ -47,6 +53,9 @@ mod secrets;
 /// The simulators fail as the README says.
 #[path = "gateway/simulators.rs"]
 mod simulators;
+/// Every form of a source, from the option to a call that its credential was used for.
+#[path = "gateway/sources.rs"]
+mod sources;
 /// TLS on both sides: who is let in, who is believed, and certificates that change.
 #[path = "gateway/tls.rs"]
 mod tls;

@@ -68,7 +68,11 @@ impl<'a> Check<'a> {
             }
             None => name.to_owned(),
         };
-        self.problems.push(format!("{name}: {why}"));
+        let problem = format!("{name}: {why}");
+        // A variable that two options need is told of once.
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
     }
 
     pub(super) fn variable(&mut self, name: &str) -> Option<String> {

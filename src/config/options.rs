@@ -72,6 +72,10 @@ pub struct DemoOptions {
     /// Exit after the calls; without --listen the gateway then takes a free port
     #[arg(long)]
     pub once: bool,
+    /// Go on calling this often each second, good calls and bad ones, to give dashboards
+    /// something to show
+    #[arg(long, value_name = "COUNT", conflicts_with = "once", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub rate: Option<u32>,
     #[command(flatten)]
     pub(super) server: ServerOptions,
     /// How logs are written.
@@ -118,7 +122,8 @@ pub(super) struct HuaweiOptions {
         hide_env_values = true
     )]
     pub(super) huawei_endpoint: Option<String>,
-    /// The project of requests that name none [default: HUAWEICLOUD_SDK_PROJECT_ID]
+    /// The project of requests that name none [default: HUAWEICLOUD_SDK_PROJECT_ID, or else the
+    /// region's, which is asked for]
     #[arg(
         long,
         value_name = "ID",
@@ -126,8 +131,8 @@ pub(super) struct HuaweiOptions {
         hide_env_values = true
     )]
     pub(super) huawei_project_id: Option<String>,
-    /// Where the credential comes from: env, dir:/path, ecs, oidc or token-file:/path
-    /// [default: env or oidc, whichever has its variables set]
+    /// Where the credential comes from: env, dir:/path, ecs, oidc, token-file:/path, password or
+    /// password:/path [default: the first of env, oidc and password that has its variables set]
     #[arg(
         long,
         value_name = "SOURCE",
@@ -186,6 +191,22 @@ pub(super) struct UpstreamOptions {
         hide_env_values = true
     )]
     pub(super) upstream_ca: Option<String>,
+    /// The certificate that is shown to clouds which ask for one, PEM
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SAVEPOINT_GATEWAY_UPSTREAM_CLIENT_CERT",
+        hide_env_values = true
+    )]
+    pub(super) upstream_client_cert: Option<String>,
+    /// The key of that certificate, PEM
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SAVEPOINT_GATEWAY_UPSTREAM_CLIENT_KEY",
+        hide_env_values = true
+    )]
+    pub(super) upstream_client_key: Option<String>,
     /// The HTTP proxy that https endpoints are called through, by CONNECT
     #[arg(
         long,

@@ -18,10 +18,23 @@ use crate::{alibaba, huawei};
 const HUAWEI: &str = "--huawei-credentials";
 const ALIBABA: &str = "--alibaba-credentials";
 
+/// Every form of `--huawei-credentials`. A source that is not here cannot be chosen.
+pub const HUAWEI_SOURCES: [&str; 7] =
+    ["env", "dir:/path", "oidc", "ecs", "token-file:/path", "password", "password:/path"];
+
+/// Every form of `--alibaba-credentials`. A source that is not here cannot be chosen.
+pub const ALIBABA_SOURCES: [&str; 7] =
+    ["env", "dir:/path", "oidc", "ecs", "ecs:role", "uri", "uri:http://..."];
+
 const HUAWEI_KEY: [&str; 3] =
     ["HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK", "HUAWEICLOUD_SDK_SECURITY_TOKEN"];
 const HUAWEI_OIDC: [&str; 3] =
     ["HUAWEICLOUD_OIDC_PROVIDER_URN", "HUAWEICLOUD_OIDC_AGENCY_URN", "HUAWEICLOUD_OIDC_TOKEN_FILE"];
+/// As Huawei's own provider for Terraform names them: its SDKs know no passwords.
+const HUAWEI_USER: [&str; 2] = ["HW_DOMAIN_NAME", "HW_USER_NAME"];
+const HUAWEI_PASSWORD: &str = "HW_USER_PASSWORD";
+const HUAWEI_PROJECT_NAME: &str = "HW_PROJECT_NAME";
+const HUAWEI_IAM: &str = "HUAWEICLOUD_SDK_IAM_ENDPOINT";
 const ALIBABA_KEY: [&str; 3] = [
     "ALIBABA_CLOUD_ACCESS_KEY_ID",
     "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
@@ -36,16 +49,26 @@ const CREDENTIALS_URI: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
 const SESSION_NAME: &str = "savepoint-gateway";
 
 impl Check<'_> {
-    pub(super) fn huawei_credentials(&mut self, option: Option<&str>) -> Option<Credentials> {
+    /// `region` and `project_id` are what a token is asked for.
+    pub(super) fn huawei_credentials(
+        &mut self,
+        option: Option<&str>,
+        region: Option<&str>,
+        project_id: Option<&str>,
+    ) -> Option<Credentials> {
         let (kind, rest) = match option {
             Some(text) => split(text),
             None if self.any(&HUAWEI_KEY[..2]) => ("env", None),
             None if self.any(&HUAWEI_OIDC) => ("oidc", None),
+            None if self.any(&[HUAWEI_USER[1], HUAWEI_PASSWORD]) => ("password", None),
             None => {
                 self.none_found(Provider::HuaweiDli, HUAWEI_KEY, HUAWEI);
                 return None;
             }
         };
+        if !is_source(&HUAWEI_SOURCES, kind, rest) {
+            return self.unknown(HUAWEI, &HUAWEI_SOURCES);
+        }
         match (kind, rest) {
             ("env", None) => self.key_from_environment(Provider::HuaweiDli, HUAWEI_KEY),
             ("dir", Some(path)) => self.files(HUAWEI, Directory::of_key(path)),
@@ -55,11 +78,60 @@ impl Check<'_> {
                 Some(Credentials::cached(huawei::EcsAgency { endpoint }, None))
             }
             ("oidc", None) => self.huawei_oidc(),
-            _ => {
-                self.wrong(HUAWEI, "is none of env, dir:/path, ecs, oidc and token-file:/path");
+            ("password", file) => self.huawei_password(file, region, project_id),
+            _ => self.unknown(HUAWEI, &HUAWEI_SOURCES),
+        }
+    }
+
+    fn huawei_password(
+        &mut self,
+        file: Option<&str>,
+        region: Option<&str>,
+        project_id: Option<&str>,
+    ) -> Option<Credentials> {
+        let user = self.all(HUAWEI_USER);
+        let password = match file {
+            Some(path) => Some(huawei::PasswordOf::File(path.into())),
+            None => {
+                let password = self.variable(HUAWEI_PASSWORD);
+                if password.is_none() {
+                    self.wrong(HUAWEI_PASSWORD, "is missing");
+                }
+                password.map(|text| huawei::PasswordOf::Text(Secret::new(text)))
+            }
+        };
+        let scope = match project_id {
+            Some(id) => Some(huawei::TokenScope::Id(id.to_owned())),
+            None => self.huawei_project_name(region).map(huawei::TokenScope::Name),
+        };
+        if scope.is_none() {
+            self.wrong(
+                HUAWEI,
+                "a login is for one project: set --huawei-project-id or --huawei-region",
+            );
+        }
+        let iam = self.huawei_iam(region);
+        let [domain, user] = user?;
+        let source = huawei::Password::new(iam?, domain, user, password?, scope?);
+        match source.read() {
+            Ok(_) => Some(Credentials::cached(source, None)),
+            Err(problem) => {
+                self.wrong(HUAWEI, &problem);
                 None
             }
         }
+    }
+
+    /// The name of the project where its id is not configured.
+    pub(super) fn huawei_project_name(&mut self, region: Option<&str>) -> Option<String> {
+        self.variable(HUAWEI_PROJECT_NAME).or_else(|| region.map(str::to_owned))
+    }
+
+    /// Where IAM is.
+    pub(super) fn huawei_iam(&mut self, region: Option<&str>) -> Option<Endpoint> {
+        let own = self.variable(HUAWEI_IAM);
+        let text = own.unwrap_or_else(|| huawei::iam_endpoint_of_region(region));
+        self.endpoint(HUAWEI_IAM, Some(&text), false)
     }
 
     fn huawei_oidc(&mut self) -> Option<Credentials> {
@@ -106,6 +178,9 @@ impl Check<'_> {
                 return None;
             }
         };
+        if !is_source(&ALIBABA_SOURCES, kind, rest) {
+            return self.unknown(ALIBABA, &ALIBABA_SOURCES);
+        }
         match (kind, rest) {
             ("env", None) => self.key_from_environment(Provider::AlibabaFlink, ALIBABA_KEY),
             ("dir", Some(path)) => self.files(ALIBABA, Directory::of_key(path)),
@@ -119,13 +194,7 @@ impl Check<'_> {
                 }
             },
             ("uri", Some(uri)) => self.credentials_uri(ALIBABA, uri, insecure),
-            _ => {
-                self.wrong(
-                    ALIBABA,
-                    "is none of env, dir:/path, ecs, ecs:role, oidc, uri and uri:http://...",
-                );
-                None
-            }
+            _ => self.unknown(ALIBABA, &ALIBABA_SOURCES),
         }
     }
 
@@ -229,6 +298,11 @@ impl Check<'_> {
         None
     }
 
+    fn unknown(&mut self, flag: &str, sources: &[&str]) -> Option<Credentials> {
+        self.wrong(flag, &format!("is none of {}", sources.join(", ")));
+        None
+    }
+
     fn none_found(&mut self, provider: Provider, [id, secret, _]: [&str; 3], flag: &str) {
         self.problem(&format!(
             "{provider} is configured, but there is no credential for it: set {id} and {secret}, \
@@ -255,6 +329,14 @@ impl Check<'_> {
     fn switch(&mut self, name: &str) -> bool {
         self.variable(name).is_some_and(|value| value.eq_ignore_ascii_case("true") || value == "1")
     }
+}
+
+/// Whether one of the sources has this form.
+fn is_source(sources: &[&str], kind: &str, rest: Option<&str>) -> bool {
+    sources.iter().any(|form| {
+        let (known, more) = split(form);
+        known == kind && more.is_some() == rest.is_some()
+    })
 }
 
 /// `kind` or `kind:rest`.

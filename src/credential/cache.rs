@@ -28,6 +28,10 @@ const MARGIN: Duration = Duration::from_secs(15 * 60);
 /// No source needs longer for all its requests together.
 const LONGEST_FETCH: Duration = Duration::from_secs(30);
 
+/// How long a token that a provider refused is asked for anew at the earliest: one that was
+/// revoked costs a minute, and one that is good but not allowed to costs its service little.
+const DOUBTED: Duration = Duration::from_secs(60);
+
 /// The time of day is looked at so often while a source rests. A machine that slept wakes up
 /// with timers that know nothing of it.
 const LOOK: Duration = Duration::from_secs(60);
@@ -58,6 +62,9 @@ impl Lease {
 /// What a source is doing to get a credential.
 pub type Fetch<'a> = Pin<Box<dyn Future<Output = Result<Lease, SourceError>> + Send + 'a>>;
 
+/// Waiting for something that a source depends on to be another.
+pub type Changed<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
 /// Where credentials come from.
 pub trait Source: fmt::Debug + Send + Sync + 'static {
     /// Gets a credential.
@@ -72,6 +79,12 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
     /// to ask and cannot tell when theirs ends.
     fn poll(&self) -> Option<Duration> {
         None
+    }
+
+    /// Returns when asking again is worthwhile although it is not yet time for it: something
+    /// that the last answer depended on has changed.
+    fn changed(&self) -> Changed<'_> {
+        Box::pin(std::future::pending())
     }
 
     /// Whether it is reached over TLS.
@@ -99,6 +112,8 @@ struct Cache {
     wanted: Notify,
     /// The operator says that there is another one.
     reload: Notify,
+    /// A provider refused the one that serves.
+    doubted: Notify,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,6 +138,7 @@ impl Credentials {
             phase: watch::Sender::new(Phase::Asking),
             wanted: Notify::new(),
             reload: Notify::new(),
+            doubted: Notify::new(),
         })))
     }
 
@@ -155,6 +171,74 @@ impl Credentials {
         if let Kind::Cached(cache) = &self.0 {
             cache.reload.notify_one();
         }
+    }
+
+    /// Says that the provider refused this token. If it is the one that serves, its source is
+    /// asked for another: a token can end long before its time, as when a password changes.
+    ///
+    /// For tokens only. A signature can be refused for other reasons, and a key that is
+    /// refused too often is locked.
+    pub(crate) fn doubt(&self, credential: &Credential) {
+        if let Kind::Cached(cache) = &self.0
+            && credential.auth_token().is_some()
+            && cache.lease.load().as_ref().is_some_and(|lease| *lease.credential == *credential)
+        {
+            cache.doubted.notify_one();
+        }
+    }
+
+    /// Whether a request could be made now.
+    pub fn is_usable(&self, clock: &dyn Clock) -> bool {
+        match &self.0 {
+            Kind::Fixed(_) => true,
+            Kind::Cached(cache) => cache.usable(clock).is_some(),
+        }
+    }
+
+    /// Why the source had no credential when it was last asked.
+    pub fn last_error(&self) -> Option<SourceError> {
+        match &self.0 {
+            Kind::Fixed(_) => None,
+            Kind::Cached(cache) => match &*cache.phase.borrow() {
+                Phase::Failed(why) => Some(why.clone()),
+                Phase::Asking | Phase::Had => None,
+            },
+        }
+    }
+
+    /// Returns when the credential has ended and there is no other.
+    pub async fn ended(&self, clock: &dyn Clock) {
+        let Kind::Cached(cache) = &self.0 else { return std::future::pending().await };
+        let mut phases = cache.phase.subscribe();
+        loop {
+            phases.mark_unchanged();
+            let expires = cache.lease.load().as_ref().and_then(|lease| lease.expires);
+            let left = expires.map(|expires| until(clock.now(), expires));
+            if left.is_some_and(|left| left.is_zero()) {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(left.unwrap_or(LOOK).min(LOOK)) => {}
+                _ = phases.changed() => {}
+            }
+        }
+    }
+
+    /// Returns when a request can be made.
+    pub async fn usable(&self, clock: &dyn Clock) {
+        if let Kind::Cached(cache) = &self.0 {
+            // The sender lives as long as the cache.
+            let _ = cache.phase.subscribe().wait_for(|_| cache.usable(clock).is_some()).await;
+        }
+    }
+
+    /// Returns when another credential than this one serves.
+    pub(crate) async fn replaced(&self, old: Option<&Credential>) {
+        let Kind::Cached(cache) = &self.0 else { return std::future::pending().await };
+        let other = |_: &Phase| {
+            cache.lease.load().as_ref().is_some_and(|lease| Some(&*lease.credential) != old)
+        };
+        let _ = cache.phase.subscribe().wait_for(other).await;
     }
 
     /// Whether the source is reached over TLS.
@@ -242,6 +326,12 @@ impl Keeper {
             let rest = match result {
                 Ok(lease) => {
                     failures = 0;
+                    // Whatever was doubted by now is not what this answer holds.
+                    tokio::select! {
+                        biased;
+                        () = self.cache.doubted.notified() => {}
+                        () = std::future::ready(()) => {}
+                    }
                     if last_error.take().is_some() {
                         tracing::info!(provider = %self.provider, "the source of credentials recovered");
                     }
@@ -251,12 +341,13 @@ impl Keeper {
                     failures += 1;
                     self.fail(&error, last_error.as_ref() == Some(&error));
                     last_error = Some(error.clone());
-                    self.cache.phase.send_replace(Phase::Failed(error));
                     let chance = f64::from(u32::from_le_bytes(random())) / f64::from(u32::MAX);
-                    self.cache.source.poll().unwrap_or_else(|| backoff(failures, chance))
+                    let rest = self.cache.source.poll().or(error.rest());
+                    self.cache.phase.send_replace(Phase::Failed(error));
+                    rest.unwrap_or_else(|| backoff(failures, chance))
                 }
             };
-            self.rest(asked, rest).await;
+            self.rest(asked, rest, failures == 0).await;
         }
     }
 
@@ -307,8 +398,9 @@ impl Keeper {
     }
 
     /// Waits until the source should be asked again.
-    async fn rest(&self, asked: Instant, rest: Duration) {
+    async fn rest(&self, asked: Instant, rest: Duration, answered: bool) {
         let due = later(self.clock.now(), rest);
+        let mut changed = self.cache.source.changed();
         loop {
             let left = until(self.clock.now(), due);
             if left.is_zero() {
@@ -317,12 +409,22 @@ impl Keeper {
             tokio::select! {
                 () = tokio::time::sleep(left.min(LOOK)) => {}
                 () = self.cache.reload.notified() => return,
-                () = self.cache.wanted.notified() => {
-                    // Callers must not make a source be asked in a storm.
-                    tokio::time::sleep_until(asked + RARELY).await;
-                    return;
+                () = &mut changed => return self.pause(asked + RARELY).await,
+                // Callers must not make a source be asked in a storm.
+                () = self.cache.wanted.notified() => return self.pause(asked + RARELY).await,
+                // A source that refuses is not asked more often for that.
+                () = self.cache.doubted.notified(), if answered => {
+                    return self.pause(asked + DOUBTED).await;
                 }
             }
+        }
+    }
+
+    /// Waits until then, or for the operator.
+    async fn pause(&self, end: Instant) {
+        tokio::select! {
+            () = tokio::time::sleep_until(end) => {}
+            () = self.cache.reload.notified() => {}
         }
     }
 }
@@ -359,6 +461,7 @@ mod tests {
     struct Scripted {
         answers: Box<Answers>,
         asked: Arc<Mutex<Vec<Timestamp>>>,
+        changed: Arc<Notify>,
     }
 
     impl fmt::Debug for Scripted {
@@ -367,8 +470,12 @@ mod tests {
         }
     }
 
+    /// Keys and tokens take turns.
     fn credential(n: usize) -> Credential {
-        Credential::new(format!("KEY{n}"), Secret::new("exampleSecret"), None).unwrap()
+        match n % 2 {
+            0 => Credential::token(Secret::new(format!("TOKEN{n}"))).unwrap(),
+            _ => Credential::new(format!("KEY{n}"), Secret::new("exampleSecret"), None).unwrap(),
+        }
     }
 
     impl Source for Scripted {
@@ -380,16 +487,27 @@ mod tests {
                     asked.len()
                 };
                 tokio::time::sleep(Duration::from_secs(1)).await;
-                let lives = (self.answers)(n).map_err(SourceError::new)?;
+                let lives = (self.answers)(n).map_err(|text| match text {
+                    LOCKS => SourceError::new(text).leave_alone(HOUR),
+                    _ => SourceError::new(text),
+                })?;
                 Ok(Lease::until(credential(n), later(clock.now(), lives)))
             })
         }
+
+        fn changed(&self) -> Changed<'_> {
+            Box::pin(self.changed.notified())
+        }
     }
+
+    /// What a source says that locks whom it refuses too often.
+    const LOCKS: &str = "refused";
 
     struct Kept {
         credentials: Credentials,
         clock: Arc<Turned>,
         asked: Arc<Mutex<Vec<Timestamp>>>,
+        changed: Arc<Notify>,
         telemetry: Telemetry,
     }
 
@@ -398,7 +516,10 @@ mod tests {
             answers: impl Fn(usize) -> Result<Duration, &'static str> + Send + Sync + 'static,
         ) -> Self {
             let asked = Arc::default();
-            let source = Scripted { answers: Box::new(answers), asked: Arc::clone(&asked) };
+            let changed = Arc::<Notify>::default();
+            let (asked_too, changed_too) = (Arc::clone(&asked), Arc::clone(&changed));
+            let answers = Box::new(answers);
+            let source = Scripted { answers, asked: asked_too, changed: changed_too };
             let clock = Arc::new(Turned(Instant::now()));
             let sink = LogSink::new(std::io::sink(), LogFormat::Json, LogLevel::Off).unwrap();
             let telemetry = Telemetry::new(sink);
@@ -418,13 +539,16 @@ mod tests {
                 telemetry.clone(),
             );
             tokio::spawn(keeping);
-            Self { credentials, clock, asked, telemetry }
+            Self { credentials, clock, asked, changed, telemetry }
         }
 
         async fn current(&self) -> Result<String, Failure> {
             let credential = self.credentials.current(&*self.clock).await;
             credential
-                .map(|c| c.access_key().unwrap().id().to_owned())
+                .map(|credential| match credential.auth_token() {
+                    Some(token) => token.expose().to_owned(),
+                    None => credential.access_key().unwrap().id().to_owned(),
+                })
                 .map_err(|error| error.failure())
         }
 
@@ -458,7 +582,7 @@ mod tests {
         assert_eq!(kept.current().await.as_deref(), Ok("KEY1"));
         assert_eq!(kept.asked(), 1);
         tokio::time::sleep(Duration::from_secs(2 * 60)).await;
-        assert_eq!(kept.current().await.as_deref(), Ok("KEY2"));
+        assert_eq!(kept.current().await.as_deref(), Ok("TOKEN2"));
         assert_eq!(kept.asked(), 2);
     }
 
@@ -501,7 +625,7 @@ mod tests {
         assert_eq!(began.elapsed(), Duration::ZERO);
         assert_eq!(kept.asked(), 1);
         kept.credentials.ready().await;
-        assert_eq!(kept.current().await.as_deref(), Ok("KEY4"));
+        assert_eq!(kept.current().await.as_deref(), Ok("TOKEN4"));
     }
 
     #[tokio::test(start_paused = true)]
@@ -510,7 +634,59 @@ mod tests {
         kept.credentials.ready().await;
         kept.credentials.reload();
         tokio::time::sleep(Duration::from_secs(2)).await;
-        assert_eq!(kept.current().await.as_deref(), Ok("KEY2"));
+        assert_eq!(kept.current().await.as_deref(), Ok("TOKEN2"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_is_refused_is_replaced_after_a_while_and_a_key_is_not() {
+        let kept = Kept::new(|_| Ok(HOUR * 24));
+        kept.credentials.ready().await;
+        let doubt = async || {
+            let credential = kept.credentials.current(&*kept.clock).await.unwrap();
+            for _ in 0..100 {
+                kept.credentials.doubt(&credential);
+            }
+            tokio::time::sleep(DOUBTED + Duration::from_secs(5)).await;
+            kept.asked()
+        };
+        assert_eq!(doubt().await, 1);
+        kept.credentials.reload();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(kept.current().await.as_deref(), Ok("TOKEN2"));
+        assert_eq!(doubt().await, 3);
+        // What was refused is no longer what serves.
+        kept.credentials.doubt(&credential(2));
+        tokio::time::sleep(HOUR).await;
+        assert_eq!(kept.asked(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_that_locks_is_left_alone_until_something_changes() {
+        let kept = Kept::new(|n| if n < 3 { Err(LOCKS) } else { Ok(HOUR) });
+        assert_eq!(kept.current().await, Err(Failure::CredentialsUnavailable));
+        tokio::time::sleep(HOUR / 2).await;
+        assert_eq!(kept.current().await, Err(Failure::CredentialsUnavailable));
+        assert_eq!(kept.asked(), 1);
+        kept.changed.notify_one();
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert_eq!(kept.asked(), 2);
+        tokio::time::sleep(HOUR).await;
+        assert_eq!(kept.current().await.as_deref(), Ok("KEY3"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_the_last_credential_and_the_next_one_are_told() {
+        let kept = Kept::new(|n| if n == 60 || n == 1 { Ok(HOUR) } else { Err("down") });
+        kept.credentials.ready().await;
+        let began = Instant::now();
+        assert!(kept.credentials.is_usable(&*kept.clock));
+        assert_eq!(kept.credentials.last_error(), None);
+        kept.credentials.ended(&*kept.clock).await;
+        assert_eq!(began.elapsed().as_secs(), HOUR.as_secs());
+        assert!(!kept.credentials.is_usable(&*kept.clock));
+        assert_eq!(kept.credentials.last_error(), Some(SourceError::new("down")));
+        kept.credentials.usable(&*kept.clock).await;
+        assert_eq!(kept.current().await.as_deref(), Ok("TOKEN60"));
     }
 
     /// As after a machine slept: the time of day is past the end, the timers are not.
@@ -530,7 +706,7 @@ mod tests {
         kept.credentials.ready().await;
         let ahead = Ahead(Arc::clone(&kept.clock));
         let next = kept.credentials.current(&ahead).await.unwrap();
-        assert_eq!(next.access_key().unwrap().id(), "KEY2");
+        assert_eq!(next.auth_token().unwrap().expose(), "TOKEN2");
         assert_eq!(kept.asked(), 2);
     }
 }

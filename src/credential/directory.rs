@@ -122,6 +122,18 @@ pub(crate) async fn read_identity_token(path: PathBuf) -> Result<Secret, SourceE
     }
 }
 
+/// The secret that a file holds, whatever characters it is made of, but on one line.
+///
+/// # Errors
+/// What is wrong with the file, by its path and without what is in it.
+pub(crate) fn read_secret(path: &Path) -> Result<Secret, String> {
+    let secret = read_part(path, false)?.unwrap_or_else(|| Secret::new(""));
+    if secret.expose().contains(char::is_control) {
+        return Err(format!("{}: holds a control character or more than one line", path.display()));
+    }
+    Ok(secret)
+}
+
 /// What is wrong with files of credentials, by their paths and without what is in them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems(Vec<String>);

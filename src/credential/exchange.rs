@@ -16,18 +16,34 @@ use crate::upstream::{Answer, Client, Sent};
 /// Why a source has no credential. The text is for logs: it names what went wrong and holds
 /// nothing that the source was given or answered with, but for an error code.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceError(String);
+pub struct SourceError {
+    text: String,
+    rest: Option<Duration>,
+}
 
 impl SourceError {
     /// With a text for people: lower case, no full stop, no secret.
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self { text: text.into(), rest: None }
+    }
+
+    /// The same, of a service that must be left alone for so long: it counts refusals, and
+    /// locks whom it refused too often.
+    #[must_use]
+    pub fn leave_alone(mut self, rest: Duration) -> Self {
+        self.rest = Some(rest);
+        self
+    }
+
+    /// How long the service must be left alone, where that is more than good manners.
+    pub(crate) fn rest(&self) -> Option<Duration> {
+        self.rest
     }
 }
 
 impl fmt::Display for SourceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -110,6 +126,21 @@ pub(crate) fn refused(who: &str, answer: &Answer) -> SourceError {
     })
 }
 
+/// A token out of the parts of an answer.
+pub(crate) fn token_lease(
+    who: &str,
+    token: Option<Secret>,
+    expires: Option<&str>,
+    now: Timestamp,
+) -> Result<Lease, SourceError> {
+    let Some(token) = token else {
+        return Err(SourceError::new(format!("{who} answered without a token")));
+    };
+    let credential = Credential::token(token)
+        .map_err(|error| SourceError::new(format!("the answer of {who}: {error}")))?;
+    until(who, credential, expires, now)
+}
+
 /// A temporary credential out of the parts of an answer.
 pub(crate) fn lease(
     who: &str,
@@ -125,6 +156,15 @@ pub(crate) fn lease(
     };
     let credential = Credential::new(id, secret, Some(token))
         .map_err(|error| SourceError::new(format!("the answer of {who}: {error}")))?;
+    until(who, credential, expires, now)
+}
+
+fn until(
+    who: &str,
+    credential: Credential,
+    expires: Option<&str>,
+    now: Timestamp,
+) -> Result<Lease, SourceError> {
     let Some(expires) = expires.and_then(|text| text.trim().parse::<Timestamp>().ok()) else {
         return Err(SourceError::new(format!("{who} does not say when its credential ends")));
     };

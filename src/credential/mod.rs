@@ -10,11 +10,12 @@ mod exchange;
 mod redact;
 mod schedule;
 
-pub use cache::{Credentials, Fetch, Lease, Source};
-pub(crate) use directory::read_identity_token;
+pub use cache::{Changed, Credentials, Fetch, Lease, Source};
 pub use directory::{Directory, Problems};
+pub(crate) use directory::{read_identity_token, read_secret};
 pub use exchange::{Exchange, SourceError};
-pub(crate) use exchange::{lease, refused};
+pub(crate) use exchange::{lease, refused, token_lease};
+pub(crate) use schedule::backoff;
 
 use std::fmt;
 

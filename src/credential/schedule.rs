@@ -20,7 +20,7 @@ pub(super) fn refresh_after(now: Timestamp, expires: Timestamp, margin: Duration
 
 /// How long a source rests that failed so many times in a row: doubled each time, and
 /// somewhere in the upper half of that, so that many gateways do not ask together.
-pub(super) fn backoff(failures: u32, chance: f64) -> Duration {
+pub(crate) fn backoff(failures: u32, chance: f64) -> Duration {
     let whole = RARELY.saturating_mul(1 << failures.clamp(1, 10).saturating_sub(1));
     whole.min(LONGEST_BACKOFF).mul_f64(0.5 + 0.5 * chance).max(Duration::from_secs(1))
 }

@@ -5,10 +5,10 @@
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
-use http::{HeaderName, HeaderValue, Method, Request};
+use http::{HeaderValue, Method, Request};
 use serde::{Deserialize, Serialize};
 
-use super::{Huawei, sign};
+use super::{Huawei, Project, X_AUTH_TOKEN, sign};
 use crate::call::Call;
 use crate::canonical::sensitive;
 use crate::credential::Credential;
@@ -22,7 +22,6 @@ use crate::upstream::Answer;
 use crate::validate::{Violations, is_project_id, is_savepoint_path};
 
 const OPERATION: Operation = Operation::ImportSavepoint;
-const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 
 /// The body, with the two documented fields and nothing else. The service wants a number for
 /// the job, so this is not the proto's JSON form, which would be a string.
@@ -54,11 +53,20 @@ impl Huawei {
         request: &ImportSavepointRequest,
         call: &Call,
     ) -> Result<ImportSavepointResponse, Error> {
-        let project_id = match request.project_id.as_str() {
-            "" => self.project_id.as_deref().unwrap_or_default(),
-            given => given,
+        let named = match request.project_id.as_str() {
+            "" => self.project.known(),
+            given => Some(given),
         };
-        validate(project_id, request)?;
+        let project_id = match (named, &self.project) {
+            (None, Project::Lookup(lookup)) => {
+                validate(None, request)?;
+                call.bound(lookup.wait()).await?
+            }
+            _ => {
+                validate(Some(named.unwrap_or_default()), request)?;
+                named.unwrap_or_default()
+            }
+        };
         let body = serde_json::to_vec(&ImportSavepointWire {
             job_id: request.job_id,
             savepoint_path: &request.savepoint_path,
@@ -153,6 +161,9 @@ impl Huawei {
                 },
             )
         };
+        if failure == Failure::CredentialsRejected {
+            self.credentials.doubt(credential);
+        }
         let id = header_id.or(request_id(told.request_id.as_deref()));
         let wait = retry_after(&answer.headers, self.upstream.clock().now());
         let fault = told.into_fault(answer.status, id, wait, credential);
@@ -160,17 +171,20 @@ impl Huawei {
     }
 }
 
-fn validate(project_id: &str, request: &ImportSavepointRequest) -> Result<(), Error> {
+/// Checks the fields; the project only when it need not be looked up.
+fn validate(project_id: Option<&str>, request: &ImportSavepointRequest) -> Result<(), Error> {
     let mut violations = Violations::default();
-    violations.check(
-        "project_id",
-        is_project_id(project_id),
-        if project_id.is_empty() {
-            "is empty and the gateway has no --huawei-project-id"
-        } else {
-            "must be 1 to 64 of 0-9, A-Z, a-z, _ and -"
-        },
-    );
+    if let Some(project_id) = project_id {
+        violations.check(
+            "project_id",
+            is_project_id(project_id),
+            if project_id.is_empty() {
+                "is empty and the gateway has no --huawei-project-id"
+            } else {
+                "must be 1 to 64 of 0-9, A-Z, a-z, _ and -"
+            },
+        );
+    }
     violations.check("job_id", request.job_id > 0, "must be from 1 to 9223372036854775807");
     violations.check(
         "savepoint_path",

@@ -4,12 +4,20 @@
 //! - <https://support.huaweicloud.com/intl/en-us/api-dli/dli_02_0393.html> (read 2026-11-22)
 
 mod ecs_agency;
+mod iam;
 mod import_savepoint;
 mod oidc;
+mod password;
+mod project;
 pub mod sign;
 
 pub use ecs_agency::{EcsAgency, METADATA};
+pub use iam::iam_endpoint_of_region;
 pub use oidc::{Oidc, STS};
+pub use password::{Password, PasswordOf, TokenScope};
+pub use project::{Project, ProjectLookup};
+
+use http::HeaderName;
 
 use crate::credential::Credentials;
 use crate::upstream::Upstream;
@@ -19,13 +27,16 @@ use crate::upstream::Upstream;
 pub struct Huawei {
     upstream: Upstream,
     credentials: Credentials,
-    project_id: Option<String>,
+    project: Project,
 }
 
+/// What a token is sent in, instead of a signature.
+const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
+
 impl Huawei {
-    /// Puts the parts together. `project_id` serves the requests that name none.
-    pub fn new(upstream: Upstream, credentials: Credentials, project_id: Option<String>) -> Self {
-        Self { upstream, credentials, project_id }
+    /// Puts the parts together. `project` serves the requests that name none.
+    pub fn new(upstream: Upstream, credentials: Credentials, project: Project) -> Self {
+        Self { upstream, credentials, project }
     }
 }
 

@@ -24,6 +24,7 @@ use tower_service::Service as _;
 use super::dispatch::{answered, health_service};
 use super::health::Stage;
 use super::listener::{Accepted, Bound};
+use super::readiness;
 use super::worker::Shared;
 
 /// Operators are few. More connections wait.
@@ -92,13 +93,23 @@ async fn answer(request: Request<Incoming>, mut routes: Routes, shared: &Shared)
     }
     match request.uri().path() {
         "/livez" => text(StatusCode::OK, "ok\n".into()),
-        "/readyz" => match shared.health.stage() {
-            Stage::Serving => text(StatusCode::OK, "ok\n".into()),
-            Stage::Starting => {
-                text(StatusCode::SERVICE_UNAVAILABLE, "waiting for credentials\n".into())
+        "/readyz" => {
+            let (status, mut body) = match shared.health.stage() {
+                Stage::Serving => (StatusCode::OK, "ok\n".to_owned()),
+                Stage::Starting => {
+                    (StatusCode::SERVICE_UNAVAILABLE, "waiting for credentials\n".to_owned())
+                }
+                Stage::Ended => {
+                    (StatusCode::SERVICE_UNAVAILABLE, "all credentials have ended\n".to_owned())
+                }
+                Stage::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned()),
+            };
+            for line in readiness::missing(shared) {
+                body.push_str(&line);
+                body.push('\n');
             }
-            Stage::Draining => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".into()),
-        },
+            text(status, body)
+        }
         "/metrics" => {
             let dropped = shared.telemetry.log().dropped();
             let mut response = text(StatusCode::OK, shared.telemetry.metrics().encode(dropped));

@@ -27,6 +27,8 @@ pub enum Stage {
     Starting,
     /// Calls should be sent here.
     Serving,
+    /// No cloud can be called any more: every credential has ended.
+    Ended,
     /// The process is about to end.
     Draining,
 }

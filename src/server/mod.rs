@@ -7,12 +7,12 @@
 
 mod activity;
 mod admin;
-mod certificate;
 mod connection;
 mod dispatch;
 mod frames;
 mod health;
 mod listener;
+mod readiness;
 mod reload;
 mod tls;
 mod unary;
@@ -151,13 +151,7 @@ impl Server {
         let admin_task = tokio::spawn(admin::serve(admin, Arc::clone(&shared)));
         let mut keepers = worker::keepers(&shared)?;
         let accepting = tokio::spawn(listener::accept(bound, Arc::clone(&shared), workers.clone()));
-        let ready = async {
-            for (_, provider) in shared.config.providers() {
-                provider.credentials.ready().await;
-            }
-            shared.health.set(Stage::Serving);
-            std::future::pending().await
-        };
+        let ready = readiness::tell(&shared);
         tokio::select! {
             // First, so that a server whose credentials are there serves from the start.
             biased;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
+use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
@@ -17,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use zeroize::Zeroizing;
 
-use super::certificate::not_after;
+use crate::certificate::{certificates, not_after};
 use crate::telemetry::Telemetry;
 
 /// How often the files are read. By content, as those of credentials.
@@ -118,8 +118,8 @@ impl Tls {
 
     /// Takes over each change of the files that is good, for ever.
     pub(super) async fn keep(self: Arc<Self>, telemetry: Telemetry) {
-        let metrics = telemetry.metrics();
-        metrics.tls().serves(self.current.load().not_after);
+        let metrics = telemetry.metrics().tls().server();
+        metrics.serves(self.current.load().not_after);
         // Not what was loaded: a change since then is one, too.
         let mut known: Option<Contents> = None;
         loop {
@@ -131,9 +131,9 @@ impl Tls {
                 let first = known.is_none();
                 match self.files.parse(&contents) {
                     Ok(loaded) => {
-                        metrics.tls().serves(loaded.not_after);
+                        metrics.serves(loaded.not_after);
                         if !first {
-                            metrics.tls().reloaded(true);
+                            metrics.reloaded(true);
                             tracing::info!(
                                 not_after = loaded.not_after.map(tracing::field::display),
                                 "another certificate serves"
@@ -142,7 +142,7 @@ impl Tls {
                         self.current.store(Arc::new(loaded));
                     }
                     Err(problems) => {
-                        metrics.tls().reloaded(false);
+                        metrics.reloaded(false);
                         for problem in problems {
                             tracing::warn!(
                                 flag = problem.flag,
@@ -234,10 +234,4 @@ impl TlsFiles {
             }]),
         }
     }
-}
-
-/// All certificates of a PEM text; none when there is not one, or a broken one.
-fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
-    let found: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().ok()?;
-    (!found.is_empty()).then_some(found)
 }

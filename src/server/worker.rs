@@ -26,7 +26,7 @@ use crate::alibaba::Alibaba;
 use crate::clock::Clock;
 use crate::config::{Config, ProviderConfig};
 use crate::credential::Exchange;
-use crate::huawei::Huawei;
+use crate::huawei::{Huawei, Project, ProjectLookup};
 use crate::service::Service;
 use crate::telemetry::Telemetry;
 use crate::upstream::{Client, ClientOptions, Limits, Proxy, Trust, Upstream};
@@ -53,13 +53,19 @@ pub(super) struct Shared {
 pub(super) fn trust(config: &Config) -> Result<Trust, rustls::Error> {
     let is_tls =
         |provider: &ProviderConfig| provider.endpoint.is_tls() || provider.credentials.is_tls();
-    if let Some(trust) = &config.upstream_ca {
-        Ok(trust.clone())
-    } else if config.providers().any(|(_, provider)| is_tls(provider)) {
-        Trust::platform()
+    let trust = if let Some(trust) = &config.upstream_ca {
+        trust.clone()
+    } else if config.providers().any(|(_, provider)| is_tls(provider))
+        || config.huawei_project.as_ref().is_some_and(ProjectLookup::is_tls)
+    {
+        Trust::platform()?
     } else {
-        Trust::nothing()
-    }
+        Trust::nothing()?
+    };
+    Ok(match &config.upstream_identity {
+        Some(identity) => trust.with_identity(Arc::clone(identity)),
+        None => trust,
+    })
 }
 
 /// A handle of a worker thread.
@@ -203,6 +209,9 @@ pub(super) fn keepers(shared: &Shared) -> Result<JoinSet<()>, StartError> {
     if let Some(tls) = &shared.config.tls {
         keepers.spawn(Arc::clone(tls).keep(shared.telemetry.clone()));
     }
+    if let Some(identity) = &shared.config.upstream_identity {
+        keepers.spawn(Arc::clone(identity).keep(shared.telemetry.clone()));
+    }
     let client = |proxy: Option<Proxy>| {
         Client::new(&ClientOptions {
             connect_timeout: shared.config.connect_timeout,
@@ -216,6 +225,14 @@ pub(super) fn keepers(shared: &Shared) -> Result<JoinSet<()>, StartError> {
         keepers.spawn(config.credentials.clone().keep(
             provider,
             exchange.clone(),
+            Arc::clone(&shared.clock),
+            shared.telemetry.clone(),
+        ));
+    }
+    if let (Some(lookup), Some(huawei)) = (&shared.config.huawei_project, &shared.config.huawei) {
+        keepers.spawn(lookup.clone().keep(
+            huawei.credentials.clone(),
+            exchange,
             Arc::clone(&shared.clock),
             shared.telemetry.clone(),
         ));
@@ -245,7 +262,11 @@ fn service(shared: &Shared) -> Result<Service, StartError> {
         Some(provider) => Some(Huawei::new(
             upstream(provider, &shared.huawei)?,
             provider.credentials.clone(),
-            provider.scope.clone(),
+            match (&provider.scope, &config.huawei_project) {
+                (Some(id), _) => Project::Id(id.as_str().into()),
+                (None, Some(lookup)) => Project::Lookup(lookup.clone()),
+                (None, None) => Project::None,
+            },
         )),
         None => None,
     };

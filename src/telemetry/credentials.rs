@@ -1,20 +1,13 @@
 //! What metrics say of credentials: that they are fresh, and until when.
 
 use jiff::Timestamp;
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::metrics::ProviderLabels;
+use super::metrics::{OutcomeLabels, ProviderLabels};
 use crate::operation::Provider;
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RefreshLabels {
-    provider: &'static str,
-    outcome: &'static str,
-}
 
 /// The credential of one provider. Times are those of day: an age is what a query makes of
 /// `time()` and of them, whenever it runs.
@@ -40,7 +33,7 @@ impl CredentialMetrics {
         let obtained = Family::<ProviderLabels, Gauge>::default();
         let expiry = Family::<ProviderLabels, Gauge>::default();
         let fresh = Family::<ProviderLabels, Gauge>::default();
-        let refreshes = Family::<RefreshLabels, Counter>::default();
+        let refreshes = Family::<OutcomeLabels, Counter>::default();
         registry.register_with_unit(
             "credential_obtained_timestamp",
             "When the credential that serves was obtained",
@@ -65,7 +58,7 @@ impl CredentialMetrics {
         );
         providers.map(|provider| {
             let provider = provider.as_str();
-            let refresh = |outcome| RefreshLabels { provider, outcome };
+            let refresh = |outcome| OutcomeLabels { provider, outcome };
             Self {
                 labels: ProviderLabels { provider },
                 obtained: obtained.clone(),

@@ -19,7 +19,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use tonic::Code;
 
-use super::{CredentialMetrics, SpanMetrics, TlsMetrics};
+use super::{CredentialMetrics, ProjectLookupMetrics, SpanMetrics, TlsMetrics};
 use crate::operation::{Operation, Provider};
 use crate::status::code_name;
 
@@ -86,6 +86,12 @@ pub(super) struct ProviderLabels {
     pub(super) provider: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct OutcomeLabels {
+    pub(super) provider: &'static str,
+    pub(super) outcome: &'static str,
+}
+
 /// All metrics of the process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -101,6 +107,7 @@ pub struct Metrics {
     shed: [Counter; 2],
     in_flight: [Gauge; 2],
     credentials: [CredentialMetrics; 2],
+    project_lookup: ProjectLookupMetrics,
     tls: TlsMetrics,
     spans: SpanMetrics,
     connections: Gauge,
@@ -186,6 +193,7 @@ impl Metrics {
             log_lines_dropped.clone(),
         );
         let credentials = CredentialMetrics::all(&mut registry, Provider::ALL);
+        let project_lookup = ProjectLookupMetrics::new(&mut registry);
         let tls = TlsMetrics::new(&mut registry);
         let spans = SpanMetrics::new(&mut registry);
         registry.register(
@@ -216,6 +224,7 @@ impl Metrics {
             shed: Provider::ALL.map(|p| shed.get_or_create_owned(&provider(p))),
             in_flight: Provider::ALL.map(|p| in_flight.get_or_create_owned(&provider(p))),
             credentials,
+            project_lookup,
             tls,
             spans,
             registry,
@@ -272,6 +281,11 @@ impl Metrics {
     /// The credential of a provider.
     pub fn credential(&self, provider: Provider) -> &CredentialMetrics {
         &self.credentials[provider_index(provider)]
+    }
+
+    /// The lookup of the project of requests that name none.
+    pub fn project_lookup(&self) -> &ProjectLookupMetrics {
+        &self.project_lookup
     }
 
     /// The server's certificate.

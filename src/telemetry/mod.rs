@@ -3,6 +3,7 @@
 mod credentials;
 mod log;
 mod metrics;
+mod project;
 mod record;
 mod tls;
 mod trace;
@@ -14,8 +15,9 @@ mod trace_wire;
 pub use credentials::CredentialMetrics;
 pub use log::{LogFormat, LogLevel, LogSink, install};
 pub use metrics::{Method, Metrics};
+pub use project::ProjectLookupMetrics;
 pub use record::Record;
-pub use tls::TlsMetrics;
+pub use tls::{CertificateMetrics, TlsMetrics};
 pub use trace::{Sampler, Trace, TraceConfig};
 pub use trace_context::{SpanId, TraceId};
 pub use trace_export::{ExportConfig, Protocol};

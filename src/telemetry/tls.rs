@@ -1,4 +1,4 @@
-//! What metrics say of the server's certificate.
+//! What metrics say of certificates: the server's, and the one that is shown to clouds.
 
 use jiff::Timestamp;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -12,35 +12,29 @@ struct ReloadLabels {
     outcome: &'static str,
 }
 
-/// The certificate that is served, and the handshakes that failed.
+/// The certificates, and the handshakes of callers that failed.
 #[derive(Debug)]
 pub struct TlsMetrics {
+    server: CertificateMetrics,
+    upstream: CertificateMetrics,
+    handshakes_failed: Counter,
+}
+
+/// One certificate that is read again when its files change.
+#[derive(Debug)]
+pub struct CertificateMetrics {
     expiry: Gauge,
     taken: Counter,
     refused: Counter,
-    handshakes_failed: Counter,
 }
 
 impl TlsMetrics {
     pub(super) fn new(registry: &mut Registry) -> Self {
-        let reloads = Family::<ReloadLabels, Counter>::default();
         let made = Self {
-            expiry: Gauge::default(),
-            taken: reloads.get_or_create_owned(&ReloadLabels { outcome: "success" }),
-            refused: reloads.get_or_create_owned(&ReloadLabels { outcome: "failure" }),
+            server: CertificateMetrics::new(registry, "tls", "is served"),
+            upstream: CertificateMetrics::new(registry, "upstream_tls", "is shown to clouds"),
             handshakes_failed: Counter::default(),
         };
-        registry.register_with_unit(
-            "tls_certificate_expiry_timestamp",
-            "When the certificate that is served ends; 0 without TLS",
-            Unit::Seconds,
-            made.expiry.clone(),
-        );
-        registry.register(
-            "tls_reloads",
-            "Changes of certificate files, taken over or refused",
-            reloads,
-        );
         registry.register(
             "tls_handshakes_failed",
             "Connections that ended in their TLS handshake",
@@ -49,7 +43,45 @@ impl TlsMetrics {
         made
     }
 
-    /// A certificate is served that ends then.
+    /// The certificate that is served.
+    pub fn server(&self) -> &CertificateMetrics {
+        &self.server
+    }
+
+    /// The certificate that is shown to clouds.
+    pub fn upstream(&self) -> &CertificateMetrics {
+        &self.upstream
+    }
+
+    /// A handshake did not come to its end.
+    pub fn handshake_failed(&self) {
+        self.handshakes_failed.inc();
+    }
+}
+
+impl CertificateMetrics {
+    fn new(registry: &mut Registry, prefix: &str, used: &str) -> Self {
+        let reloads = Family::<ReloadLabels, Counter>::default();
+        let made = Self {
+            expiry: Gauge::default(),
+            taken: reloads.get_or_create_owned(&ReloadLabels { outcome: "success" }),
+            refused: reloads.get_or_create_owned(&ReloadLabels { outcome: "failure" }),
+        };
+        registry.register_with_unit(
+            format!("{prefix}_certificate_expiry_timestamp"),
+            format!("When the certificate that {used} ends; 0 where there is none"),
+            Unit::Seconds,
+            made.expiry.clone(),
+        );
+        registry.register(
+            format!("{prefix}_reloads"),
+            format!("Changes of the files of the certificate that {used}, taken over or refused"),
+            reloads,
+        );
+        made
+    }
+
+    /// This certificate is used, which ends then.
     pub fn serves(&self, not_after: Option<Timestamp>) {
         self.expiry.set(not_after.map_or(0, Timestamp::as_second));
     }
@@ -57,10 +89,5 @@ impl TlsMetrics {
     /// The files changed; whether the change was taken over.
     pub fn reloaded(&self, taken: bool) {
         if taken { &self.taken } else { &self.refused }.inc();
-    }
-
-    /// A handshake did not come to its end.
-    pub fn handshake_failed(&self) {
-        self.handshakes_failed.inc();
     }
 }

@@ -11,12 +11,13 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Request};
 use http_body::{Body, Frame, SizeHint};
+use rustls::AlertDescription;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::error::Error;
 use crate::failure::Failure;
-use crate::upstream::{Answer, Sent};
+use crate::upstream::{Answer, Identity, Sent};
 
 /// Larger bodies are not read. The documented answers are below 1 KiB.
 pub(super) const BODY_BYTES: usize = 1024 * 1024;
@@ -89,6 +90,17 @@ impl Trust {
         let mut config = (*self.0).clone();
         config.alpn_protocols = vec![b"h2".to_vec()];
         Arc::new(config)
+    }
+
+    /// The same trust, with a certificate to show where one is asked for.
+    #[must_use]
+    pub fn with_identity(self, identity: Arc<Identity>) -> Self {
+        let mut config = (*self.0).clone();
+        config.client_auth_cert_resolver = identity;
+        // A session that is taken up again stands for the certificate that began it, which may
+        // be an old one by now.
+        config.resumption = rustls::client::Resumption::disabled();
+        Self(Arc::new(config))
     }
 }
 
@@ -265,6 +277,16 @@ fn of_exchange(error: &reqwest::Error, sent: &Sent) -> Error {
             format!("the certificate is not to be trusted: {why:?}"),
         );
     }
+    if let Some(rustls::Error::AlertReceived(alert)) = tls
+        && is_about_our_certificate(*alert)
+    {
+        // With TLS 1.3 this arrives behind the handshake, and still before any of the request
+        // was read.
+        return Error::new(
+            Failure::CertificateRejected,
+            format!("the gateway's own certificate, or that it has none, was refused: {alert:?}"),
+        );
+    }
     let hyper = causes().find_map(|cause| cause.downcast_ref::<hyper::Error>());
     if hyper.is_some_and(hyper::Error::is_parse_too_large) {
         return too_large();
@@ -289,6 +311,24 @@ fn of_exchange(error: &reqwest::Error, sent: &Sent) -> Error {
         return Error::new(Failure::ConnectFailed, what);
     }
     Error::new(Failure::ConnectionLost, "the connection broke before the whole answer arrived")
+}
+
+/// Whether a peer says by this that it does not want the certificate that it asked for.
+///
+/// # Reference
+/// <https://www.rfc-editor.org/rfc/rfc8446#section-6.2>
+fn is_about_our_certificate(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+            | AlertDescription::CertificateRequired
+    )
 }
 
 /// What an error was caused by, from the nearest to the first.

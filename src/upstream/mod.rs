@@ -1,9 +1,11 @@
 //! Calling a provider: one HTTP exchange at a time, and the rules for trying again.
 
 mod client;
+mod identity;
 mod retry;
 
 pub use client::{Client, ClientOptions, Proxy, Trust};
+pub use identity::{Identity, IdentityProblem};
 pub use retry::{Backoff, RetryBudget};
 
 use std::pin::pin;

@@ -1,8 +1,16 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
 use savepoint_gateway::alibaba::{CredentialsUri, EcsRole, Rrsa};
+use savepoint_gateway::clock::{Clock, SystemClock};
+use savepoint_gateway::config::ProviderConfig;
+use savepoint_gateway::credential::Credential;
 use savepoint_gateway::credential::{Credentials, Directory, Source};
 use savepoint_gateway::endpoint::Endpoint;
-use savepoint_gateway::huawei::{EcsAgency, Oidc};
+use savepoint_gateway::huawei::{EcsAgency, Oidc, Password, PasswordOf, TokenScope};
 use savepoint_gateway::operation::Provider;
+use savepoint_gateway::secret::Secret;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -11,15 +19,20 @@ use crate::support::{
     FakeCloud, Folder, Gateway, LONG, Options, Recorded, Reply, get_request, import_request,
 };
 
-const ALIBABA_KEY: &str = r#""AccessKeyId":"STS.EXAMPLE","AccessKeySecret":"exampleSecret","SecurityToken":"exampleToken","Expiration":"2099-01-01T00:00:00Z""#;
-const HUAWEI_KEY: &str = r#"{"credential":{"access":"TMPAK","expires_at":"2099-01-01T00:00:00.213123Z","secret":"TMPSK","securitytoken":"TMPTOKEN"}}"#;
+pub(super) const ALIBABA_KEY: &str = r#""AccessKeyId":"STS.EXAMPLE","AccessKeySecret":"exampleSecret","SecurityToken":"exampleToken","Expiration":"2099-01-01T00:00:00Z""#;
+pub(super) const HUAWEI_KEY: &str = r#"{"credential":{"access":"TMPAK","expires_at":"2099-01-01T00:00:00.213123Z","secret":"TMPSK","securitytoken":"TMPTOKEN"}}"#;
+
+pub(super) const HUAWEI_OIDC_KEY: &str = r#"{"credentials":{"access_key_id":"OIDCAK","secret_access_key":"OIDCSK","security_token":"OIDCTOKEN","expiration":"2099-01-01T00:00:00.213123Z"}}"#;
+/// The body of a login, as recorded from Huawei's Python SDK, but for its times. The token is in
+/// a header.
+pub(super) const TOKEN: &str = r#"{"token": {"expires_at": "2099-01-01T00:00:00.701000Z", "issued_at": "2026-01-15T08:30:00.701000Z", "methods": ["password"], "project": {"domain": {"id": "d", "name": "IAMDomain"}, "id": "0605767b3300d5762fb7c0186d9e1779", "name": "cn-north-4"}, "roles": [], "user": {"domain": {"id": "d", "name": "IAMDomain"}, "id": "u", "name": "IAMUser", "password_expires_at": ""}, "catalog": []}}"#;
 
 fn endpoint(cloud: &FakeCloud) -> Endpoint {
     Endpoint::parse(&cloud.endpoint(), false).unwrap()
 }
 
 /// What both providers answer to a call.
-fn success(request: &Recorded) -> Reply {
+pub(super) fn success(request: &Recorded) -> Reply {
     if request.line().starts_with("POST /v1.0/") {
         Reply::json(200, r#"{"is_success":true}"#)
     } else {
@@ -52,7 +65,7 @@ fn lines(requests: &[Recorded]) -> Vec<&str> {
         .collect()
 }
 
-fn unavailable(status: &Status) {
+pub(super) fn unavailable(status: &Status) {
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     let details = status.get_error_details();
     assert_eq!(details.error_info().unwrap().reason, "CREDENTIALS_UNAVAILABLE");
@@ -102,17 +115,17 @@ async fn without_an_agency_nothing_is_called_and_the_gateway_is_not_ready() {
     assert!(status.message().contains("no agency is configured"), "{status}");
     let readyz = admin_get(&gateway, "/readyz").await;
     assert!(readyz.starts_with("HTTP/1.1 503"), "{readyz}");
-    assert!(readyz.ends_with("waiting for credentials\n"), "{readyz}");
+    assert!(
+        readyz.contains("\r\nwaiting for credentials\nhuawei-dli: no credential: "),
+        "{readyz}"
+    );
     assert!(!cloud.requests().iter().any(|r| r.line().starts_with("POST /v1.0/")));
 }
 
 #[tokio::test]
 async fn huawei_oidc_exchanges_the_mounted_token() {
     let cloud = FakeCloud::start(|request, _| match request.path() {
-        "/v5/agencies/assume-with-oidc" => Reply::json(
-            200,
-            r#"{"credentials":{"access_key_id":"OIDCAK","secret_access_key":"OIDCSK","security_token":"OIDCTOKEN","expiration":"2099-01-01T00:00:00.213123Z"}}"#,
-        ),
+        "/v5/agencies/assume-with-oidc" => Reply::json(200, HUAWEI_OIDC_KEY),
         _ => success(request),
     })
     .await;
@@ -158,6 +171,250 @@ async fn a_token_of_a_file_goes_without_a_signature() {
     let source = Directory::of_token(folder.path().join("token"));
     let other = super::credentials::gateway(&cloud, Provider::AlibabaFlink, source).await;
     unavailable(&get(&other).await.unwrap_err());
+}
+
+const PASSWORD: &str = "example Password é \"quoted\"";
+
+fn password(cloud: &FakeCloud, password: PasswordOf, scope: TokenScope) -> Password {
+    Password::new(endpoint(cloud), "IAMDomain", "IAMUser", password, scope)
+}
+
+fn logged_in(token: &str) -> Reply {
+    Reply::json_with(201, &[("x-subject-token", token), ("x-request-id", "iamreq")], TOKEN)
+}
+
+fn is_login(request: &Recorded) -> bool {
+    request.path() == "/v3/auth/tokens?nocatalog=true"
+}
+
+fn logins(cloud: &FakeCloud) -> usize {
+    cloud.count_where(is_login)
+}
+
+#[tokio::test]
+async fn huawei_password_buys_a_token_for_one_project() {
+    for (scope, want) in [
+        (TokenScope::Name("cn-north-4".into()), serde_json::json!({"name": "cn-north-4"})),
+        (TokenScope::Id("p1".into()), serde_json::json!({"id": "p1"})),
+    ] {
+        let cloud = FakeCloud::start(|request, _| match is_login(request) {
+            true => logged_in("MIIYEXAMPLETOKEN"),
+            false => success(request),
+        })
+        .await;
+        let source = password(&cloud, PasswordOf::Text(Secret::new(PASSWORD)), scope);
+        let gateway = gateway(&cloud, Provider::HuaweiDli, source).await;
+        import(&gateway).await.unwrap();
+        import(&gateway).await.unwrap();
+        let requests = cloud.requests();
+        let [login, first, second] = &requests[..] else { panic!("{} requests", requests.len()) };
+        assert_eq!(login.line(), "POST /v3/auth/tokens?nocatalog=true HTTP/1.1");
+        assert_eq!(login.header("content-type"), Some("application/json;charset=utf-8"));
+        assert_eq!(login.header("authorization"), None);
+        let body: serde_json::Value = serde_json::from_slice(&login.body).unwrap();
+        let user = serde_json::json!({
+            "domain": {"name": "IAMDomain"}, "name": "IAMUser", "password": PASSWORD,
+        });
+        let identity = serde_json::json!({"methods": ["password"], "password": {"user": user}});
+        let scope = serde_json::json!({"project": want});
+        assert_eq!(body, serde_json::json!({"auth": {"identity": identity, "scope": scope}}));
+        for call in [first, second] {
+            assert_eq!(call.header("x-auth-token"), Some("MIIYEXAMPLETOKEN"));
+            assert_eq!(call.header("authorization"), None);
+        }
+        let metrics = admin_get(&gateway, "/metrics").await;
+        let line = r#"credential_expiry_timestamp_seconds{provider="huawei-dli"} 4070908800"#;
+        assert!(metrics.lines().any(|found| found == line), "{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_password_is_tried_once_and_betrayed_nowhere() {
+    // A service that repeats all that it was sent, as none should.
+    let cloud = FakeCloud::start(|request, _| {
+        let text = String::from_utf8_lossy(&request.body);
+        let error = serde_json::json!({"code": 401, "message": text, "title": "Unauthorized"});
+        Reply::json(401, &serde_json::json!({"error": error}).to_string())
+    })
+    .await;
+    let from = PasswordOf::Text(Secret::new(PASSWORD));
+    let source = password(&cloud, from, TokenScope::Name("cn-north-4".into()));
+    assert!(!format!("{source:?}").contains("example"), "{source:?}");
+    let gateway = gateway(&cloud, Provider::HuaweiDli, source).await;
+    for _ in 0..20 {
+        let status = import(&gateway).await.unwrap_err();
+        unavailable(&status);
+        assert!(status.message().contains("IAM answered with HTTP 401"), "{status}");
+        assert!(!format!("{status:?}").contains("example Password"), "{status:?}");
+    }
+    assert_eq!(logins(&cloud), 1);
+    for shown in
+        [gateway.log(), admin_get(&gateway, "/metrics").await, admin_get(&gateway, "/readyz").await]
+    {
+        assert!(!shown.contains("example Password"), "{shown}");
+        assert!(!shown.contains("quoted"), "{shown}");
+    }
+    let readyz = admin_get(&gateway, "/readyz").await;
+    assert!(readyz.contains("huawei-dli: no credential: Huawei Cloud's IAM"), "{readyz}");
+}
+
+/// A password that changed is a reason to log in at once: the token of the old one ends soon,
+/// whatever it says of itself.
+#[tokio::test]
+async fn a_changed_password_buys_another_token() {
+    let cloud = FakeCloud::start(|request, _| match is_login(request) {
+        true if String::from_utf8_lossy(&request.body).contains("second Password") => {
+            logged_in("SECONDTOKEN")
+        }
+        true => logged_in("FIRSTTOKEN"),
+        false => success(request),
+    })
+    .await;
+    let folder = Folder::new();
+    let file = PasswordOf::File(folder.write("password", "first Password\n"));
+    let source = password(&cloud, file, TokenScope::Name("cn-north-4".into()))
+        .with_times(Duration::from_millis(10), Duration::from_millis(5));
+    let gateway = gateway(&cloud, Provider::HuaweiDli, source).await;
+    import(&gateway).await.unwrap();
+    // What cannot be a password is told, and changes nothing.
+    folder.write("password", "two\nlines\n");
+    gateway.reload();
+    let failed = r#"credential_refreshes_total{provider="huawei-dli",outcome="failure"}"#;
+    super::rotation::metric_is(&gateway, failed, |failed| failed >= 1).await;
+    import(&gateway).await.unwrap();
+    folder.write("password", "second Password\n");
+    let obtained = r#"credential_refreshes_total{provider="huawei-dli",outcome="success"}"#;
+    super::rotation::metric_is(&gateway, obtained, |obtained| obtained == 2).await;
+    import(&gateway).await.unwrap();
+    let requests = cloud.requests();
+    let tokens: Vec<_> = requests.iter().filter_map(|call| call.header("x-auth-token")).collect();
+    assert_eq!(tokens, ["FIRSTTOKEN", "FIRSTTOKEN", "SECONDTOKEN"]);
+    assert_eq!(logins(&cloud), 2);
+}
+
+/// As when all tokens of a user are revoked.
+#[tokio::test]
+async fn a_token_that_the_provider_refuses_is_replaced_by_another_login() {
+    let (issued, revoked) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
+    let cloud = FakeCloud::start({
+        let revoked = Arc::clone(&revoked);
+        move |request, _| match is_login(request) {
+            true if issued.fetch_add(1, Ordering::SeqCst) == 0 => logged_in("FIRSTTOKEN"),
+            true => logged_in("SECONDTOKEN"),
+            false
+                if revoked.load(Ordering::SeqCst)
+                    && request.header("x-auth-token") == Some("FIRSTTOKEN") =>
+            {
+                let text = "Incorrect IAM authentication information: decrypt token fail";
+                let body = format!(r#"{{"error_code":"APIG.0301","error_msg":"{text}"}}"#);
+                Reply::json(401, &body)
+            }
+            false => success(request),
+        }
+    })
+    .await;
+    let from = PasswordOf::Text(Secret::new(PASSWORD));
+    let source = password(&cloud, from, TokenScope::Name("cn-north-4".into()));
+    let gateway = gateway(&cloud, Provider::HuaweiDli, source).await;
+    import(&gateway).await.unwrap();
+    revoked.store(true, Ordering::SeqCst);
+    for _ in 0..10 {
+        let status = import(&gateway).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unauthenticated, "{status}");
+    }
+    // Not at once: who refuses a token may have other reasons.
+    assert_eq!(logins(&cloud), 1);
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(61)).await;
+    tokio::time::resume();
+    let obtained = r#"credential_refreshes_total{provider="huawei-dli",outcome="success"}"#;
+    super::rotation::metric_is(&gateway, obtained, |obtained| obtained == 2).await;
+    import(&gateway).await.unwrap();
+    assert_eq!(logins(&cloud), 2);
+}
+
+/// A token that ends in this many seconds, for a login that is answered once.
+fn ends_in(seconds: i64, once: &Arc<AtomicBool>) -> Reply {
+    if once.swap(true, Ordering::SeqCst) {
+        return Reply::json(503, "{}");
+    }
+    let end = SystemClock.now() + jiff::SignedDuration::from_secs(seconds);
+    let body = format!(r#"{{"token":{{"expires_at":"{end}"}}}}"#);
+    Reply::json_with(201, &[("x-subject-token", "SHORTTOKEN")], &body)
+}
+
+#[tokio::test]
+async fn a_credential_that_ended_shows_and_the_next_one_mends_it() {
+    let (once, mended) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+    let cloud = FakeCloud::start({
+        let mended = Arc::clone(&mended);
+        move |request, _| match is_login(request) {
+            true if mended.load(Ordering::SeqCst) => logged_in("NEXTTOKEN"),
+            true => ends_in(2, &once),
+            false => success(request),
+        }
+    })
+    .await;
+    let from = PasswordOf::Text(Secret::new(PASSWORD));
+    let source = password(&cloud, from, TokenScope::Name("cn-north-4".into()));
+    let gateway = gateway(&cloud, Provider::HuaweiDli, source).await;
+    import(&gateway).await.unwrap();
+    let says = async |start: &str| {
+        let asking = async {
+            loop {
+                let readyz = admin_get(&gateway, "/readyz").await;
+                if readyz.starts_with(start) {
+                    return readyz;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(LONG, asking).await.expect(start)
+    };
+    says("HTTP/1.1 200").await;
+    let ended = says("HTTP/1.1 503").await;
+    assert!(ended.contains("all credentials have ended\nhuawei-dli: no credential"), "{ended}");
+    let mut health = super::operators::health(&gateway).await;
+    assert_eq!(super::operators::check(&mut health, "").await, Ok("NOT_SERVING"));
+    assert_eq!(super::operators::check(&mut health, "liveness").await, Ok("SERVING"));
+    let fresh = r#"credential_last_refresh_success{provider="huawei-dli"}"#;
+    super::rotation::metric_is(&gateway, fresh, |fresh| fresh == 0).await;
+    unavailable(&import(&gateway).await.unwrap_err());
+    mended.store(true, Ordering::SeqCst);
+    gateway.reload();
+    says("HTTP/1.1 200").await;
+    import(&gateway).await.unwrap();
+    assert_eq!(super::operators::check(&mut health, "").await, Ok("SERVING"));
+}
+
+#[tokio::test]
+async fn one_clouds_ended_credential_does_not_keep_callers_from_the_other() {
+    let once = Arc::<AtomicBool>::default();
+    let cloud = FakeCloud::start(move |request, _| match is_login(request) {
+        true => ends_in(1, &once),
+        false => success(request),
+    })
+    .await;
+    let from = PasswordOf::Text(Secret::new(PASSWORD));
+    let source = password(&cloud, from, TokenScope::Name("cn-north-4".into()));
+    let key = Credential::new("EXAMPLEID", Secret::new("exampleSecret"), None).unwrap();
+    let provider =
+        |credentials| ProviderConfig { endpoint: endpoint(&cloud), credentials, scope: None };
+    let simulators =
+        Some((provider(Credentials::cached(source, None)), provider(Credentials::fixed(key))));
+    let gateway = Gateway::start(Options { simulators, ..Options::none() }).await;
+    let shown = async {
+        loop {
+            let readyz = admin_get(&gateway, "/readyz").await;
+            if readyz.contains("ok\nhuawei-dli: no credential") {
+                return readyz;
+            }
+        }
+    };
+    let readyz = tokio::time::timeout(LONG, shown).await.unwrap();
+    assert!(readyz.starts_with("HTTP/1.1 200"), "{readyz}");
+    get(&gateway).await.unwrap();
+    unavailable(&import(&gateway).await.unwrap_err());
 }
 
 fn rrsa(cloud: &FakeCloud, folder: &Folder) -> Rrsa {

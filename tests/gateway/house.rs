@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use clap::CommandFactory;
 use savepoint_gateway::config::Cli;
-use savepoint_gateway::failure::Failure;
+use savepoint_gateway::failure::{Failure, Outcome, Retry};
 use savepoint_gateway::simulator::SCENARIOS;
 
 fn root() -> &'static Path {
@@ -74,6 +74,53 @@ fn imports_keep_their_directions() {
     }
 }
 
+/// A code as the protocol spells it: INVALID_ARGUMENT.
+fn screaming(code: tonic::Code) -> String {
+    format!("{code:?}").chars().fold(String::new(), |mut text, c| {
+        if c.is_uppercase() && !text.is_empty() {
+            text.push('_');
+        }
+        text.extend(c.to_uppercase());
+        text
+    })
+}
+
+#[test]
+fn the_operations_page_says_what_to_do_for_every_reason() {
+    let page = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let table = page.split("<!-- reasons:begin -->").nth(1).unwrap();
+    let table = table.split("<!-- reasons:end -->").next().unwrap();
+    let mut rows: Vec<Vec<&str>> = table
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    for failure in Failure::ALL {
+        let row = failure.row();
+        let (reason, code) = (format!("`{}`", row.reason), screaming(row.code));
+        let found = rows.iter().find(|cells| cells[0] == reason && cells[1] == code);
+        let cells = found.unwrap_or_else(|| panic!("no row with {reason} and {code}"));
+        assert_eq!(cells.len(), 6, "{reason}");
+        assert!(cells.iter().all(|cell| !cell.is_empty()), "{reason}");
+        let (changed, again) = match row.outcome {
+            Outcome::NotApplied => ("no", ["no use", "later"].as_slice()),
+            Outcome::Unknown => ("perhaps", ["look first"].as_slice()),
+        };
+        assert_eq!(cells[2], changed, "{reason} {code}: job changed");
+        assert!(again.contains(&cells[3]), "{reason} {code}: import again");
+        if row.retry == Retry::Always {
+            assert_eq!(cells[3], "later", "{reason}: the gateway itself tries it again");
+        }
+    }
+    rows.retain(|cells| {
+        !Failure::ALL.iter().any(|failure| {
+            let row = failure.row();
+            cells[0] == format!("`{}`", row.reason) && cells[1] == screaming(row.code)
+        })
+    });
+    assert!(rows.is_empty(), "no such failures: {rows:?}");
+}
+
 fn readme() -> String {
     fs::read_to_string(root().join("README.md")).unwrap()
 }
@@ -86,18 +133,11 @@ fn the_readme_lists_every_reason_with_its_code() {
             continue;
         }
         let row = failure.row();
-        let code = format!("{:?}", row.code);
-        let screaming = code.chars().fold(String::new(), |mut text, c| {
-            if c.is_uppercase() && !text.is_empty() {
-                text.push('_');
-            }
-            text.extend(c.to_uppercase());
-            text
-        });
+        let code = screaming(row.code);
         let found = readme
             .lines()
-            .any(|line| line.contains(&format!("`{}`", row.reason)) && line.contains(&screaming));
-        assert!(found, "no line with {} and {screaming}", row.reason);
+            .any(|line| line.contains(&format!("`{}`", row.reason)) && line.contains(&code));
+        assert!(found, "no line with {} and {code}", row.reason);
     }
 }
 

@@ -1,155 +1,193 @@
-use std::io::Read;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Instant;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use savepoint_gateway::pb::savepoint_service_client::SavepointServiceClient;
-use tokio::net::UnixStream;
 
-use crate::support::collector::{Collector, Shown};
-use crate::support::gateway::{ACCESS_KEY_ID, ACCESS_KEY_SECRET, Wire};
-use crate::support::{FakeCloud, Folder, LONG, Reply, get_request};
+use super::credentials::ALIBABA_KEY;
+use super::tls::{Authority, negotiated, write};
+use crate::support::{FakeCloud, Folder, Process, Recorded, Reply, eventually, get_request};
 
-const SAVEPOINT: &str = r#"{"success":true,"requestId":"R-1","data":{"savepointId":"s"}}"#;
+const SAVEPOINT: &str = r#"{"success":true,"requestId":"R","data":{"savepointId":"s"}}"#;
 
-fn command(args: &[&str], env: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_savepoint-gateway"));
-    command.env_clear().env("RUST_BACKTRACE", "0").envs(env.iter().copied());
-    command
-        .env("ALIBABA_CLOUD_ACCESS_KEY_ID", ACCESS_KEY_ID)
-        .env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", ACCESS_KEY_SECRET)
-        .arg("serve")
-        .args(args)
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped());
-    command
+fn alibaba(cloud: &FakeCloud) -> Vec<String> {
+    vec![format!("--alibaba-endpoint={}", cloud.endpoint())]
 }
 
-/// The binary as it serves, killed at the latest when the test is over.
-struct Process {
-    child: Child,
-    folder: Folder,
-}
+const KEY: [(&str, &str); 2] = [
+    ("ALIBABA_CLOUD_ACCESS_KEY_ID", "EXAMPLEID"),
+    ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "exampleSecret"),
+];
 
-impl Process {
-    fn start(cloud: &FakeCloud, env: &[(&str, &str)]) -> Self {
-        let folder = Folder::new();
-        let socket = |name: &str| format!("unix:{}", folder.path().join(name).display());
-        let args = [
-            "--alibaba-endpoint",
-            &cloud.endpoint(),
-            "--listen",
-            &socket("grpc"),
-            "--admin-listen",
-            &socket("admin"),
-        ];
-        let child = command(&args, env).spawn().unwrap();
-        Self { child, folder }
-    }
-
-    async fn client(&self) -> SavepointServiceClient<Wire> {
-        let end = Instant::now() + LONG;
-        loop {
-            if let Ok(stream) = UnixStream::connect(self.folder.path().join("grpc")).await {
-                return SavepointServiceClient::new(Wire::over(stream).await.unwrap());
+/// The credential of this source lives long and is asked for by nobody but the signal.
+#[tokio::test]
+async fn sighup_makes_a_source_be_asked_at_once() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let cloud = FakeCloud::start({
+        let asked = Arc::clone(&asked);
+        move |request, _| match request.path() {
+            "/creds" => {
+                let number = asked.fetch_add(1, Ordering::SeqCst) + 1;
+                let key = ALIBABA_KEY.replace("STS.EXAMPLE", &format!("KEY{number}"));
+                Reply::json(200, &format!(r#"{{"Code":"Success",{key}}}"#))
             }
-            assert!(Instant::now() < end, "it never listens");
-            tokio::task::yield_now().await;
+            _ => Reply::json(200, SAVEPOINT),
+        }
+    })
+    .await;
+    let uri = format!("{}/creds", cloud.endpoint());
+    let process =
+        Process::serve(&alibaba(&cloud), &[("ALIBABA_CLOUD_CREDENTIALS_URI", uri.as_str())]);
+    let address = format!("http://{}", process.address().await);
+    let endpoint = tonic::transport::Endpoint::new(address).unwrap();
+    let mut client = SavepointServiceClient::new(endpoint.connect().await.unwrap());
+    client.get_savepoint(get_request()).await.unwrap();
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    process.signal("HUP");
+    let taken = || process.said().matches("another credential serves").count() == 2;
+    eventually("another credential serves", taken).await;
+    client.get_savepoint(get_request()).await.unwrap();
+    let requests = cloud.requests();
+    let calls: Vec<&Recorded> =
+        requests.iter().filter(|request| request.path().starts_with("/api/v2/")).collect();
+    let keys: Vec<_> = calls
+        .iter()
+        .map(|call| call.header("authorization").unwrap())
+        .map(|value| value.split("Credential=").nth(1).unwrap().split(',').next().unwrap())
+        .collect();
+    assert_eq!(keys, ["KEY1", "KEY2"]);
+    process.signal("TERM");
+    let (status, said) = process.ended().await;
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(said.contains("told to read credentials and certificates again"), "{said}");
+    assert!(!said.contains("exampleSecret") && !said.contains("exampleToken"), "{said}");
+}
+
+/// HTTP/1.1 is offered for gRPC-Web alone: where it is off, a peer must not end up with a
+/// protocol that nothing is served over.
+#[tokio::test]
+async fn over_tls_http_1_is_offered_with_grpc_web_and_only_then() {
+    let (cloud, folder, ca) =
+        (FakeCloud::answering(Reply::json(200, SAVEPOINT)).await, Folder::new(), Authority::new());
+    let (cert, key) = write(&folder, &ca.good());
+    let tls = [format!("--tls-cert={}", cert.display()), format!("--tls-key={}", key.display())];
+    let web = "--grpc-web-allow-origin=https://page.example".to_owned();
+    for (more, http_1) in [(None, false), (Some(web), true)] {
+        let args: Vec<_> = alibaba(&cloud).into_iter().chain(tls.clone()).chain(more).collect();
+        let process = Process::serve(&args, &KEY);
+        let address = process.address().await;
+        let offered = [&b"http/1.1"[..], b"h2"];
+        assert_eq!(negotiated(&ca, &address, &offered).await, Ok(Some(b"h2".to_vec())));
+        let alone = negotiated(&ca, &address, &offered[..1]).await;
+        match http_1 {
+            true => assert_eq!(alone, Ok(Some(b"http/1.1".to_vec()))),
+            false => assert!(alone.is_err(), "{alone:?}"),
         }
     }
-
-    /// Tells it to end, as an orchestrator does, and waits until it has.
-    async fn terminate(&mut self) -> ExitStatus {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        let end = Instant::now() + LONG;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(Instant::now() < end, "it never ends");
-            tokio::task::yield_now().await;
-        }
-    }
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+/// Arguments, variables, and what is told of them.
+type Case<'a> = (Vec<String>, Vec<(&'a str, &'a str)>, Vec<String>);
 
 #[tokio::test]
-async fn a_log_that_nobody_reads_blocks_no_call() {
-    const CALLS: usize = 1000;
-    let cloud = FakeCloud::answering(Reply::json(200, SAVEPOINT)).await;
-    let mut process = Process::start(&cloud, &[]);
-    let mut client = process.client().await;
-    for _ in 0..CALLS {
-        client.get_savepoint(get_request()).await.unwrap();
-    }
-    assert_eq!(process.terminate().await.code(), Some(0));
-    // The pipe was full all along: most lines never fitted into it.
-    let mut log = Vec::new();
-    process.child.stderr.take().unwrap().read_to_end(&mut log).unwrap();
-    let lines = log.split(|byte| *byte == b'\n').count();
-    assert!((2..CALLS).contains(&lines), "{lines}");
-}
-
-#[tokio::test]
-async fn a_log_whose_pipe_is_closed_ends_no_call() {
-    let cloud = FakeCloud::answering(Reply::json(200, SAVEPOINT)).await;
-    let mut process = Process::start(&cloud, &[]);
-    let mut client = process.client().await;
-    drop(process.child.stderr.take());
-    for _ in 0..200 {
-        client.get_savepoint(get_request()).await.unwrap();
-    }
-    assert_eq!(process.terminate().await.code(), Some(0));
-}
-
-#[tokio::test]
-async fn traces_are_configured_by_the_standard_variables_alone() {
-    let cloud = FakeCloud::answering(Reply::json(200, SAVEPOINT)).await;
-    for protocol in ["grpc", "http/protobuf"] {
-        let collector = Collector::start().await;
-        let endpoint = format!("http://127.0.0.1:{}", collector.port());
-        let mut process = Process::start(
-            &cloud,
-            &[
-                ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
-                ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
-                ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=example%20key"),
-                ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
-                ("OTEL_SERVICE_NAME", "savepoints"),
-                ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test"),
+async fn everything_wrong_with_credentials_and_certificates_is_told_at_once_with_exit_code_2() {
+    let (folder, ca) = (Folder::new(), Authority::new());
+    let (cert, key) = write(&folder, &ca.good());
+    let other_key = folder.write("other.key", ca.good().key());
+    let secret = folder.write("password", "exampleSecret\ntwo lines\n");
+    let (cert, key, other_key) = (shown(&cert), shown(&key), shown(&other_key));
+    let both = ["--huawei-region=cn-north-4", "--alibaba-region=cn-hangzhou"];
+    let user = [("HW_DOMAIN_NAME", "d"), ("HW_USER_NAME", "u")];
+    let huawei = "--huawei-credentials (SAVEPOINT_GATEWAY_HUAWEI_CREDENTIALS): ";
+    let alibaba = "--alibaba-credentials (SAVEPOINT_GATEWAY_ALIBABA_CREDENTIALS): ";
+    let client_cert = "--upstream-client-cert (SAVEPOINT_GATEWAY_UPSTREAM_CLIENT_CERT): ";
+    let client_key = "--upstream-client-key (SAVEPOINT_GATEWAY_UPSTREAM_CLIENT_KEY): ";
+    let with = |prefix: &str, rest: &str| format!("{prefix}{rest}");
+    let cases: [Case<'_>; 6] = [
+        // An id without its secret, for both clouds, and half a pair of files.
+        (
+            vec![format!("--upstream-client-cert={cert}")],
+            vec![
+                ("HUAWEICLOUD_SDK_SK", "exampleSecret"),
+                ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "exampleSecret"),
             ],
-        );
-        process.client().await.get_savepoint(get_request()).await.unwrap();
-        assert_eq!(process.terminate().await.code(), Some(0));
-        let spans = collector.wait_for(2).await;
-        assert!(spans.iter().any(Shown::is_server), "{spans:?}");
-        assert_eq!(collector.headers()["api-key"], "example key");
-        let resource = collector.resource();
-        for (name, value) in [
-            ("service.name", "savepoints"),
-            ("service.version", env!("CARGO_PKG_VERSION")),
-            ("deployment.environment.name", "test"),
-        ] {
-            assert_eq!(resource[name], value);
+            vec![
+                "HUAWEICLOUD_SDK_AK: is missing, while HUAWEICLOUD_SDK_SK is set".into(),
+                "ALIBABA_CLOUD_ACCESS_KEY_ID: is missing, while".into(),
+                with(client_key, "is missing, while --upstream-client-cert is set"),
+            ],
+        ),
+        // Sources that nobody knows, and the other half.
+        (
+            vec![
+                "--huawei-credentials=exampleSecret".into(),
+                "--alibaba-credentials=password".into(),
+                format!("--upstream-client-key={key}"),
+            ],
+            vec![],
+            vec![
+                with(huawei, "is none of env, dir:/path, oidc, ecs, token-file:/path, password"),
+                with(alibaba, "is none of env, dir:/path, oidc, ecs, ecs:role, uri"),
+                with(client_cert, "is missing, while --upstream-client-key is set"),
+            ],
+        ),
+        // Files that are not there, and a key that does not fit.
+        (
+            vec![
+                "--huawei-credentials=password:/nowhere/password".into(),
+                "--alibaba-credentials=dir:/nowhere".into(),
+                format!("--upstream-client-cert={cert}"),
+                format!("--upstream-client-key={other_key}"),
+            ],
+            user.to_vec(),
+            vec![
+                with(huawei, "/nowhere/password: entity not found"),
+                with(alibaba, "/nowhere/access_key_id: entity not found"),
+                with(client_key, &format!("{other_key}: does not fit the certificate {cert}")),
+            ],
+        ),
+        // A login without a user, and files that are something else.
+        (
+            vec![
+                "--huawei-credentials=password".into(),
+                format!("--upstream-client-cert={key}"),
+                format!("--upstream-client-key={cert}"),
+            ],
+            [KEY[0], KEY[1], ("HUAWEICLOUD_SDK_IAM_ENDPOINT", "http://iam.example")].to_vec(),
+            vec![
+                "HW_DOMAIN_NAME: is missing".into(),
+                "HW_USER_NAME: is missing".into(),
+                "HW_USER_PASSWORD: is missing".into(),
+                "HUAWEICLOUD_SDK_IAM_ENDPOINT: uses http://".into(),
+                with(client_cert, &format!("{key}: cannot be read, or holds no PEM certificate")),
+                with(client_key, &format!("{cert}: cannot be read, or holds no PEM private key")),
+            ],
+        ),
+        // A password that cannot be one; it is not shown.
+        (
+            vec![format!("--huawei-credentials=password:{}", secret.display())],
+            [&user[..], &KEY].concat(),
+            vec![with(huawei, &format!("{}: holds a control", secret.display()))],
+        ),
+        // Half a user is not replaced by anything else.
+        (
+            vec![],
+            [&KEY[..], &[("HW_USER_PASSWORD", "exampleSecret")]].concat(),
+            vec!["HW_DOMAIN_NAME: is missing".into(), "HW_USER_NAME: is missing".into()],
+        ),
+    ];
+    for (args, variables, problems) in cases {
+        let args: Vec<_> = both.iter().map(|arg| (*arg).to_owned()).chain(args).collect();
+        let (status, said) = Process::serve(&args, &variables).ended().await;
+        assert_eq!(status.code(), Some(2), "{said}");
+        let told: Vec<_> = said.lines().skip(1).map(str::trim).collect();
+        for problem in &problems {
+            assert!(told.iter().any(|line| line.starts_with(problem)), "{problem}\n{said}");
         }
+        assert!(!said.contains("exampleSecret"), "{said}");
     }
 }
 
-#[test]
-fn a_wrong_variable_is_told_beside_a_wrong_option() {
-    let args = ["--alibaba-region=cn-hangzhou", "--workers=many"];
-    let env =
-        [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318"), ("OTEL_TRACES_SAMPLER", "xray")];
-    let output = command(&args, &env).output().unwrap();
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{text}");
-    for name in ["--workers (SAVEPOINT_GATEWAY_WORKERS)", "OTEL_TRACES_SAMPLER"] {
-        assert!(text.contains(&format!("\n  {name}: ")), "{name}\n{text}");
-    }
+fn shown(path: &Path) -> String {
+    path.display().to_string()
 }

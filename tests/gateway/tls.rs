@@ -1,18 +1,23 @@
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
 use rustls::version::{TLS12, TLS13};
 use savepoint_gateway::pb::savepoint_service_client::SavepointServiceClient;
 use savepoint_gateway::server::{ClientAuth, Tls, TlsFiles};
-use savepoint_gateway::upstream::{Proxy, Trust};
+use savepoint_gateway::upstream::{Identity, Proxy, Trust};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio_rustls::client::TlsStream;
+use tonic_types::StatusExt;
 
+use super::operators::admin_get;
 use super::rotation::{metric, metric_is};
 use crate::support::gateway::Wire;
 use crate::support::{FakeCloud, Folder, Gateway, LONG, Options, Reply, get_request};
@@ -27,6 +32,12 @@ pub(super) struct Pair {
     pub(super) key: String,
 }
 
+impl Pair {
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+}
+
 pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pub(super) pem: String,
@@ -37,6 +48,10 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Authorities of one name are told apart by their keys only, which real ones never need.
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("authority {}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        params.distinguished_name.push(DnType::CommonName, name);
         let pem = params.self_signed(&key).unwrap().pem();
         Self { issuer: Issuer::new(params, key), pem }
     }
@@ -61,7 +76,7 @@ impl Authority {
     }
 }
 
-fn write(folder: &Folder, pair: &Pair) -> (PathBuf, PathBuf) {
+pub(super) fn write(folder: &Folder, pair: &Pair) -> (PathBuf, PathBuf) {
     (folder.write("tls.crt", &pair.cert), folder.write("tls.key", &pair.key))
 }
 
@@ -113,6 +128,62 @@ impl Caller<'_> {
         let Ok(wire) = Wire::over(stream).await else { return false };
         SavepointServiceClient::new(wire).get_savepoint(get_request()).await.is_ok()
     }
+}
+
+/// The protocol that a server chooses among these, or why it does not.
+pub(super) async fn negotiated(
+    believes: &Authority,
+    address: &str,
+    offered: &[&[u8]],
+) -> Result<Option<Vec<u8>>, String> {
+    let stream = over_tls(believes, address, offered).await.map_err(|error| error.to_string())?;
+    Ok(stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec))
+}
+
+async fn over_tls(
+    believes: &Authority,
+    address: &str,
+    offered: &[&[u8]],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(believes.roots())
+        .with_no_client_auth();
+    config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
+    let stream = TcpStream::connect(address).await?;
+    let name = ServerName::try_from("localhost").unwrap();
+    tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await
+}
+
+#[tokio::test]
+async fn a_page_calls_over_tls_and_http_1() {
+    let (cloud, folder, ca) = (cloud().await, Folder::new(), Authority::new());
+    let (cert, key) = write(&folder, &ca.good());
+    let tls = Tls::load(TlsFiles { cert, key, client_ca: None, http_1: true }).unwrap();
+    let origin = "https://page.example";
+    let options = Options {
+        tls: Some(Arc::new(tls)),
+        grpc_web_origins: vec![http::HeaderValue::from_static(origin)],
+        ..Options::at(&cloud)
+    };
+    let gateway = Gateway::start(options).await;
+    let mut stream = over_tls(&ca, gateway.address(), &[b"http/1.1"]).await.unwrap();
+    let message = prost::Message::encode_to_vec(&get_request());
+    let body = [&[0][..], &u32::try_from(message.len()).unwrap().to_be_bytes(), &message].concat();
+    let head = format!(
+        "POST /savepoint.v1.SavepointService/GetSavepoint HTTP/1.1\r\nhost: h\r\norigin: {origin}\r\n\
+         content-type: application/grpc-web+proto\r\nx-grpc-web: 1\r\nconnection: close\r\n\
+         content-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.contains("grpc-status:0"), "{answer}");
 }
 
 async fn cloud() -> FakeCloud {
@@ -188,9 +259,20 @@ async fn a_certificate_changes_while_calls_flow() {
     assert!(!of_old.call(&gateway).await);
     open.get_savepoint(get_request()).await.unwrap();
 
-    for spoiled in ["", "-----BEGIN CERTIFICATE-----\nhalf"] {
+    let (cert, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
+    let spoil: [&dyn Fn(); 7] = [
+        &|| drop(folder.write("tls.crt", "")),
+        &|| drop(folder.write("tls.crt", &pair.cert[..pair.cert.len() / 2])),
+        &|| drop(folder.write("tls.crt", [0xff, 0xfe, 0x00])),
+        &|| drop(folder.write("tls.key", "\u{feff}")),
+        &|| drop(folder.write("tls.key", old.good().key)),
+        &|| std::fs::remove_file(&cert).unwrap(),
+        // Also root cannot read it.
+        &|| std::fs::remove_file(&key).and_then(|()| std::fs::create_dir(&key)).unwrap(),
+    ];
+    for spoil in spoil {
         let before = metric(&gateway, refused).await;
-        folder.write("tls.crt", spoiled);
+        spoil();
         gateway.reload();
         metric_is(&gateway, refused, |refused| refused > before).await;
         assert!(of_new.call(&gateway).await);
@@ -208,6 +290,13 @@ async fn whom_to_believe_changes_with_its_file() {
     folder.write("ca.crt", &next.pem);
     metric_is(&gateway, r#"tls_reloads_total{outcome="success"}"#, |taken| taken == 1).await;
     assert!(caller.call(&gateway).await);
+    let refused = r#"tls_reloads_total{outcome="failure"}"#;
+    for spoiled in ["", "\u{feff}", &next.pem[..next.pem.len() / 2]] {
+        let before = metric(&gateway, refused).await;
+        folder.write("ca.crt", spoiled);
+        metric_is(&gateway, refused, |refused| refused > before).await;
+        assert!(caller.call(&gateway).await);
+    }
 }
 
 #[tokio::test]
@@ -254,22 +343,56 @@ fn files_that_do_not_fit_are_told_by_flag_and_path() {
 
 /// A cloud behind TLS, with a certificate of this authority: the origin, and its task.
 async fn tls_cloud(ca: &Authority) -> (String, tokio::task::JoinHandle<()>) {
+    let (origin, serving, _) = asking_cloud(ca, None, &[&TLS12, &TLS13]).await;
+    (origin, serving)
+}
+
+/// The same, which asks for a certificate of another authority, and hands on what it was shown.
+async fn asking_cloud(
+    ca: &Authority,
+    asks_for: Option<&Authority>,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> (String, tokio::task::JoinHandle<()>, mpsc::UnboundedReceiver<Vec<u8>>) {
     let pair = ca.good();
     let cert = CertificateDer::from_pem_slice(pair.cert.as_bytes()).unwrap();
     let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = match asks_for {
+        Some(issuer) => {
+            let roots = Arc::new(issuer.roots());
+            WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider))
+                .build()
+                .unwrap()
+        }
+        None => WebPkiClientVerifier::no_client_auth(),
+    };
     let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .unwrap()
-        .with_no_client_auth()
+        .with_client_cert_verifier(verifier)
         .with_single_cert(vec![cert], key)
         .unwrap();
+    let (shown, certificates) = mpsc::unbounded_channel();
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("https://localhost:{}", listener.local_addr().unwrap().port());
     let serving = tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let Ok(stream) = acceptor.accept(stream).await else { continue };
+            let stream = match acceptor.accept(stream).into_fallible().await {
+                Ok(stream) => stream,
+                Err((_, mut stream)) => {
+                    // A close with the request unread would be a reset, which can overtake
+                    // the alert.
+                    tokio::spawn(async move {
+                        let _ = stream.shutdown().await;
+                        let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+                    });
+                    continue;
+                }
+            };
+            if let Some([first, ..]) = stream.get_ref().1.peer_certificates() {
+                let _ = shown.send(first.to_vec());
+            }
             let mut stream = BufReader::new(stream);
             let mut line = String::new();
             while stream.read_line(&mut line).await.is_ok_and(|read| read > 2) {
@@ -280,7 +403,125 @@ async fn tls_cloud(ca: &Authority) -> (String, tokio::task::JoinHandle<()>) {
             let _ = stream.shutdown().await;
         }
     });
-    (origin, serving)
+    (origin, serving, certificates)
+}
+
+/// A gateway to that cloud, with this certificate to show.
+async fn shows(ca: &Authority, origin: &str, identity: Option<Identity>) -> Gateway {
+    Gateway::start(Options {
+        alibaba: Some(origin.to_owned()),
+        upstream_ca: Some(Trust::bundle(ca.pem.as_bytes()).unwrap()),
+        upstream_identity: identity.map(Arc::new),
+        ..Options::none()
+    })
+    .await
+}
+
+fn der(pair: &Pair) -> Vec<u8> {
+    CertificateDer::from_pem_slice(pair.cert.as_bytes()).unwrap().to_vec()
+}
+
+#[tokio::test]
+async fn a_cloud_that_asks_for_a_certificate_is_shown_the_configured_one() {
+    let (ca, callers, other) = (Authority::new(), Authority::new(), Authority::new());
+    for version in [&TLS12, &TLS13] {
+        let (origin, serving, mut shown) = asking_cloud(&ca, Some(&callers), &[version]).await;
+        let good = callers.good();
+        for (name, pair, served) in [
+            ("good", Some(&good), true),
+            ("none", None, false),
+            ("expired", Some(&callers.issue(2021)), false),
+            ("of another issuer", Some(&other.good()), false),
+        ] {
+            let folder = Folder::new();
+            let identity = pair.map(|pair| {
+                let (cert, key) = write(&folder, pair);
+                Identity::load(cert, key).unwrap()
+            });
+            let gateway = shows(&ca, &origin, identity).await;
+            let result = gateway.client().await.get_savepoint(get_request()).await;
+            match (result, served) {
+                (Ok(_), true) => assert_eq!(shown.recv().await.unwrap(), der(&good)),
+                (Err(status), false) => {
+                    let info = status.get_error_details().error_info().unwrap().clone();
+                    let want = "PROVIDER_CERTIFICATE_REJECTED";
+                    assert_eq!(info.reason, want, "{name} {version:?}: {status:?}");
+                    assert!(status.message().contains("own certificate"), "{name}: {status}");
+                }
+                (result, _) => panic!("{name} {version:?}: {result:?}"),
+            }
+        }
+        serving.abort();
+    }
+}
+
+#[tokio::test]
+async fn the_certificate_for_clouds_changes_with_its_files_and_never_for_a_worse_one() {
+    let (ca, callers) = (Authority::new(), Authority::new());
+    let (origin, serving, mut shown) = asking_cloud(&ca, Some(&callers), &[&TLS12, &TLS13]).await;
+    let folder = Folder::new();
+    let (old, new) = (callers.good(), callers.good());
+    let (cert, key) = write(&folder, &old);
+    let identity = Identity::load(&cert, &key).unwrap().with_poll(Duration::from_millis(10));
+    let gateway = shows(&ca, &origin, Some(identity)).await;
+    let mut client = gateway.client().await;
+    let mut call = async || {
+        client.get_savepoint(get_request()).await.unwrap();
+        shown.recv().await.unwrap()
+    };
+    assert_eq!(call().await, der(&old));
+    let refused = r#"upstream_tls_reloads_total{outcome="failure"}"#;
+    let spoil: [&dyn Fn(); 6] = [
+        &|| drop(folder.write("tls.crt", "")),
+        &|| drop(folder.write("tls.crt", &old.cert[..old.cert.len() / 2])),
+        &|| drop(folder.write("tls.key", "\u{feff}")),
+        &|| drop(folder.write("tls.key", &new.key)),
+        &|| drop(folder.write("tls.crt", [0xff, 0x00])),
+        // Also root cannot read it.
+        &|| std::fs::remove_file(&key).and_then(|()| std::fs::create_dir(&key)).unwrap(),
+    ];
+    for spoil in spoil {
+        let before = metric(&gateway, refused).await;
+        spoil();
+        metric_is(&gateway, refused, |found| found > before).await;
+        assert_eq!(call().await, der(&old));
+    }
+    std::fs::remove_dir(&key).unwrap();
+    folder.write("tls.crt", &new.cert);
+    folder.write("tls.key", &new.key);
+    gateway.reload();
+    let taken = r#"upstream_tls_reloads_total{outcome="success"}"#;
+    metric_is(&gateway, taken, |taken| taken >= 1).await;
+    assert_eq!(call().await, der(&new));
+    let expiry = "upstream_tls_certificate_expiry_timestamp_seconds";
+    assert_eq!(metric(&gateway, expiry).await, 3_786_912_000);
+    for shown in [gateway.log(), admin_get(&gateway, "/metrics").await] {
+        assert!(!shown.contains("PRIVATE KEY"), "{shown}");
+    }
+    serving.abort();
+}
+
+#[test]
+fn a_certificate_for_clouds_is_told_by_flag_and_path_and_not_shown() {
+    let (folder, ca) = (Folder::new(), Authority::new());
+    let pair = ca.good();
+    let (cert, key) = write(&folder, &pair);
+    let other_key = folder.write("other.key", ca.good().key);
+    let nowhere = folder.path().join("nowhere");
+    for (cert, key, want) in [
+        (&nowhere, &nowhere, vec!["cert", "key"]),
+        (&key, &cert, vec!["cert", "key"]),
+        (&cert, &other_key, vec!["key"]),
+    ] {
+        let problems = Identity::load(cert, key).unwrap_err();
+        let flags: Vec<_> =
+            problems.iter().map(|p| p.flag.strip_prefix("--upstream-client-").unwrap()).collect();
+        assert_eq!(flags, want);
+        assert!(problems.iter().all(|problem| !problem.why.contains("BEGIN")), "{problems:?}");
+    }
+    let shown = format!("{:?}", Identity::load(&cert, &key).unwrap());
+    let inside = pair.key.lines().nth(1).unwrap();
+    assert!(!shown.contains(inside) && !shown.contains("BEGIN"), "{shown}");
 }
 
 #[tokio::test]

@@ -149,6 +149,11 @@ impl FakeCloud {
         self.state.requests.lock().unwrap().len()
     }
 
+    /// How many requests are like this.
+    pub(crate) fn count_where(&self, like: impl Fn(&Recorded) -> bool) -> usize {
+        self.state.requests.lock().unwrap().iter().filter(|request| like(request)).count()
+    }
+
     pub(crate) fn abandoned(&self) -> usize {
         *self.state.abandoned.lock().unwrap()
     }

@@ -11,11 +11,12 @@ use savepoint_gateway::config::{Config, ProviderConfig};
 use savepoint_gateway::credential::{Credential, Credentials};
 use savepoint_gateway::deadline::Timeouts;
 use savepoint_gateway::endpoint::Endpoint;
+use savepoint_gateway::huawei::ProjectLookup;
 use savepoint_gateway::pb::savepoint_service_client::SavepointServiceClient;
 use savepoint_gateway::secret::Secret;
 use savepoint_gateway::server::{Address, Reloader, Server, Tls};
 use savepoint_gateway::telemetry::{LogFormat, LogLevel, LogSink, Telemetry, TraceConfig};
-use savepoint_gateway::upstream::{Backoff, Proxy, Trust};
+use savepoint_gateway::upstream::{Backoff, Identity, Proxy, Trust};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::transport::Channel;
@@ -41,6 +42,9 @@ pub(crate) struct Options {
     pub(crate) credentials: Option<Credentials>,
     pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) upstream_ca: Option<Trust>,
+    pub(crate) upstream_identity: Option<Arc<Identity>>,
+    /// Instead of the project id above.
+    pub(crate) project: Option<ProjectLookup>,
     pub(crate) upstream_proxy: Option<Proxy>,
     pub(crate) timeouts: Timeouts,
     pub(crate) max_in_flight: usize,
@@ -77,6 +81,8 @@ impl Options {
             credentials: None,
             tls: None,
             upstream_ca: None,
+            upstream_identity: None,
+            project: None,
             upstream_proxy: None,
             timeouts: Timeouts { default: super::LONG, max: super::LONG },
             max_in_flight: 256,
@@ -125,6 +131,8 @@ impl Options {
             socket_mode: None,
             tls: self.tls.clone(),
             upstream_ca: self.upstream_ca.clone(),
+            upstream_identity: self.upstream_identity.clone(),
+            huawei_project: self.project.clone(),
             upstream_proxy: self.upstream_proxy.clone(),
             huawei,
             alibaba,

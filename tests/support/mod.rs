@@ -4,10 +4,12 @@ pub(crate) mod collector;
 pub(crate) mod fake_cloud;
 pub(crate) mod folder;
 pub(crate) mod gateway;
+pub(crate) mod process;
 
 pub(crate) use fake_cloud::{FakeCloud, Recorded, Reply};
 pub(crate) use folder::Folder;
 pub(crate) use gateway::{Gateway, Options};
+pub(crate) use process::Process;
 
 use std::time::Duration;
 

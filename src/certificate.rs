@@ -1,11 +1,20 @@
-//! When a certificate ends: the one thing that operators want to know of it beforehand.
+//! What the gateway reads out of certificates: whether there are any in a file, and when one
+//! ends, which operators want to know beforehand.
 
 use jiff::Timestamp;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 const SEQUENCE: u8 = 0x30;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 const VERSION: u8 = 0xa0;
+
+/// All certificates of a PEM text; none when there is not one, or a broken one.
+pub(crate) fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+    let found: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().ok()?;
+    (!found.is_empty()).then_some(found)
+}
 
 /// The end of a certificate's validity; none when the bytes are no certificate.
 ///
@@ -19,7 +28,7 @@ const VERSION: u8 = 0xa0;
 ///
 /// # Reference
 /// <https://www.rfc-editor.org/rfc/rfc5280#section-4.1>
-pub(super) fn not_after(der: &[u8]) -> Option<Timestamp> {
+pub(crate) fn not_after(der: &[u8]) -> Option<Timestamp> {
     let (certificate, _) = element(der, SEQUENCE)?;
     let (mut rest, _) = element(certificate, SEQUENCE)?;
     if let Some((_, after)) = element(rest, VERSION) {

@@ -1,0 +1,55 @@
+# shellcheck shell=bash
+# What the scripts of deploy/ need, installed into target/tools when it is missing.
+
+root=${root:?the repository}
+tools=$root/target/tools
+mkdir -p "$tools/bin"
+PATH=$tools/bin:$PATH
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Debian's prometheus and promtool. Only the two programs are taken out of the package: installing
+# it would start a service.
+ensure_prometheus() {
+  if have prometheus && have promtool; then return; fi
+  if ! have apt-get; then
+    echo "prometheus is missing, and there is no apt-get to fetch it with" >&2
+    return 1
+  fi
+  local folder=$tools/prometheus try
+  rm -rf "$folder" && mkdir -p "$folder"
+  for try in 1 2 3; do
+    if (cd "$folder" && apt-get download -qq prometheus) >"$folder/log" 2>&1; then break; fi
+    # Without lists there is nothing to download from, and only root can fetch them.
+    if [ "$try" = 3 ] || ! apt-get update -qq >>"$folder/log" 2>&1; then
+      tail -n 3 "$folder/log" >&2
+      echo "prometheus cannot be fetched from Debian" >&2
+      return 1
+    fi
+  done
+  dpkg-deb --extract "$folder"/prometheus_*.deb "$folder"
+  ln -sf "$folder/usr/bin/prometheus" "$folder/usr/bin/promtool" "$tools/bin/"
+}
+
+# Prints the path of the program.
+gateway_binary() {
+  if [ -z "${SAVEPOINT_GATEWAY_BIN:-}" ]; then
+    (cd "$root" && cargo build --locked --quiet)
+    SAVEPOINT_GATEWAY_BIN=$root/target/debug/savepoint-gateway
+  fi
+  realpath "$SAVEPOINT_GATEWAY_BIN"
+}
+
+# ensure_venv NAME REQUIREMENTS: a virtual environment in target/tools with exactly these packages.
+# Prints its python.
+ensure_venv() {
+  local folder=$tools/$1 mark
+  mark=$folder/.$(sha256sum "$2" | cut -c 1-16)
+  if [ ! -e "$mark" ]; then
+    rm -rf "$folder"
+    python3 -m venv "$folder"
+    "$folder/bin/pip" install --quiet --disable-pip-version-check --requirement "$2"
+    touch "$mark"
+  fi
+  echo "$folder/bin/python"
+}

@@ -1,0 +1,110 @@
+"""What deploy/observe runs: gateways, traffic and Prometheus, and their numbers on the terminal and
+on a page. See there."""
+
+import argparse
+import http.server
+import math
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "check"))
+
+import draw  # noqa: E402
+import panels  # noqa: E402
+from stack import Stack, read  # noqa: E402
+
+SCRAPE = "2s"
+PAGE = """<!doctype html><meta charset="utf-8"><title>savepoint-gateway</title>
+<meta http-equiv="refresh" content="5"><style>body{margin:0;background:#f4f5f7}svg{width:100%;height:auto}</style>"""
+
+SAVEPOINT = 'grpc_service="savepoint.v1.SavepointService"'
+COLUMNS = [
+    ("imports/s", f'sum(rate(grpc_server_handled_total{{{SAVEPOINT},grpc_method="ImportSavepoint"}}[10s]))', "reqps"),
+    ("gets/s", f'sum(rate(grpc_server_handled_total{{{SAVEPOINT},grpc_method="GetSavepoint"}}[10s]))', "reqps"),
+    ("not OK", f'sum(rate(grpc_server_handled_total{{{SAVEPOINT},grpc_code!="OK"}}[10s])) / sum(rate(grpc_server_handled_total{{{SAVEPOINT}}}[10s]))', "percentunit"),
+    ("p50", f"histogram_quantile(0.5, sum by (le) (rate(grpc_server_handling_seconds_bucket{{{SAVEPOINT}}}[10s])))", "s"),
+    ("p99", f"histogram_quantile(0.99, sum by (le) (rate(grpc_server_handling_seconds_bucket{{{SAVEPOINT}}}[10s])))", "s"),
+    ("retries", "sum(upstream_retries_total)", "short"),
+    ("refused", "sum(upstream_shed_total)", "short"),
+    ("in flight", "sum(upstream_in_flight)", "short"),
+    ("alerts", 'count(ALERTS{alertstate="firing"}) or vector(0)', "short"),
+]  # fmt: skip
+
+
+def row(prometheus: str) -> str:
+    cells = []
+    for _, query, unit in COLUMNS:
+        found = panels.instant(prometheus, query)
+        cells.append(draw.shown(float(found[0]["value"][1]) if found else math.nan, unit))
+    return "".join(f"{cell:>12}" for cell in cells)
+
+
+def serve(prometheus: str, began: float, port: int) -> http.server.ThreadingHTTPServer:
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = (PAGE + draw.draw(prometheus, minutes_since(began))).encode()
+            self.send_response(200)
+            self.send_header("content-type", "text/html; charset=utf-8")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def minutes_since(began: float) -> float:
+    return min(30.0, max(1.0, (time.time() - began) / 60))
+
+
+def has_pages(prometheus: str) -> bool:
+    """Debian keeps Prometheus' pages apart from the program."""
+    try:
+        return bool(read(f"{prometheus}/graph"))
+    except OSError:
+        return False
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(prog="deploy/observe")
+    arguments.add_argument("--rate", type=int, default=40, help="calls a second, on average")
+    arguments.add_argument("--seconds", type=float, default=math.inf, help="end after so long [default: on Ctrl-C]")
+    arguments.add_argument("--picture", type=Path, help="write the page as SVG at the end")
+    arguments.add_argument("--port", type=int, default=0, help="of the page [default: a free one]")
+    arguments.add_argument("--gateway", required=True, help=argparse.SUPPRESS)
+    given = arguments.parse_args()
+    # Both end the `with` below in good order.
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with Stack(given.gateway, given.rate, SCRAPE) as stack:
+        began = time.time()
+        page = serve(stack.prometheus, began, given.port)
+        stack.callback(page.server_close)
+        stack.callback(page.shutdown)
+        print(f"dashboard    http://127.0.0.1:{page.server_address[1]}/")
+        print(f"Prometheus   {stack.prometheus}/{'graph' if has_pages(stack.prometheus) else 'api/v1 (this build comes without its pages)'}")
+        print(f"metrics      http://{stack.admin}/metrics")
+        print(f"gRPC         {stack.grpc}, {given.rate} calls a second go there")
+        print("Ctrl-C ends everything and leaves nothing behind.\n", flush=True)
+        shown = 0
+        while not stop.wait(2) and time.time() - began < given.seconds:
+            if shown % 20 == 0:
+                print("".join(f"{name:>12}" for name, _, _ in COLUMNS))
+            print(row(stack.prometheus), flush=True)
+            shown += 1
+        if given.picture:
+            given.picture.write_text(draw.draw(stack.prometheus, minutes_since(began)), encoding="utf-8")
+            print(f"the page is in {given.picture}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
