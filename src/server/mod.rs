@@ -7,6 +7,7 @@
 
 mod activity;
 mod admin;
+mod beside;
 mod certificate;
 mod connection;
 mod dispatch;
@@ -19,6 +20,7 @@ mod unary;
 mod web;
 mod worker;
 
+pub use beside::Beside;
 pub use health::{HealthState, Stage};
 pub use listener::{Address, Bound};
 pub use reload::Reloader;
@@ -79,6 +81,7 @@ pub struct Server {
     config: Config,
     telemetry: Telemetry,
     clock: Arc<dyn Clock>,
+    beside: Beside,
 }
 
 impl Server {
@@ -99,7 +102,13 @@ impl Server {
         };
         let bound = bind(&config.listen).await?;
         let admin = bind(&config.admin_listen).await?;
-        Ok(Self { bound, admin, config, telemetry, clock })
+        Ok(Self { bound, admin, config, telemetry, clock, beside: Beside::default() })
+    }
+
+    /// Serves these, too.
+    #[must_use]
+    pub fn with_beside(self, beside: Beside) -> Self {
+        Self { beside, ..self }
     }
 
     /// Where gRPC is served.
@@ -123,7 +132,7 @@ impl Server {
     /// # Errors
     /// When the workers cannot be started.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
-        let Self { bound, admin, config, telemetry, clock } = self;
+        let Self { bound, admin, config, telemetry, clock, beside } = self;
         let shared = Arc::new(Shared {
             health: HealthState::new(),
             telemetry,
@@ -138,7 +147,7 @@ impl Server {
             config,
         });
         let workers = (0..shared.config.workers)
-            .map(|i| Worker::start(i, &shared))
+            .map(|i| Worker::start(i, &shared, beside.clone()))
             .collect::<Result<Vec<_>, _>>()?;
 
         let admin_task = tokio::spawn(admin::serve(admin, Arc::clone(&shared)));
