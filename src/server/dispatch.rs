@@ -256,6 +256,8 @@ fn with_details(response: Response<Body>, method: Method, call: &Call) -> Respon
         Code::Unimplemented => Failure::UnknownMethod,
         // The health service's own.
         Code::NotFound => Failure::NotFound,
+        // A service beside the gateway's own says what it means.
+        _ if matches!(method, Method::Other) => return response,
         _ => Failure::GatewayInternal,
     };
     let message = match (failure, status.message()) {

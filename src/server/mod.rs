@@ -12,6 +12,8 @@ mod certificate;
 mod connection;
 mod dispatch;
 mod frames;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod health;
 mod listener;
 mod reload;
