@@ -12,7 +12,7 @@ fuzz_target!(|data: &[u8]| {
             assert!(says_success(&answer, "success"));
             check_request_id(&response.request_id);
             let savepoint = response.savepoint.expect("a savepoint");
-            let status = savepoint.status.unwrap_or_default();
+            let status = savepoint.status.clone().unwrap_or_default();
             if status.state != 0 {
                 let state = status.state().as_str_name();
                 assert_eq!(state, format!("SAVEPOINT_STATE_{}", status.provider_state));
