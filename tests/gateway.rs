@@ -8,6 +8,9 @@ mod support;
 /// What goes over the wire to each provider, byte for byte, and what comes back typed.
 #[path = "gateway/calls.rs"]
 mod calls;
+/// How long connections of callers live.
+#[path = "gateway/connections.rs"]
+mod connections;
 /// Every source of credentials, from its service to a signed call.
 #[path = "gateway/credentials.rs"]
 mod credentials;

@@ -19,6 +19,8 @@ import grpc.aio
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SERVICE = "savepoint.v1.SavepointService"
 LONG = 30.0
+# The preface of HTTP/2 and an empty SETTINGS frame.
+H2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
 
 
 # --- Protobuf messages, by hand: three fields do not need a generator.
@@ -88,14 +90,27 @@ def good(request):
     return IMPORTED if request.method == "POST" else GOT
 
 
-Request = collections.namedtuple("Request", "method path body")
+class Request:
+    def __init__(self, method, path, head, body):
+        self.method = method
+        self.path = path
+        self.head = head
+        self.body = body
+
+    def headers(self):
+        """By name, in lower case."""
+        return {
+            name.lower(): value.strip()
+            for name, _, value in (line.partition(":") for line in self.head)
+        }
 
 
 class Cloud:
     """An HTTP/1.1 server on loopback that answers by a function of the request."""
 
-    def __init__(self, answer=good):
+    def __init__(self, answer=good, host="127.0.0.1"):
         self.answer = answer
+        self.host = host
         self.requests = 0
         self.by_path = collections.Counter()
         self.connections = set()
@@ -105,7 +120,7 @@ class Cloud:
     async def start(self):
         loop = asyncio.get_running_loop()
         self.server = await loop.create_server(
-            lambda: _Connection(self), "127.0.0.1", self.port, backlog=4096
+            lambda: _Connection(self), self.host, self.port, backlog=4096
         )
         self.port = self.server.sockets[0].getsockname()[1]
         return self
@@ -119,7 +134,7 @@ class Cloud:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
 
 class _Connection(asyncio.Protocol):
@@ -160,7 +175,7 @@ class _Connection(asyncio.Protocol):
         if len(self.buffer) < end + 4 + length:
             return
         method, path, _ = lines[0].split(" ", 2)
-        request = Request(method, path, self.buffer[end + 4 : end + 4 + length])
+        request = Request(method, path, lines[1:], self.buffer[end + 4 : end + 4 + length])
         self.buffer = self.buffer[end + 4 + length :]
         self.cloud.requests += 1
         self.cloud.by_path[method, path] += 1
@@ -254,18 +269,21 @@ def binary():
 
 
 class Gateway:
-    def __init__(self, cloud_url, *flags, listen="127.0.0.1:0", prefix=()):
+    def __init__(self, cloud_url, *flags, listen="127.0.0.1:0", prefix=(), env=()):
         self.flags = [
             *prefix, str(binary()), "serve", "--listen", listen,
             "--admin-listen", "127.0.0.1:0", "--log-format", "json",
             "--huawei-endpoint", cloud_url, "--alibaba-endpoint", cloud_url, *flags,
         ]
+        self.env = dict(env)
         self.process = None
         self.address = self.admin = ""
         self.panics = 0
+        # What the log says that is not of one call.
+        self.events = []
         self.log_tail = collections.deque(maxlen=50)
         self.started_in = 0.0
-        self._reading = None
+        self._reading = self._pipe = None
 
     async def start(self):
         env = {
@@ -274,6 +292,7 @@ class Gateway:
             "HUAWEICLOUD_SDK_SK": "exampleSecretKey0123456789abcdef",
             "ALIBABA_CLOUD_ACCESS_KEY_ID": "EXAMPLEAK0123456",
             "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "exampleSecretKey0123456789abcdef",
+            **self.env,
         }
         began = time.monotonic()
         self.process = await asyncio.create_subprocess_exec(
@@ -297,7 +316,18 @@ class Gateway:
         async for line in self.process.stderr:
             if b"panicked" in line:
                 self.panics += 1
-            self.log_tail.append(line.decode(errors="replace").rstrip())
+            text = line.decode(errors="replace").rstrip()
+            self.log_tail.append(text)
+            if b'"method":' not in line:
+                self.events.append(text)
+
+    def stop_reading(self):
+        """Leaves the log to fill its pipe, whose end here is returned."""
+        self._reading.cancel()
+        self._reading = None
+        self._pipe = self.process._transport.get_pipe_transport(2)
+        self._pipe.pause_reading()
+        return self._pipe
 
     @property
     def pid(self):
@@ -307,11 +337,15 @@ class Gateway:
     def port(self):
         return int(self.address.rsplit(":", 1)[1])
 
-    def channel(self):
+    def channel(self, tls=None, address=None):
         # A connection of its own for each channel, as separate callers have. For a Unix socket
         # this client would send the path as the authority, which HTTP/2 servers refuse.
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.default_authority", "localhost")]
-        return grpc.aio.insecure_channel(self.address, options=options)
+        address = address or self.address
+        if tls is None:
+            return grpc.aio.insecure_channel(address, options=options)
+        options.append(("grpc.ssl_target_name_override", "localhost"))
+        return grpc.aio.secure_channel(address, tls, options=options)
 
     def sample(self):
         """RSS in bytes, threads and open file descriptors."""
@@ -354,6 +388,9 @@ class Gateway:
         self.process.send_signal(number)
 
     async def ended(self, within=LONG):
+        if self._pipe:
+            # A process is waited for until its pipes are closed, too.
+            self._pipe.close()
         code = await asyncio.wait_for(self.process.wait(), within)
         if self._reading:
             await self._reading
@@ -406,6 +443,75 @@ async def at_rate(rate, seconds, one, stop=None):
     return await asyncio.gather(*tasks)
 
 
+class Callers:
+    """Calls at a steady rate over a few channels, half of them imports, while a block runs.
+    Channels can be replaced meanwhile, each after its calls have ended."""
+
+    def __init__(self, rate, make_channel, channels=8, timeout=20.0):
+        self.rate = rate
+        self.make_channel = make_channel
+        self.timeout = timeout
+        self.channels = [make_channel() for _ in range(channels)]
+        self.in_use = collections.Counter()
+        self.calls = 0
+        self.codes = collections.Counter()
+        self.longest = 0.0
+        self.failures = []
+        self.tasks = set()
+        self.began = self.ended = 0.0
+
+    async def one(self, index):
+        channel = self.channels[index // 2 % len(self.channels)]
+        self.in_use[channel] += 1
+        kind = get if index % 2 else put
+        code, took, trailers = await kind(channel, timeout=self.timeout)
+        self.in_use[channel] -= 1
+        self.codes[code] += 1
+        self.longest = max(self.longest, took)
+        if code != "OK":
+            self.failures.append(f"{kind.__name__} {code}: {trailers[':message']}")
+
+    async def run(self):
+        while True:
+            wait = self.began + self.calls / self.rate - time.monotonic()
+            if wait > 0:
+                await asyncio.sleep(wait)
+            elif self.calls % 20 == 0:
+                # Behind its time: others must run, too.
+                await asyncio.sleep(0)
+            task = asyncio.ensure_future(self.one(self.calls))
+            self.calls += 1
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+
+    async def replace(self, index):
+        """Puts a new channel in the place of this one."""
+        old, self.channels[index] = self.channels[index], self.make_channel()
+        await until(lambda: not self.in_use[old], what="the calls of a channel end")
+        await old.close()
+
+    async def __aenter__(self):
+        self.began = time.monotonic()
+        self.running = asyncio.ensure_future(self.run())
+        return self
+
+    async def __aexit__(self, *_):
+        self.running.cancel()
+        self.ended = time.monotonic()
+        await asyncio.gather(*list(self.tasks), return_exceptions=True)
+        for channel in self.channels:
+            await channel.close()
+
+    @property
+    def achieved(self):
+        """Calls begun per second: less than the rate when this program cannot keep up."""
+        return self.calls / (self.ended - self.began)
+
+    def assert_none_failed(self):
+        assert not self.failures, f"{len(self.failures)} of {self.calls}: {self.failures[:3]}"
+        assert self.codes == {"OK": self.calls}, f"{self.calls} calls, {self.codes}"
+
+
 @contextlib.asynccontextmanager
 async def own_lag():
     """How late this program itself is at most, which is no fault of the gateway's."""
@@ -440,6 +546,11 @@ async def until(condition, within=LONG, what="the condition"):
         if time.monotonic() > end:
             raise AssertionError(f"never: {what}")
         await asyncio.sleep(0.02)
+
+
+def end_in_order():
+    """Makes SIGTERM end this program as Ctrl-C does, so that it ends what it started."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def write_block(name, lines):

@@ -17,10 +17,13 @@ if ! command -v python3 >/dev/null; then
 fi
 
 venv=target/venv-faults
-if ! "$venv/bin/python" -c 'import grpc; assert grpc.__version__ == "1.85.1"' 2>/dev/null; then
+packages=(grpcio==1.85.1 trustme==1.2.1 cryptography==50.0.2)
+# Only what was installed to the end has its mark.
+if [[ $(cat "$venv/packages" 2>/dev/null) != "${packages[*]}" ]]; then
     rm -rf "$venv"
     python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check 'grpcio==1.85.1'
+    "$venv/bin/pip" install --quiet --disable-pip-version-check "${packages[@]}"
+    echo "${packages[*]}" >"$venv/packages"
 fi
 
 if [[ -z ${SAVEPOINT_GATEWAY_BIN:-} ]]; then

@@ -5,62 +5,32 @@ import argparse
 import asyncio
 import collections
 import contextlib
+import fcntl
+import functools
+import math
 import os
 import resource
 import shutil
 import signal
 import socket
-import subprocess
+import struct
 import sys
 import tempfile
+import termios
 import time
 
 import grpc
 
 import harness
+import loss
+import names  # noqa: F401 (registers its scenarios)
+import rotation  # noqa: F401
 import soak
-from harness import GOT, IMPORTED, LONG, Cloud, Gateway, Proxy, Reply, at_rate, good, quantile
+from harness import GOT, H2_HELLO, IMPORTED, Cloud, Gateway, Proxy, Reply, at_rate, good, quantile
+from scenario import SCENARIOS, Skip, ms, scenario, stage
 
 RATE = 200
-SCENARIOS = []
-
-
-class Skip(Exception):
-    """This cannot be tried, and why."""
-
-
-def scenario(number, title, criterion, quick=True):
-    def register(function):
-        SCENARIOS.append((number, title, criterion, quick, function))
-        return function
-
-    return register
-
-
-def not_yet(number, title, criterion, why):
-    async def skip(_):
-        raise Skip(why)
-
-    scenario(number, title, criterion)(skip)
-
-
-def ms(seconds):
-    return f"{1000 * seconds:.1f} ms"
-
-
-@contextlib.asynccontextmanager
-async def stage(answer=good, *flags, cloud_url=None, **options):
-    """A provider and a gateway in front of it, and both gone afterwards."""
-    cloud = await Cloud(answer).start()
-    gateway = Gateway(cloud_url(cloud) if cloud_url else cloud.url, *flags, **options)
-    try:
-        await gateway.start()
-        async with gateway.channel() as channel:
-            yield cloud, gateway, channel
-        assert gateway.panics == 0, "a panic"
-    finally:
-        await gateway.stop()
-        await cloud.stop()
+MIB = 1024 * 1024
 
 
 @scenario(1, "the provider dies under load and comes back",
@@ -68,7 +38,7 @@ async def stage(answer=good, *flags, cloud_url=None, **options):
           "within 2 s of the return")
 async def killed(quick):
     async with stage() as (cloud, _, channel), harness.own_lag() as lag:
-        down = 2 if quick else 10
+        down = 1 if quick else 10
         ends = []
 
         async def one(index):
@@ -76,7 +46,7 @@ async def killed(quick):
             code, took, _ = await call(channel, timeout=2.0)
             ends.append((time.monotonic(), code, took))
 
-        load = asyncio.ensure_future(at_rate(RATE, down + 4, one))
+        load = asyncio.ensure_future(at_rate(RATE, 1 + down + (1 if quick else 3), one))
         await asyncio.sleep(1)
         await cloud.stop()
         await asyncio.sleep(down)
@@ -89,17 +59,20 @@ async def killed(quick):
         # A caller that is late itself cannot tell.
         assert longest < 2.5 + 2 * lag[0], f"a call took {longest:.2f} s with a deadline of 2 s"
         first = min(at for at, code, _ in ends if code == "OK" and at > back) - back
-        assert first < 2, f"first OK after {first:.2f} s"
-        return f"{len(ends)} calls, {dict(codes)}, first OK after {ms(first)}, longest {ms(longest)}"
+        assert first < 2 + 2 * lag[0], f"first OK after {first:.2f} s"
+        return (f"{len(ends)} calls, {dict(codes)}, first OK after {ms(first)}, longest "
+                f"{ms(longest)}")
 
 
 @scenario(2, "the provider accepts and never answers",
           "every call ends at its deadline; memory returns to within 10 % (at least 2 MiB)")
-async def silent(_):
-    async with stage(lambda _: Reply(then="silence")) as (cloud, gateway, channel):
+async def silent(quick):
+    deadline = 0.4 if quick else 0.7
+    async with stage(lambda _: Reply(then="silence")) as (cloud, gateway, channel), \
+            harness.own_lag() as lag:
         async def wave():
             return await asyncio.gather(
-                *(harness.get(channel, timeout=0.7) for _ in range(200)))
+                *(harness.get(channel, timeout=deadline) for _ in range(200)))
 
         await wave()
         before = gateway.sample()[0]
@@ -107,22 +80,23 @@ async def silent(_):
         for _ in range(4):
             for code, took, _ in await wave():
                 assert code == "DeadlineExceeded", code
-                late = max(late, took - 0.7)
+                late = max(late, took - deadline)
         after = gateway.sample()[0]
-        assert late < 0.5, f"{late:.2f} s late"
+        assert late < 0.5 + 2 * lag[0], f"{late:.2f} s late"
         assert after < before * 1.1 + 2 * 1024 * 1024, f"{before} to {after} bytes"
         return f"1,000 calls, at most {ms(late)} late, memory {(after - before) / 1024:+.0f} KiB"
 
 
-@scenario(3, "the provider takes 5 s (quick: 2 s) for each answer",
+@scenario(3, "the provider takes 5 s (quick: 1 s) for each answer",
           "over the limit GATEWAY_OVERLOADED at once; the other provider is not affected; ready")
 async def slow(quick):
     def answer(request):
         if request.method == "GET":
-            return Reply(GOT.status, GOT.body, delay=2.0 if quick else 5.0)
+            return Reply(GOT.status, GOT.body, delay=1.0 if quick else 5.0)
         return IMPORTED
 
-    async with stage(answer, "--max-in-flight", "64") as (cloud, gateway, channel):
+    async with stage(answer, "--max-in-flight", "64") as (cloud, gateway, channel), \
+            harness.own_lag() as lag:
         calls = [asyncio.ensure_future(harness.get(channel)) for _ in range(500)]
         await harness.until(lambda: cloud.requests >= 64, what="64 calls at the provider")
         others = [await harness.put(channel) for _ in range(50)]
@@ -133,13 +107,15 @@ async def slow(quick):
         assert ready == 200 and all(code == "OK" for code, _, _ in others)
         shed = quantile([took for code, took, _ in results if code != "OK"], 0.99)
         other = quantile([took for _, took, _ in others], 0.99)
-        assert shed < 2, f"shed after {shed:.2f} s"
-        assert other < 1, f"the other provider took {other:.2f} s"
-        return f"64 served, 436 shed, p99 of a refusal {ms(shed)}, of the other provider {ms(other)}"
+        assert shed < 2 + 2 * lag[0], f"shed after {shed:.2f} s"
+        assert other < 1 + 2 * lag[0], f"the other provider took {other:.2f} s"
+        return (f"64 served, 436 shed, p99 of a refusal {ms(shed)}, of the other provider "
+                f"{ms(other)}")
 
 
-@scenario(4, "pooled connections go dead without a word",
-          "each costs one call its deadline at most; calls work again within 20 s")
+@scenario(4, "pooled connections go dead without a word, and a caller answers no PING",
+          "each costs one call its deadline at most; calls work again within 20 s; the caller is "
+          "disconnected within 90 s (not in --quick)")
 async def half_open(quick):
     cloud = await Cloud().start()
     proxy = await Proxy(cloud.port).start()
@@ -147,7 +123,7 @@ async def half_open(quick):
     try:
         await gateway.start()
         async with gateway.channel() as channel:
-            await asyncio.gather(*(harness.get(channel) for _ in range(3 if quick else 8)))
+            await asyncio.gather(*(harness.get(channel) for _ in range(2 if quick else 8)))
             pooled = proxy.accepted
             proxy.freeze()
             began, failed = time.monotonic(), 0
@@ -160,7 +136,16 @@ async def half_open(quick):
                 assert failed <= pooled, "more failures than connections"
             took = time.monotonic() - began
             assert took < 20, f"{took:.1f} s"
-            return f"{pooled} connections went dead, {failed} calls failed, OK after {took:.1f} s"
+            figure = f"{pooled} connections went dead, {failed} calls failed, OK after {took:.1f} s"
+            if quick:
+                return figure
+            began = time.monotonic()
+            reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+            writer.write(H2_HELLO)
+            with contextlib.suppress(ConnectionError):
+                await asyncio.wait_for(reader.read(), 90)
+            writer.close()
+            return f"{figure}; the caller disconnected after {time.monotonic() - began:.0f} s"
     finally:
         await gateway.stop()
         await proxy.stop()
@@ -169,14 +154,16 @@ async def half_open(quick):
 
 @scenario(5, "the provider closes a connection just before it is used again",
           "every get is OK; no import is sent twice, and one that fails says outcome unknown")
-async def idle_close(_):
+async def idle_close(quick):
+    count = 50 if quick else 200
+
     def answer(request):
         plain = good(request)
         return Reply(plain.status, plain.body, then="close")
 
     async with stage(answer) as (cloud, _, channel):
         codes = collections.Counter()
-        for job in range(1, 201):
+        for job in range(1, count + 1):
             code, _, _ = await harness.get(channel)
             assert code == "OK", code
             code, _, _ = await harness.put(channel, job)
@@ -184,51 +171,53 @@ async def idle_close(_):
             assert code in ("OK", "Unavailable"), code
         imports = [n for (method, _), n in cloud.by_path.items() if method == "POST"]
         assert all(n == 1 for n in imports), "an import was sent twice"
-        return f"200 gets OK; 200 imports: {dict(codes)}, none sent twice"
+        return f"{count} gets OK; {count} imports: {dict(codes)}, none sent twice"
 
 
-@scenario(6, "5 % of packets lost, 100 ms round trip",
-          "every call ends with OK; no import is sent twice", quick=False)
-async def lossy(_):
-    for tool in ("unshare", "tc", "ip"):
-        if not shutil.which(tool):
-            raise Skip(f"{tool} is not here")
-    # In a network of its own, so that nothing else on the machine is disturbed.
-    script = ("ip link set lo up && tc qdisc add dev lo root netem delay 50ms loss 5% && "
-              'exec "$0" "$1" --lossy-inside')
-    process = await asyncio.create_subprocess_exec(
-        "unshare", "--net", "sh", "-c", script, sys.executable, __file__,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
-    out, err = await asyncio.wait_for(process.communicate(), 180)
-    text = err.decode(errors="replace")
-    if process.returncode == 0:
-        return out.decode().strip().splitlines()[-1]
-    if "netem" in text or "qdisc" in text or "unshare" in text or "permitted" in text:
-        raise Skip(f"the machine allows no netem: {text.strip().splitlines()[0]}")
-    raise AssertionError(text.strip().splitlines()[-1])
+@scenario(6, "5 % of segments lost, 100 ms round trip, emulated on the streams of both sides",
+          "every call ends with OK; no import is sent twice; p99 below two round trips and what "
+          "loss explains: the longest stall of either side and two single ones")
+async def lossy(quick):
+    cloud = await Cloud().start()
+    far = await loss.path(cloud.port, seed=1).start()
+    gateway = Gateway(f"http://{far.address}")
+    near = None
+    try:
+        await gateway.start()
+        near = await loss.path(gateway.port, seed=2).start()
+        async with harness.own_lag() as lag, \
+                gateway.channel(address=near.address) as channel:
+            async def one(index):
+                if index % 2:
+                    return await harness.get(channel, timeout=20)
+                return await harness.put(channel, index + 1, timeout=20)
 
-
-async def lossy_inside():
-    async with stage() as (cloud, _, channel):
-        async def one(index):
-            if index % 2:
-                return await harness.get(channel, timeout=20)
-            return await harness.put(channel, index + 1, timeout=20)
-
-        results = await at_rate(20, 15, one)
-        codes = collections.Counter(code for code, _, _ in results)
-        imports = [n for (method, _), n in cloud.by_path.items() if method == "POST"]
-        assert set(codes) == {"OK"}, codes
-        assert all(n == 1 for n in imports), "an import was sent twice"
-        times = [took for _, took, _ in results]
-        print(f"{len(results)} calls OK, p50 {ms(quantile(times, 0.5))}, "
-              f"p99 {ms(quantile(times, 0.99))}, no import twice")
+            # Its connections stand; a lost SYN would be felt by many calls at once.
+            await asyncio.gather(*(one(index) for index in range(8)))
+            results = await at_rate(10, 2 if quick else 60, lambda index: one(8 + index))
+    finally:
+        await gateway.stop()
+        for end in (near, far):
+            if end is not None:
+                await end.stop()
+        await cloud.stop()
+    codes = collections.Counter(code for code, _, _ in results)
+    imports = [n for (method, _), n in cloud.by_path.items() if method == "POST"]
+    assert set(codes) == {"OK"}, codes
+    assert all(n == 1 for n in imports), "an import was sent twice"
+    times = [took for _, took, _ in results]
+    bound = 0.2 + near.longest + far.longest + 2 * loss.DATA_TIMEOUT + 2 * lag[0]
+    p99 = quantile(times, 0.99)
+    assert p99 < bound, f"p99 {ms(p99)}, more than {ms(bound)}"
+    lost, segments = near.lost + far.lost, near.segments + far.segments
+    return (f"{len(results)} calls OK, p50 {ms(quantile(times, 0.5))}, p99 {ms(p99)}, "
+            f"{lost} losses among {segments} segments, no import twice")
 
 
 @scenario(7, "30 % of connections are reset within the answer",
           "gets are tried again; imports are sent once, and those that fail say outcome unknown")
 async def resets(quick):
-    turn, count = 0, 100 if quick else 300
+    turn, count = 0, 60 if quick else 300
 
     def answer(request):
         nonlocal turn
@@ -252,12 +241,6 @@ async def resets(quick):
         assert set(gets) <= {"OK", "Unavailable", "Internal"}, gets
         assert gets["OK"] >= 0.8 * count, gets
         return f"{count} gets: {dict(gets)}; {count} imports: {dict(imports)}, each sent once"
-
-
-not_yet(8, "the provider's name gets a new address", "new connections go there within 60 s",
-        "needs a name server of its own, which this suite does not bring")
-not_yet(9, "the name server is down for 60 s", "open connections go on working",
-        "needs a name server of its own, which this suite does not bring")
 
 
 @scenario(10, "half of all calls are throttled with a wait of 7 s",
@@ -287,25 +270,18 @@ async def throttled(_):
         return f"400 calls, 200 told to wait 7 s, {cloud.requests} requests at the provider"
 
 
-not_yet(11, "the serving certificate is replaced under load", "no call fails",
-        "serving TLS is not tried by this suite")
-not_yet(12, "a credential file is replaced under load", "no call is refused",
-        "credential files are not tried by this suite")
-not_yet(13, "a credential file is replaced by garbage", "the old one serves on",
-        "credential files are not tried by this suite")
-
-
 @scenario(14, "two gateways are restarted one after the other under load",
           "no call fails; each ends with exit code 0 in its time; not ready before connections end")
 async def rolling(quick):
-    latency = 0.3 if quick else 2.0
+    latency, pause = (0.2, 0.3) if quick else (2.0, 1.0)
 
     def answer(request):
         plain = good(request)
         return Reply(plain.status, plain.body, delay=latency)
 
     cloud = await Cloud(answer).start()
-    flags = ("--drain-timeout", "10s", "--drain-delay", "1s", "--max-in-flight", "4096")
+    flags = ("--drain-timeout", "10s", "--drain-delay", f"{1000 * pause:.0f}ms",
+             "--max-in-flight", "4096")
     gateways = [Gateway(cloud.url, *flags) for _ in range(2)]
     try:
         for gateway in gateways:
@@ -330,7 +306,7 @@ async def rolling(quick):
             load = asyncio.ensure_future(at_rate(100, 120, one, stop))
             drained = []
             for index in range(2):
-                await asyncio.sleep(1)
+                await asyncio.sleep(pause)
                 old = gateways[index]
                 began = time.monotonic()
                 old.signal(signal.SIGTERM)
@@ -344,7 +320,7 @@ async def rolling(quick):
                 assert code == 0, f"exit code {code}"
                 gateways[index] = Gateway(cloud.url, *flags, listen=old.address)
                 await gateways[index].start()
-                await asyncio.sleep(1)
+                await asyncio.sleep(pause)
             stop.set()
             results = await load
         codes = collections.Counter(code for code, _, _ in results)
@@ -358,12 +334,14 @@ async def rolling(quick):
         await cloud.stop()
 
 
-@scenario(15, "SIGTERM with a peer that never speaks and one that never answers",
-          "exit code 0 within the drain timeout and 1 s")
+@scenario(15, "SIGTERM with a peer that never speaks and one that never answers, and twice with a "
+              "call in flight",
+          "exit code 0 within the drain timeout and 1 s; after the second signal exit code 1 at "
+          "once")
 async def deaf_peers(_):
     async with stage(good, "--drain-timeout", "5s") as (_, gateway, _):
         peers = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(2)]
-        peers[1].sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+        peers[1].sendall(H2_HELLO)
         await asyncio.get_running_loop().run_in_executor(None, peers[1].recv, 9)
         began = time.monotonic()
         gateway.signal(signal.SIGTERM)
@@ -372,7 +350,24 @@ async def deaf_peers(_):
         for peer in peers:
             peer.close()
         assert code == 0 and took < 6, f"exit code {code} after {took:.1f} s"
-        return f"exit code 0 after {took:.2f} s"
+    async with stage(lambda _: Reply(then="silence"), "--drain-timeout", "60s") \
+            as (cloud, gateway, channel):
+        call = asyncio.ensure_future(harness.get(channel))
+        await harness.until(lambda: cloud.requests, what="the call is at the provider")
+        gateway.signal(signal.SIGTERM)
+
+        async def unready():
+            return (await gateway.http("/readyz"))[0] == 503
+
+        await harness.until(unready, what="it drains")
+        began = time.monotonic()
+        gateway.signal(signal.SIGTERM)
+        code = await gateway.ended()
+        twice = time.monotonic() - began
+        assert code == 1 and twice < 2, f"exit code {code} after {twice:.1f} s"
+        code, _, _ = await call
+        assert code == "Unavailable", code
+        return f"exit code 0 after {took:.2f} s; told twice, exit code 1 after {ms(twice)}"
 
 
 @scenario(16, "SIGKILL and a new start, on a port and on a Unix socket",
@@ -388,12 +383,13 @@ async def killed_itself(_):
                 old.signal(signal.SIGKILL)
                 await old.ended()
                 began = time.monotonic()
-                await new.start()
-                async with new.channel() as channel:
-                    code, _, _ = await harness.put(channel, wait_for_ready=True)
+                async with harness.own_lag() as lag:
+                    await new.start()
+                    async with new.channel() as channel:
+                        code, _, _ = await harness.put(channel, wait_for_ready=True)
                 took = time.monotonic() - began
                 assert code == "OK", code
-                assert took < 1, f"{took:.2f} s"
+                assert took < 1 + 2 * lag[0], f"{took:.2f} s"
                 figures.append(ms(took))
             finally:
                 await old.stop()
@@ -402,36 +398,58 @@ async def killed_itself(_):
         return f"first answer {figures[0]} after the start on a port, {figures[1]} on a socket"
 
 
-async def timed(channel, seconds, rate=100):
-    results = await at_rate(rate, seconds, lambda _: harness.get(channel, timeout=10.0))
-    bad = collections.Counter(code for code, _, _ in results if code != "OK")
-    assert not bad, bad
-    return quantile([took for _, took, _ in results], 0.99), len(results)
+async def in_turn(channels, rounds):
+    """Calls one after the other, each channel in its turn, so that whatever else the machine
+    does falls on all alike: how long each took, by name."""
+    times = {name: [] for name in channels}
+    order = list(channels)
+    for _ in range(rounds):
+        for name in order:
+            code, took, _ = await harness.get(channels[name], timeout=10.0)
+            assert code == "OK", f"{name}: {code}"
+            times[name].append(took)
+        order.append(order.pop(0))
+    return times
+
+
+def no_slower(name, times, plain, factor=1.0, extra=0.001):
+    """That p50 and p99 are those of the plain ones, so many times and so many seconds more at
+    most. For p99, what is counted is how many are slower than that: one of a hundred may be, and
+    four deviations of that count."""
+    slow, n = factor * quantile(plain, 0.99) + extra, len(times)
+    slower, allowed = sum(took > slow for took in times), 0.01 * n + 4 * math.sqrt(0.01 * n)
+    assert slower <= allowed, f"{name}: {slower} of {n} slower than {ms(slow)}"
+    middle, plain_middle = quantile(times, 0.5), quantile(plain, 0.5)
+    assert middle <= factor * plain_middle + extra, f"{name}: p50 {ms(plain_middle)}, {ms(middle)}"
+    return f"{name} {ms(middle)} and {ms(quantile(times, 0.99))}"
 
 
 @scenario(17, "10,000 idle connections, and no file descriptor left",
-          "good calls all OK; p99 below twice that without, and 25 ms; memory below 256 MiB; "
-          "calls work again when descriptors do")
+          "calls all OK; p50 and p99 at most 20 % and 1 ms above a gateway's without them, calls "
+          "in turn; memory below 256 MiB, and within 15 s of their end back to what it was, but "
+          "for 2 MiB and 1.5 KiB for each; calls work again when descriptors do")
 async def crowd(quick):
-    wanted, seconds = (500, 1) if quick else (10_000, 3)
+    wanted, rounds = (500, 100) if quick else (10_000, 1000)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     enough = wanted + 500
     if hard != resource.RLIM_INFINITY and hard < enough:
         wanted = hard - 500
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, enough)), hard))
-    async with stage(good, "--max-connections", "20000") as (_, gateway, channel):
-        base, _ = await timed(channel, seconds)
+    async with stage(good, "--max-connections", "20000") as (_, gateway, channel), \
+            stage() as (_, _, plain):
+        both = {"plain": plain, "crowded": channel}
+        await in_turn(both, 100)
         before = gateway.sample()[0]
         crowd = []
         try:
             for _ in range(wanted):
                 peer = socket.create_connection(("127.0.0.1", gateway.port))
-                peer.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+                peer.sendall(H2_HELLO)
                 crowd.append(peer)
                 if len(crowd) % 100 == 0:
                     await asyncio.sleep(0)
             await harness.until(lambda: gateway.sample()[2] >= wanted, what="all connections")
-            loaded, _ = await timed(channel, seconds)
+            times = await in_turn(both, rounds)
             rss = gateway.sample()[0]
         finally:
             for peer in crowd:
@@ -441,13 +459,17 @@ async def crowd(quick):
             return (await gateway.metrics())["grpc_server_connections"] <= 1
 
         await harness.until(alone, what="the connections end")
-        after = gateway.sample()[0]
-    assert rss < 256 * 1024 * 1024, f"{rss} bytes"
-    assert loaded < 2 * base + 0.025, f"p99 {ms(base)} to {ms(loaded)}"
-    mib = 1024 * 1024
-    first = (f"{wanted} connections: p99 {ms(base)} before, {ms(loaded)} with them; "
-             f"{(rss - before) / wanted / 1024:.1f} KiB each, {rss / mib:.0f} MiB in all, "
-             f"{after / mib:.0f} MiB after")
+        kept, ended = 2 * MIB + wanted * 1536, time.monotonic()
+        while (after := gateway.sample()[0]) > before + kept and time.monotonic() < ended + 15:
+            await asyncio.sleep(0.1)
+        waited = time.monotonic() - ended
+    figure = no_slower("with them", times["crowded"], times["plain"], 1.2)
+    first = (f"{wanted} connections: p50 and p99 {ms(quantile(times['plain'], 0.5))} and "
+             f"{ms(quantile(times['plain'], 0.99))}, {figure}; "
+             f"{(rss - before) / wanted / 1024:.1f} KiB each, {before / MIB:.1f} MiB before, "
+             f"{rss / MIB:.1f} MiB with them, {after / MIB:.1f} MiB {waited:.1f} s after them")
+    assert rss < 256 * MIB, f"too much memory: {first}"
+    assert after <= before + kept, f"memory does not return: {first}"
 
     prefix = ("prlimit", "--nofile=64:64")
     if not shutil.which("prlimit"):
@@ -468,7 +490,8 @@ async def crowd(quick):
         assert code == "OK", code
         assert burnt < 0.5, f"{burnt:.2f} s of processor in 1 s without descriptors"
         took = time.monotonic() - began
-    return f"{first}; 64 descriptors and 200 peers: {burnt:.2f} s of processor a second, OK after {ms(took)}"
+    return (f"{first}; 64 descriptors and 200 peers: {burnt:.2f} s of processor a second, OK "
+            f"after {ms(took)}")
 
 
 def cpu_seconds(pid):
@@ -479,8 +502,6 @@ def cpu_seconds(pid):
 
 def attack(port, seconds):
     """Floods from one thread, one connection after the other, without mercy."""
-    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
-
     def frame(kind, flags, stream, payload=b""):
         return (len(payload).to_bytes(3, "big") + bytes([kind, flags])
                 + stream.to_bytes(4, "big") + payload)
@@ -501,67 +522,146 @@ def attack(port, seconds):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)) as s:
                 s.settimeout(1)
                 made += 1
-                s.sendall(preface + bytes_)
+                s.sendall(H2_HELLO + bytes_)
                 while s.recv(65536):
                     pass
     print(made)
 
 
 @scenario(18, "floods of resets, CONTINUATION, PING and SETTINGS beside good traffic",
-          "good calls all OK; p99 below twice that without, and 50 ms; memory flat (8 MiB)")
+          "good calls all OK; p50 and p99 at most twice and 1 ms above those of a gateway that is "
+          "not attacked, calls in turn; memory flat (8 MiB)")
 async def attackers(quick):
-    seconds = 2 if quick else 15
-    async with stage() as (_, gateway, channel):
-        await timed(channel, 1)
-        base, _ = await timed(channel, seconds)
+    seconds = 1 if quick else 15
+    async with stage() as (_, gateway, channel), stage() as (_, _, plain):
+        both = {"plain": plain, "attacked": channel}
+        await in_turn(both, 50)
+
         async def attacked():
             process = await asyncio.create_subprocess_exec(
                 sys.executable, __file__, "--attack", str(gateway.port), str(seconds),
                 stdout=asyncio.subprocess.PIPE)
-            p99, calls = await timed(channel, seconds)
-            out, _ = await process.communicate()
-            return p99, calls, int(out)
+            times = {name: [] for name in both}
+            while process.returncode is None:
+                for name, found in (await in_turn(both, 20)).items():
+                    times[name] += found
+            return times, int(await process.stdout.read())
 
         await attacked()
         before = gateway.sample()[0]
-        p99, calls, made = await attacked()
+        times, made = await attacked()
         grown = gateway.sample()[0] - before
-        assert made > 0, "no attack was made"
-        assert p99 < 2 * base + 0.05, f"p99 {ms(base)} to {ms(p99)}"
-        assert grown < 8 * 1024 * 1024, f"{grown} bytes more"
-        return (f"{made} floods in {seconds} s, {calls} good calls all OK, p99 {ms(base)} before, "
-                f"{ms(p99)} beside them, memory {grown / 1024:+.0f} KiB")
+    assert made > 0, "no attack was made"
+    figure = no_slower("attacked", times["attacked"], times["plain"], 2.0)
+    assert grown < 8 * MIB, f"{grown / MIB:.1f} MiB more"
+    calls = 2 * len(times["plain"])
+    return (f"{made} floods in {seconds} s, {calls} good calls all OK, p50 and p99 "
+            f"{ms(quantile(times['plain'], 0.5))} and {ms(quantile(times['plain'], 0.99))} beside "
+            f"the attack, {figure}, memory {grown / 1024:+.0f} KiB")
 
 
 @scenario(19, "a soak in small: mixed answers, connections that come and go",
           "counts of gateway and callers are equal; no panic (the long one stands below)")
 async def soak_in_small(quick):
-    figures = await soak.soak(0.1 if quick else 0.5, RATE)
+    figures = await soak.soak(0.05 if quick else 0.5, RATE)
     bad = soak.verdict(figures)
     assert not bad, bad
     return f"{figures['calls']} calls, {figures['codes']} pairs of method and code, counts equal"
 
 
-@scenario(20, "nobody reads the log, or it is closed",
-          "every call OK; p99 below twice that with a reader, and 25 ms; no death by SIGPIPE")
-async def log_blocked(quick):
-    async with stage() as (_, gateway, channel):
-        await timed(channel, 1, RATE)
-        base, _ = await timed(channel, 3, RATE)
-        # The pipe fills up, and writing to it blocks.
-        gateway._reading.cancel()
-        gateway.process._transport.get_pipe_transport(2).pause_reading()
-        p99, calls = await timed(channel, 4 if quick else 10, RATE)
-        dropped = sum(v for k, v in (await gateway.metrics()).items()
-                      if k.startswith("log_lines_dropped"))
-        blocked, gateway._reading = p99, None
-        # And then it is closed.
-        gateway.process._transport.get_pipe_transport(2).close()
-        await timed(channel, 1, RATE)
-        assert gateway.process.returncode is None, "the gateway is gone"
-        assert blocked < 2 * base + 0.025, f"p99 {ms(base)} to {ms(blocked)}"
-        return (f"{calls} calls OK, p99 {ms(base)} with a reader, {ms(blocked)} without, "
-                f"{dropped:.0f} lines dropped; OTLP is not tried by this suite")
+def speaks_otlp():
+    """Whether the binary knows the variable at all."""
+    return b"OTEL_EXPORTER_OTLP" in harness.binary().read_bytes()
+
+
+@scenario(20, "nobody reads the log, or it is closed; the trace collector takes all and answers "
+              "nothing, or refuses",
+          "every call OK; p50 and p99 no more than 1 ms above a gateway's whose log is read and "
+          "that has no collector, calls in turn; lines and spans that are lost are counted; no "
+          "death by SIGPIPE")
+async def telemetry_stuck(quick):
+    rounds = 100 if quick else 1000
+    # Long lines fill the queue soon.
+    reply = Reply(GOT.status, GOT.body.replace(b"R-1", b"R" * 128))
+    cloud = await Cloud(lambda _: reply).start()
+    black_hole = await asyncio.get_running_loop().create_server(
+        asyncio.Protocol, "127.0.0.1", 0)
+    # Bound and not listening: nobody else can have the port, and connections are refused.
+    closed = socket.socket()
+    closed.bind(("127.0.0.1", 0))
+    gateways = {"plain": Gateway(cloud.url), "log unread": Gateway(cloud.url)}
+    otlp = speaks_otlp()
+    if otlp:
+        silent, refusing = black_hole.sockets[0].getsockname()[1], closed.getsockname()[1]
+        for name, protocol, port in (("collector silent", "http/protobuf", silent),
+                                     ("silent over gRPC", "grpc", silent),
+                                     ("collector refuses", "http/protobuf", refusing)):
+            gateways[name] = Gateway(cloud.url, env={
+                "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}",
+                "OTEL_EXPORTER_OTLP_PROTOCOL": protocol, "OTEL_TRACES_EXPORTER": "otlp",
+                # Soon, so that exports are under way while it is measured.
+                "OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_EXPORTER_OTLP_TIMEOUT": "1000"})
+    try:
+        for gateway in gateways.values():
+            await gateway.start()
+        async with contextlib.AsyncExitStack() as stack:
+            channels = {name: await stack.enter_async_context(gateway.channel())
+                        for name, gateway in gateways.items()}
+            stuck = gateways["log unread"]
+            pipe = stuck.stop_reading()
+
+            async def full():
+                unread = -1
+                for _ in range(20 if quick else 400):
+                    await asyncio.gather(
+                        *(harness.get(channels["log unread"]) for _ in range(50)))
+                    before, unread = unread, in_pipe(pipe.get_extra_info("pipe"))
+                    # The lines of these calls are not in the pipe any more.
+                    if quick and unread == before > 16_384:
+                        return True
+                    if (await stuck.metrics())["log_lines_dropped_total"] > 0:
+                        return True
+                return False
+
+            assert await full(), "the log is never full"
+            await in_turn(channels, 50)
+            times = await in_turn(channels, rounds)
+            plain = times.pop("plain")
+            figures = [no_slower(name, found, plain) for name, found in times.items()]
+            dropped = (await stuck.metrics())["log_lines_dropped_total"]
+            for name in times:
+                if name != "log unread":
+                    await harness.until(
+                        functools.partial(lost_spans, gateways[name]), what=f"{name}: lost spans")
+            # And then it is closed.
+            pipe.close()
+            await in_turn({"log closed": channels["log unread"]}, 50)
+            assert stuck.process.returncode is None, "the gateway is gone"
+        for gateway in gateways.values():
+            assert gateway.panics == 0, "a panic"
+    finally:
+        for gateway in gateways.values():
+            await gateway.stop()
+        await cloud.stop()
+        black_hole.close()
+        closed.close()
+    if not otlp:
+        print("   skipped: this binary sends no traces, so no collector was tried", flush=True)
+        figures.append("no collector tried: the binary sends no traces")
+    return (f"{rounds} calls each, p50 and p99: plain {ms(quantile(plain, 0.5))} and "
+            f"{ms(quantile(plain, 0.99))}, {', '.join(figures)}; {dropped:.0f} lines dropped")
+
+
+async def lost_spans(gateway):
+    """Whether the metrics count spans that did not reach the collector."""
+    return any(value > 0 and name.startswith("otel_sdk_") and 'error_type="' in name
+               and 'error_type=""' not in name
+               for name, value in (await gateway.metrics()).items())
+
+
+def in_pipe(pipe):
+    """Bytes that were written and not read."""
+    return struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4))[0]
 
 
 def main():
@@ -570,20 +670,17 @@ def main():
     parser.add_argument("--only", help="these numbers, with commas between")
     parser.add_argument("--write", action="store_true", help="into docs/reliability.md")
     parser.add_argument("--attack", nargs=2, metavar=("PORT", "SECONDS"), help=argparse.SUPPRESS)
-    parser.add_argument("--lossy-inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.attack:
         attack(int(options.attack[0]), float(options.attack[1]))
         return 0
-    if options.lossy_inside:
-        asyncio.run(lossy_inside())
-        return 0
+    harness.end_in_order()
     only = {int(n) for n in options.only.split(",")} if options.only else None
     counts = collections.Counter()
     rows = ["| # | fault | must hold | result | measured |", "| --- | --- | --- | --- | --- |"]
-    began_all = time.monotonic()
-    for number, title, criterion, quick, function in SCENARIOS:
-        if (only and number not in only) or (options.quick and not quick):
+    began_all, load = time.monotonic(), os.getloadavg()[0]
+    for number, title, criterion, function in sorted(SCENARIOS, key=lambda s: s[0]):
+        if only and number not in only:
             continue
         began = time.monotonic()
         try:
@@ -601,7 +698,7 @@ def main():
     print(f"{total} in {time.monotonic() - began_all:.0f} s")
     if options.write:
         stamp = time.strftime("%Y-%m-%d", time.gmtime())
-        machine = f"{os.cpu_count()} processors, Linux"
+        machine = f"{os.cpu_count()} processors, Linux, load average {load:.1f} before"
         harness.write_block("faults", [f"Measured {stamp} on {machine}: {total}.", "", *rows])
     return 1 if counts["failed"] else 0
 
