@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::StartError;
+use super::beside::Beside;
 use super::connection::{self, Handler};
 use super::dispatch::Dispatch;
 use super::health::HealthState;
@@ -80,7 +81,11 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Starts the thread.
-    pub(super) fn start(index: usize, shared: &Arc<Shared>) -> Result<Self, StartError> {
+    pub(super) fn start(
+        index: usize,
+        shared: &Arc<Shared>,
+        beside: Beside,
+    ) -> Result<Self, StartError> {
         let runtime =
             Builder::new_current_thread().enable_all().build().map_err(StartError::Worker)?;
         let handle = runtime.handle().clone();
@@ -88,6 +93,7 @@ impl Worker {
         let dispatch = Dispatch::new(
             service(shared)?,
             shared.health.clone(),
+            beside,
             shared.config.timeouts,
             shared.stop.clone(),
             shared.telemetry.clone(),
