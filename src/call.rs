@@ -103,19 +103,11 @@ impl Call {
         self.lock().clone()
     }
 
-<<<<<<< HEAD
-=======
     /// Why it failed, as far as that is known by now.
     pub fn failure(&self) -> Option<Failure> {
         self.lock().failure
     }
 
-    /// Fires when the caller is no longer there.
-    pub fn caller_gone(&self) -> &CancellationToken {
-        &self.0.caller_gone
-    }
-
->>>>>>> main
     pub(crate) fn begin_attempt(&self) {
         self.0.attempts.fetch_add(1, Ordering::Relaxed);
         self.0.http_status.store(0, Ordering::Relaxed);

@@ -86,7 +86,11 @@ impl Told {
     ) -> Fault {
         Fault {
             http_status: Some(http_status),
-            code: self.code.and_then(|code| identifier(&credential.redact(&code), CODE_BYTES)),
+            // What is left out of an identifier must not have hidden a secret.
+            code: self
+                .code
+                .and_then(|code| identifier(&code, usize::MAX))
+                .and_then(|code| identifier(&credential.redact(&code), CODE_BYTES)),
             // Redacted before it is cut: half a secret would no longer be recognised.
             message: self
                 .message
@@ -105,9 +109,9 @@ impl Told {
 }
 
 /// A request id in the form in which callers get it. The documentation's own placeholder for
-/// "none", two quote characters, counts as none.
-pub(crate) fn request_id(text: Option<&str>) -> Option<String> {
-    identifier(meant(text?)?, REQUEST_ID_BYTES)
+/// "none", two quote characters, counts as none, and so does one that holds a secret.
+pub(crate) fn request_id(text: Option<&str>, credential: &Credential) -> Option<String> {
+    identifier(meant(text?)?, REQUEST_ID_BYTES).filter(|id| !credential.is_in(id))
 }
 
 /// How long the provider asks to wait before the next request.
@@ -279,6 +283,24 @@ mod tests {
         let message = fault.message.expect("a message");
         assert!(message.starts_with("[31m[redacted] [redacted] [redacted] xxx"), "{message}");
         assert!(message.len() <= TEXT_BYTES, "{}", message.len());
+    }
+
+    #[test]
+    fn a_secret_hides_neither_in_an_identifier_nor_between_its_characters() {
+        let credential = Credential::new("EXAMPLEKEYID", Secret::new("exampleSecretKey"), None);
+        let credential = credential.expect("a credential");
+        for (id, want) in [
+            ("R-1", Some("R-1")),
+            ("\"\"", None),
+            ("R-exampleSecretKey", None),
+            ("example\u{1}Secret Key", None),
+            ("EXAMPLEKEYID", None),
+        ] {
+            assert_eq!(request_id(Some(id), &credential).as_deref(), want, "{id:?}");
+        }
+        let body = br#"{"error_code":"example\u0001Secret Key"}"#;
+        let fault = Told::read(body).into_fault(400, None, None, &credential);
+        assert_eq!(fault.code.as_deref(), Some("[redacted]"));
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub mod endpoint;
 pub mod error;
 pub mod failure;
 mod fault;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod healthcheck;
 pub mod huawei;
 mod json;

@@ -120,17 +120,17 @@ impl Drop for RunsOn<'_> {
         if self.call.sent().get()
             && let Ok(runtime) = Handle::try_current()
         {
-            self.tasks.spawn_on(see_the_outcome(import), &runtime);
+            self.tasks.spawn_on(see_the_outcome(import, self.call.clone()), &runtime);
         }
     }
 }
 
-async fn see_the_outcome(import: Import) {
+async fn see_the_outcome(import: Import, call: Call) {
     match import.await {
         Ok(response) => tracing::info!(
             method = Operation::ImportSavepoint.name(),
             provider_request_id = response.request_id,
-            trace_id = trace_id(call),
+            trace_id = trace_id(&call),
             "the caller left; the import succeeded"
         ),
         Err(error) => {
@@ -139,7 +139,7 @@ async fn see_the_outcome(import: Import) {
                 reason = error.failure().row().reason,
                 outcome = error.outcome().map(Outcome::as_str),
                 provider_request_id = error.fault().request_id,
-                trace_id = trace_id(call),
+                trace_id = trace_id(&call),
                 "the caller left; the import failed"
             );
         }

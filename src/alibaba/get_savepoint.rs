@@ -91,6 +91,13 @@ struct FailureWire {
     failed_at: Integer,
 }
 
+/// What is asked of the provider for one request, whatever the number of attempts.
+#[derive(Debug)]
+pub(crate) struct GetPlan<'a> {
+    uri: String,
+    workspace: &'a str,
+}
+
 impl Alibaba {
     /// Gets a savepoint.
     ///
@@ -101,6 +108,15 @@ impl Alibaba {
         request: &GetSavepointRequest,
         call: &Call,
     ) -> Result<GetSavepointResponse, Error> {
+        let plan = self.plan(request)?;
+        self.upstream.call(OPERATION, call, || self.attempt_get(&plan, call)).await
+    }
+
+    /// Checks the request and says what is asked of the provider for it.
+    pub(crate) fn plan<'a>(
+        &'a self,
+        request: &'a GetSavepointRequest,
+    ) -> Result<GetPlan<'a>, Error> {
         let workspace = match request.workspace.as_str() {
             "" => self.workspace.as_deref().unwrap_or_default(),
             given => given,
@@ -112,33 +128,30 @@ impl Alibaba {
             percent_encode(&request.namespace),
             percent_encode(&request.savepoint_id),
         );
-
-        self.upstream.call(OPERATION, call, || self.attempt_get(&uri, workspace, call)).await
+        Ok(GetPlan { uri, workspace })
     }
 
     async fn attempt_get(
         &self,
-        uri: &str,
-        workspace: &str,
+        plan: &GetPlan<'_>,
         call: &Call,
     ) -> Result<GetSavepointResponse, Error> {
         let credential = self.credentials.current(self.upstream.clock()).await?;
-        let request = self.signed(uri, workspace, &credential)?;
+        let request = self.signed(plan, &credential)?;
         let answer = self.upstream.send(OPERATION, request, call).await?;
         self.read(&answer, &credential)
     }
 
-    fn signed(
+    pub(crate) fn signed(
         &self,
-        uri: &str,
-        workspace: &str,
+        plan: &GetPlan<'_>,
         credential: &Credential,
     ) -> Result<Request<Bytes>, Error> {
         let mut request = Request::builder()
             .method(Method::GET)
-            .uri(uri)
+            .uri(&plan.uri)
             .header(HOST, self.upstream.endpoint().host())
-            .header("workspace", workspace)
+            .header("workspace", plan.workspace)
             .header("x-acs-action", "GetSavepoint")
             .header("x-acs-version", "2022-07-18")
             .body(Bytes::new())
@@ -152,12 +165,12 @@ impl Alibaba {
         Ok(request)
     }
 
-    fn read(
+    pub(crate) fn read(
         &self,
         answer: &Answer,
         credential: &Credential,
     ) -> Result<GetSavepointResponse, Error> {
-        let header_id = || request_id(answer.header("x-acs-request-id"));
+        let header_id = || request_id(answer.header("x-acs-request-id"), credential);
         let is_2xx = (200..=299).contains(&answer.status);
         let wire = if is_2xx && answer.whole {
             json::read_object::<EnvelopeWire>(&answer.body).ok()
@@ -171,7 +184,8 @@ impl Alibaba {
             // An object in which nothing is known says as little as none.
             && data != SavepointWire::default()
         {
-            let id = request_id(id.as_deref()).or(request_id(gateway_request_id.as_deref()));
+            let id = request_id(id.as_deref(), credential)
+                .or(request_id(gateway_request_id.as_deref(), credential));
             return Ok(GetSavepointResponse {
                 savepoint: Some(data.into()),
                 request_id: id.or_else(header_id).unwrap_or_default(),
@@ -195,7 +209,7 @@ impl Alibaba {
                 },
             )
         };
-        let id = request_id(told.request_id.as_deref()).or_else(header_id);
+        let id = request_id(told.request_id.as_deref(), credential).or_else(header_id);
         let wait = retry_after(&answer.headers, self.upstream.clock().now());
         let fault = told.into_fault(answer.status, id, wait, credential);
         Err(Error::of_answer(OPERATION, failure, fault, "success and data"))

@@ -113,6 +113,15 @@ impl Credential {
     /// credential, and whatever a provider echoes of signed headers when it refuses a
     /// signature.
     pub(crate) fn redact(&self, text: &str) -> String {
+        redact::redact(text, self.parts())
+    }
+
+    /// Whether the text holds a part of this credential.
+    pub(crate) fn is_in(&self, text: &str) -> bool {
+        self.parts().any(|part| text.contains(part))
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &str> {
         let known = match &self.0 {
             Kind::Key(key) => [
                 Some(key.access_key_secret.expose()),
@@ -121,7 +130,7 @@ impl Credential {
             ],
             Kind::Token(token) => [Some(token.expose()), None, None],
         };
-        redact::redact(text, known.into_iter().flatten())
+        known.into_iter().flatten()
     }
 }
 

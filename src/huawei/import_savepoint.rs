@@ -3,6 +3,8 @@
 //! # Reference
 //! - <https://support.huaweicloud.com/intl/en-us/api-dli/dli_02_0393.html> (read 2026-11-22)
 
+use std::pin::pin;
+
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderValue, Method, Request};
@@ -43,6 +45,14 @@ struct ImportedWire {
     request_id: Option<String>,
 }
 
+/// What is asked of the provider for one request, whatever the number of attempts.
+#[derive(Debug)]
+pub(crate) struct ImportPlan<'a> {
+    uri: String,
+    project_id: &'a str,
+    body: Bytes,
+}
+
 impl Huawei {
     /// Imports a savepoint into a job.
     ///
@@ -53,64 +63,73 @@ impl Huawei {
         request: &ImportSavepointRequest,
         call: &Call,
     ) -> Result<ImportSavepointResponse, Error> {
-        let named = match request.project_id.as_str() {
-            "" => self.project.known(),
-            given => Some(given),
-        };
-        let project_id = match (named, &self.project) {
-            (None, Project::Lookup(lookup)) => {
+        let plan = match &self.project {
+            Project::Lookup(lookup)
+                if request.project_id.is_empty() && self.project.known().is_none() =>
+            {
                 validate(None, request)?;
-                call.bound(lookup.wait()).await?
+                let project_id = call.bound(pin!(lookup.wait())).await?;
+                self.plan_for(project_id, request)?
             }
-            _ => {
-                validate(Some(named.unwrap_or_default()), request)?;
-                named.unwrap_or_default()
-            }
+            _ => self.plan(request)?,
         };
+        self.upstream.call(OPERATION, call, || self.attempt_import(&plan, call)).await
+    }
+
+    /// Checks the request and says what is asked of the provider for it.
+    pub(crate) fn plan<'a>(
+        &'a self,
+        request: &'a ImportSavepointRequest,
+    ) -> Result<ImportPlan<'a>, Error> {
+        let project_id = match request.project_id.as_str() {
+            "" => self.project.known().unwrap_or_default(),
+            given => given,
+        };
+        validate(Some(project_id), request)?;
+        self.plan_for(project_id, request)
+    }
+
+    fn plan_for<'a>(
+        &self,
+        project_id: &'a str,
+        request: &ImportSavepointRequest,
+    ) -> Result<ImportPlan<'a>, Error> {
         let body = serde_json::to_vec(&ImportSavepointWire {
             job_id: request.job_id,
             savepoint_path: &request.savepoint_path,
         })
         .map_err(|_| Error::new(Failure::GatewayInternal, "the request body cannot be written"))?;
-        let body = Bytes::from(body);
         let uri = format!(
             "{}/v1.0/{project_id}/streaming/jobs/{}/import-savepoint",
             self.upstream.endpoint().origin(),
             request.job_id,
         );
-
-        self.upstream
-            .call(OPERATION, call, || self.attempt_import(&uri, project_id, &body, call))
-            .await
+        Ok(ImportPlan { uri, project_id, body: Bytes::from(body) })
     }
 
     async fn attempt_import(
         &self,
-        uri: &str,
-        project_id: &str,
-        body: &Bytes,
+        plan: &ImportPlan<'_>,
         call: &Call,
     ) -> Result<ImportSavepointResponse, Error> {
         let credential = self.credentials.current(self.upstream.clock()).await?;
-        let request = self.signed(uri, project_id, body, &credential)?;
+        let request = self.signed(plan, &credential)?;
         let answer = self.upstream.send(OPERATION, request, call).await?;
         self.read(&answer, &credential)
     }
 
-    fn signed(
+    pub(crate) fn signed(
         &self,
-        uri: &str,
-        project_id: &str,
-        body: &Bytes,
+        plan: &ImportPlan<'_>,
         credential: &Credential,
     ) -> Result<Request<Bytes>, Error> {
         let mut request = Request::builder()
             .method(Method::POST)
-            .uri(uri)
+            .uri(&plan.uri)
             .header(HOST, self.upstream.endpoint().host())
             .header(CONTENT_TYPE, "application/json")
-            .header("x-project-id", project_id)
-            .body(body.clone())
+            .header("x-project-id", plan.project_id)
+            .body(plan.body.clone())
             .map_err(|_| Error::new(Failure::GatewayInternal, "the request cannot be built"))?;
         match credential.auth_token() {
             // A token stands alone: with a signature beside it, the service checks both.
@@ -126,12 +145,12 @@ impl Huawei {
         Ok(request)
     }
 
-    fn read(
+    pub(crate) fn read(
         &self,
         answer: &Answer,
         credential: &Credential,
     ) -> Result<ImportSavepointResponse, Error> {
-        let header_id = request_id(answer.header("x-request-id"));
+        let header_id = request_id(answer.header("x-request-id"), credential);
         let is_2xx = (200..=299).contains(&answer.status);
         let wire = if is_2xx && answer.whole {
             json::read_object::<ImportedWire>(&answer.body).ok()
@@ -141,7 +160,9 @@ impl Huawei {
         if let Some(ImportedWire { is_success: Some(true), message, request_id: body_id }) = wire {
             return Ok(ImportSavepointResponse {
                 message: message.unwrap_or_default(),
-                request_id: header_id.or(request_id(body_id.as_deref())).unwrap_or_default(),
+                request_id: header_id
+                    .or(request_id(body_id.as_deref(), credential))
+                    .unwrap_or_default(),
             });
         }
 
@@ -164,7 +185,7 @@ impl Huawei {
         if failure == Failure::CredentialsRejected {
             self.credentials.doubt(credential);
         }
-        let id = header_id.or(request_id(told.request_id.as_deref()));
+        let id = header_id.or(request_id(told.request_id.as_deref(), credential));
         let wait = retry_after(&answer.headers, self.upstream.clock().now());
         let fault = told.into_fault(answer.status, id, wait, credential);
         Err(Error::of_answer(OPERATION, failure, fault, "is_success"))

@@ -17,6 +17,7 @@ use tonic::service::Routes;
 use tonic::{Code, Status};
 use tower_service::Service as _;
 
+use super::beside::Beside;
 use super::health::HealthState;
 use super::unary::{self, MESSAGE_BYTES};
 use crate::call::Call;
@@ -34,6 +35,15 @@ use crate::telemetry::{Method, Record, Telemetry};
 /// without one, so its own bound lies higher.
 const METADATA_BYTES: usize = 16 * 1024;
 
+/// What a caller that does not speak gRPC is told.
+const NOT_GRPC: &str = "This port speaks gRPC: POST, and content-type application/grpc.\n";
+
+/// To these, callers send a stream of messages.
+const REFLECTION: [&str; 2] = [
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+];
+
 /// Where requests go, as one worker serves them.
 #[derive(Debug, Clone)]
 pub(super) struct Dispatch(Arc<Inner>);
@@ -42,6 +52,10 @@ pub(super) struct Dispatch(Arc<Inner>);
 struct Inner {
     savepoints: SavepointServiceServer<Service>,
     others: Routes,
+    /// The methods among the others whose callers send a stream.
+    streamed: Vec<&'static str>,
+    /// The largest message that the others read.
+    message_bytes: usize,
     timeouts: Timeouts,
     stop: CancellationToken,
     telemetry: Telemetry,
@@ -51,6 +65,7 @@ impl Dispatch {
     pub(super) fn new(
         service: Service,
         health: HealthState,
+        beside: Beside,
         timeouts: Timeouts,
         stop: CancellationToken,
         telemetry: Telemetry,
@@ -64,12 +79,22 @@ impl Dispatch {
                 // So that tools can show the details of a status.
                 .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
         };
-        let others = Routes::default()
+        let Beside { routes, mut streamed, message_bytes } = beside;
+        streamed.extend(REFLECTION);
+        let others = routes
             .add_service(health_service(health))
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)
             .prepare();
-        Ok(Self(Arc::new(Inner { savepoints, others, timeouts, stop, telemetry })))
+        Ok(Self(Arc::new(Inner {
+            savepoints,
+            others,
+            streamed,
+            message_bytes,
+            timeouts,
+            stop,
+            telemetry,
+        })))
     }
 
     /// Answers one request. Whatever happens, there is an answer.
@@ -130,14 +155,14 @@ impl Dispatch {
             let text = format!("the metadata is larger than {METADATA_BYTES} bytes");
             return refuse(Error::new(Failure::MessageTooLarge, text));
         }
-        if let Method::Other = method
-            && is_streamed(request.uri().path())
-        {
+        let other = matches!(method, Method::Other);
+        if other && self.0.streamed.contains(&request.uri().path()) {
             return answered(self.0.others.clone().call(request.map(Body::new)).await);
         }
         request.extensions_mut().insert(call.clone());
         let (head, body) = request.into_parts();
-        let message = match call.bound(pin!(unary::read(body))).await {
+        let most = if other { self.0.message_bytes } else { MESSAGE_BYTES };
+        let message = match call.bound(pin!(unary::read(body, most))).await {
             Ok(message) => message,
             Err(error) => {
                 // Nothing was asked of a provider yet.
@@ -175,19 +200,17 @@ fn method_of(path: &str) -> Method {
     }
 }
 
-/// Whether callers send a stream of messages to this method.
-fn is_streamed(path: &str) -> bool {
-    path.ends_with("/ServerReflectionInfo")
-}
-
 /// What is no gRPC at all is answered in plain HTTP, as the gRPC specification asks for: a
 /// caller that does not speak gRPC would not understand a gRPC status.
 fn refuse_what_is_not_grpc<B>(request: &Request<B>) -> Option<Response<Body>> {
     let refuse = |status, header: Option<(http::HeaderName, &'static str)>| {
-        let mut response = Response::new(Body::empty());
+        let text = if request.method() == HttpMethod::HEAD { "" } else { NOT_GRPC };
+        let mut response = Response::new(Body::new(Full::from(text)));
         *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         if let Some((name, value)) = header {
-            response.headers_mut().insert(name, HeaderValue::from_static(value));
+            headers.insert(name, HeaderValue::from_static(value));
         }
         Some(response)
     };
@@ -234,6 +257,8 @@ fn with_details(response: Response<Body>, method: Method, call: &Call) -> Respon
         Code::Unimplemented => Failure::UnknownMethod,
         // The health service's own.
         Code::NotFound => Failure::NotFound,
+        // A service beside the gateway's own says what it means.
+        _ if matches!(method, Method::Other) => return response,
         _ => Failure::GatewayInternal,
     };
     let message = match (failure, status.message()) {

@@ -7,9 +7,12 @@
 
 mod activity;
 mod admin;
+mod beside;
 mod connection;
 mod dispatch;
 mod frames;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod health;
 mod listener;
 mod readiness;
@@ -19,6 +22,7 @@ mod unary;
 mod web;
 mod worker;
 
+pub use beside::Beside;
 pub use health::{HealthState, Stage};
 pub use listener::{Address, Bound};
 pub use reload::Reloader;
@@ -84,6 +88,7 @@ pub struct Server {
     config: Config,
     telemetry: Telemetry,
     clock: Arc<dyn Clock>,
+    beside: Beside,
 }
 
 impl Server {
@@ -106,7 +111,13 @@ impl Server {
         let admin = bind(&config.admin_listen).await?;
         let telemetry =
             telemetry.with_traces(&config.traces, bound.address()).map_err(StartError::Worker)?;
-        Ok(Self { bound, admin, config, telemetry, clock })
+        Ok(Self { bound, admin, config, telemetry, clock, beside: Beside::default() })
+    }
+
+    /// Serves these, too.
+    #[must_use]
+    pub fn with_beside(self, beside: Beside) -> Self {
+        Self { beside, ..self }
     }
 
     /// Where gRPC is served.
@@ -130,7 +141,7 @@ impl Server {
     /// # Errors
     /// When the workers cannot be started.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
-        let Self { bound, admin, config, telemetry, clock } = self;
+        let Self { bound, admin, config, telemetry, clock, beside } = self;
         let shared = Arc::new(Shared {
             health: HealthState::new(),
             telemetry,
@@ -145,7 +156,7 @@ impl Server {
             config,
         });
         let workers = (0..shared.config.workers)
-            .map(|i| Worker::start(i, &shared))
+            .map(|i| Worker::start(i, &shared, beside.clone()))
             .collect::<Result<Vec<_>, _>>()?;
 
         let admin_task = tokio::spawn(admin::serve(admin, Arc::clone(&shared)));

@@ -16,14 +16,15 @@ pub(super) const MESSAGE_BYTES: usize = 64 * 1024;
 /// <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests>
 const PREFIX_BYTES: usize = 5;
 
-/// Reads a request body that must be exactly one gRPC message, prefix and all.
+/// Reads a request body that must be exactly one gRPC message of at most so many bytes,
+/// prefix and all.
 ///
 /// # Errors
 /// - [`Failure::MessageTooLarge`] as soon as the prefix announces too much, before any of it
 ///   is kept;
 /// - [`Failure::MessageCount`] for no message or a second one;
 /// - [`Failure::MalformedMessage`] for one that is cut short.
-pub(super) async fn read<B>(mut body: B) -> Result<Bytes, Error>
+pub(super) async fn read<B>(mut body: B, most: usize) -> Result<Bytes, Error>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -43,7 +44,7 @@ where
             }
             rest.extend_from_slice(&data);
         }
-        check(if rest.is_empty() { &first } else { &rest })?;
+        check(if rest.is_empty() { &first } else { &rest }, most)?;
     }
     let message = if rest.is_empty() { first } else { rest.freeze() };
     match expected(&message) {
@@ -62,15 +63,12 @@ fn expected(bytes: &[u8]) -> Option<usize> {
     Some(PREFIX_BYTES + length.get_u32() as usize)
 }
 
-fn check(bytes: &[u8]) -> Result<(), Error> {
+fn check(bytes: &[u8], most: usize) -> Result<(), Error> {
     let Some(length) = expected(bytes) else { return Ok(()) };
-    if length > PREFIX_BYTES + MESSAGE_BYTES {
+    if length > PREFIX_BYTES + most {
         return Err(Error::new(
             Failure::MessageTooLarge,
-            format!(
-                "the message has {} bytes; at most {MESSAGE_BYTES} are read",
-                length - PREFIX_BYTES
-            ),
+            format!("the message has {} bytes; at most {most} are read", length - PREFIX_BYTES),
         ));
     }
     if bytes.len() > length {
@@ -94,7 +92,8 @@ mod tests {
             .chunks(chunk)
             .map(|chunk| Ok(http_body::Frame::data(Bytes::copy_from_slice(chunk))))
             .collect();
-        read(StreamBody::new(iter(frames))).await.map_err(|error| error.failure())
+        let body = StreamBody::new(iter(frames));
+        read(body, MESSAGE_BYTES).await.map_err(|error| error.failure())
     }
 
     #[tokio::test]

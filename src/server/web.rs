@@ -11,8 +11,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::header::CONTENT_TYPE;
-use http::{HeaderName, HeaderValue, Method, Request, Response};
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt;
+use tokio::sync::oneshot;
 use tonic::body::Body;
 use tonic_web::{GrpcWebLayer, GrpcWebService};
 use tower_http::cors::{AllowOrigin, Cors, CorsLayer};
@@ -43,6 +47,11 @@ const SHOWN: [HeaderName; 4] = [
 /// A browser asks again after this time whether it may call.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(60 * 60);
 
+/// What is read of a request over HTTP/1.1 that was answered before its end. A connection that
+/// is closed upon a peer that still writes takes the answer with it.
+const READ_OUT_BYTES: usize = 1024 * 1024;
+const READ_OUT_TIME: Duration = Duration::from_secs(1);
+
 /// Dispatch for pages of some origins, and for everybody else as before.
 #[derive(Debug, Clone)]
 pub(super) struct Web(Cors<GrpcWebService<Native>>);
@@ -65,7 +74,84 @@ impl Web {
     /// Answers one request, of whatever kind.
     pub(super) async fn handle(&self, mut request: Request<Body>, peer: Peer) -> Response<Body> {
         request.extensions_mut().insert(Caller(peer));
-        answered(self.0.clone().call(request).await)
+        if request.version() == Version::HTTP_2 {
+            return answered(self.0.clone().call(request).await);
+        }
+        let (keeper, mut kept) = oneshot::channel();
+        let request = request.map(|inner| Body::new(Lent { inner, keeper: Some(keeper) }));
+        let mut response = if is_for_nobody(&request) {
+            let mut refusal = Response::new(Body::empty());
+            *refusal.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            drop(request);
+            refusal
+        } else {
+            answered(self.0.clone().call(request).await)
+        };
+        if let Ok(rest) = kept.try_recv() {
+            let read_out = tokio::time::timeout(READ_OUT_TIME, read_out(rest)).await;
+            if !read_out.unwrap_or(false) {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+        }
+        response
+    }
+}
+
+/// Over HTTP/1.1 there is gRPC-Web and nothing else.
+fn is_for_nobody(request: &Request<Body>) -> bool {
+    let kind = request.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    request.method() == Method::POST && !kind.starts_with(b"application/grpc-web")
+}
+
+/// Reads a request to its end, within bounds; whether that was all of it.
+async fn read_out(mut body: Body) -> bool {
+    let mut left = READ_OUT_BYTES;
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return false };
+        match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+            Some(less) => left = less,
+            None => return false,
+        }
+    }
+    true
+}
+
+/// A request body that comes back when it is dropped before its end.
+struct Lent {
+    inner: Body,
+    keeper: Option<oneshot::Sender<Body>>,
+}
+
+impl http_body::Body for Lent {
+    type Data = Bytes;
+    type Error = tonic::Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
+        let frame = Pin::new(&mut self.inner).poll_frame(cx);
+        if let Poll::Ready(None | Some(Err(_))) = frame {
+            self.keeper = None;
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(keeper) = self.keeper.take() {
+            // Nobody waits for it when the connection is gone.
+            let _ = keeper.send(std::mem::take(&mut self.inner));
+        }
     }
 }
 

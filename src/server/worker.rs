@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::StartError;
+use super::beside::Beside;
 use super::connection::{self, Handler};
 use super::dispatch::Dispatch;
 use super::health::HealthState;
@@ -29,7 +30,7 @@ use crate::credential::Exchange;
 use crate::huawei::{Huawei, Project, ProjectLookup};
 use crate::service::Service;
 use crate::telemetry::Telemetry;
-use crate::upstream::{Client, ClientOptions, Limits, Proxy, Trust, Upstream};
+use crate::upstream::{Client, ClientOptions, Limits, Pool, Proxy, Trust, Upstream};
 
 /// What all workers share.
 #[derive(Debug)]
@@ -81,7 +82,11 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Starts the thread.
-    pub(super) fn start(index: usize, shared: &Arc<Shared>) -> Result<Self, StartError> {
+    pub(super) fn start(
+        index: usize,
+        shared: &Arc<Shared>,
+        beside: Beside,
+    ) -> Result<Self, StartError> {
         let runtime =
             Builder::new_current_thread().enable_all().build().map_err(StartError::Worker)?;
         let handle = runtime.handle().clone();
@@ -89,6 +94,7 @@ impl Worker {
         let dispatch = Dispatch::new(
             service(shared)?,
             shared.health.clone(),
+            beside,
             shared.config.timeouts,
             // Each call waits for it: a token of its own spares the workers each other's lock.
             shared.stop.child_token(),
@@ -244,14 +250,14 @@ pub(super) fn keepers(shared: &Shared) -> Result<JoinSet<()>, StartError> {
 fn service(shared: &Shared) -> Result<Service, StartError> {
     let config = &shared.config;
     let upstream = |provider: &ProviderConfig, limits: &Arc<Limits>| {
-        let client = Client::new(&ClientOptions {
+        let pool = Pool::new(&ClientOptions {
             connect_timeout: config.connect_timeout,
             max_idle: config.max_in_flight,
             trust: shared.trust.clone(),
             proxy: config.upstream_proxy.clone(),
         })?;
         Ok::<_, StartError>(Upstream::new(
-            client,
+            pool,
             provider.endpoint.clone(),
             Arc::clone(limits),
             Arc::clone(&shared.clock),

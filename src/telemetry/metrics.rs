@@ -122,11 +122,7 @@ const fn provider_index(provider: Provider) -> usize {
     }
 }
 
-fn exchange(
-    operation: Operation,
-    status: Option<u16>,
-    error_type: &'static str,
-) -> ExchangeLabels {
+fn exchange(operation: Operation, status: Option<u16>, error_type: &'static str) -> ExchangeLabels {
     ExchangeLabels {
         provider: operation.provider().as_str(),
         http_request_method: operation.http_method(),

@@ -2,10 +2,13 @@
 
 mod client;
 mod identity;
+mod pool;
 mod retry;
+mod trouble;
 
 pub use client::{Client, ClientOptions, Proxy, Trust};
 pub use identity::{Identity, IdentityProblem};
+pub use pool::Pool;
 pub use retry::{Backoff, RetryBudget};
 
 use std::pin::pin;
@@ -90,7 +93,7 @@ impl Limits {
 /// One provider's REST API as one worker calls it.
 #[derive(Debug, Clone)]
 pub struct Upstream {
-    client: Client,
+    pool: Pool,
     endpoint: Endpoint,
     limits: Arc<Limits>,
     clock: Arc<dyn Clock>,
@@ -100,13 +103,13 @@ pub struct Upstream {
 impl Upstream {
     /// Puts the parts together.
     pub fn new(
-        client: Client,
+        pool: Pool,
         endpoint: Endpoint,
         limits: Arc<Limits>,
         clock: Arc<dyn Clock>,
         telemetry: Telemetry,
     ) -> Self {
-        Self { client, endpoint, limits, clock, telemetry }
+        Self { pool, endpoint, limits, clock, telemetry }
     }
 
     /// Where requests go.
@@ -136,7 +139,7 @@ impl Upstream {
             exchange.write_to(request.headers_mut());
         }
         let began = Instant::now();
-        let result = self.client.send(request, call.sent()).await;
+        let result = self.pool.send(request, call.sent()).await;
         let (status, error_type) = match &result {
             Ok(answer) => {
                 call.note_http_status(answer.status);

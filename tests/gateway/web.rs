@@ -77,6 +77,37 @@ async fn a_preflight_allows_what_clients_send_and_only_to_those_origins() {
 }
 
 #[tokio::test]
+async fn a_connection_outlives_a_request_that_is_refused_before_its_end() {
+    let cloud = FakeCloud::answering(Reply::Silence).await;
+    let gateway = gateway(&cloud).await;
+    let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
+    let (mut reader, mut writer) = stream.split();
+    let body = vec![7; 500_000];
+    for (kind, status) in [("text/plain", "415"), ("application/grpc-web+proto", "200")] {
+        let head = format!(
+            "POST /savepoint.v1.SavepointService/ImportSavepoint HTTP/1.1\r\nhost: h\r\n\
+             content-type: {kind}\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        let writing = async {
+            writer.write_all(head.as_bytes()).await.unwrap();
+            writer.write_all(&body).await.unwrap();
+        };
+        let reading = async {
+            let mut answer = Vec::new();
+            while !answer.windows(4).any(|window| window == b"\r\n\r\n") {
+                assert_ne!(reader.read_buf(&mut answer).await.unwrap(), 0, "{kind}: closed");
+            }
+            String::from_utf8_lossy(&answer).to_lowercase()
+        };
+        let ((), head) = tokio::join!(writing, reading);
+        assert!(head.starts_with(&format!("http/1.1 {status}")), "{head}");
+        assert!(!head.contains("connection: close"), "{head}");
+    }
+    assert_eq!(cloud.count(), 0);
+}
+
+#[tokio::test]
 async fn it_is_off_unless_it_is_switched_on() {
     let cloud = FakeCloud::answering(Reply::Silence).await;
     let gateway = Gateway::start(Options::at(&cloud)).await;

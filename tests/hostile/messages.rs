@@ -42,6 +42,29 @@ fn compressed(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
+async fn a_compressed_message_is_a_message() {
+    let (cloud, gateway) = gateway().await;
+    let body = compressed(&gzip(&import_request().encode_to_vec()));
+    let answer = grpc(gateway.address(), IMPORT, &[("grpc-encoding", "gzip")], body).await;
+    assert_eq!(answer.code(), Some(Code::Ok as i32), "{}", answer.message());
+    let sent = cloud.only_request();
+    assert!(String::from_utf8_lossy(&sent.body).contains(&import_request().savepoint_path));
+}
+
+#[tokio::test]
+async fn what_is_not_served_is_unimplemented() {
+    let (cloud, gateway) = gateway().await;
+    let body = prefixed(&import_request().encode_to_vec());
+    for path in ["/savepoint.v1.SavepointService/Other", "/other.v1.Service/ImportSavepoint", "/"] {
+        let answer = grpc(gateway.address(), path, &[], body.clone()).await;
+        assert_eq!(answer.http, 200, "{path}");
+        assert_eq!(answer.code(), Some(Code::Unimplemented as i32), "{path}");
+        assert!(!answer.message().is_empty(), "{path}");
+    }
+    assert_eq!(cloud.count(), 0);
+}
+
+#[tokio::test]
 async fn a_message_that_is_none_is_refused_without_an_echo_and_without_a_call() {
     let (cloud, gateway) = gateway().await;
     let good = import_request().encode_to_vec();

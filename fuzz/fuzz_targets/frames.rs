@@ -1,0 +1,50 @@
+//! The watcher of HTTP/2 frames: what it lets through is what came, however it is cut up, and it
+//! ends the connections whose control frames are more than a simple count allows.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use savepoint_gateway::fuzzing::frames;
+
+const BURST: u32 = 1000;
+const PER_CALL: u32 = 8;
+/// Room for more than a burst of frames.
+const MOST_BYTES: usize = 40_000;
+
+/// How many frames of what kind these bytes begin, by the layout of RFC 9113, section 4.1.
+fn is_flood(mut bytes: &[u8]) -> bool {
+    let mut allowance = BURST;
+    while let [a, b, c, kind, _, _, _, _, _, rest @ ..] = bytes {
+        let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+        match kind {
+            0 | 9 => {}
+            1 => allowance = (allowance + PER_CALL).min(BURST),
+            _ if allowance == 0 => return true,
+            _ => allowance -= 1,
+        }
+        bytes = rest.get(length..).unwrap_or_default();
+    }
+    false
+}
+
+fuzz_target!(|data: &[u8]| {
+    let [piece, times, unit @ ..] = data else { return };
+    // A flood is many of the same, which a fuzzer would take long to write out.
+    let mut sent = unit.repeat(usize::from(*times).max(1) * 8);
+    sent.truncate(MOST_BYTES);
+    // The clock stands still, so that no allowance comes back with time.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    let flood = is_flood(&sent);
+    for piece in [usize::from(*piece) * 7 + 1, 1 << 20] {
+        match runtime.block_on(frames(&sent, piece)) {
+            Ok(passed) => {
+                assert!(!flood, "a flood is let through in pieces of {piece}");
+                assert!(passed == sent, "{} of {} bytes", passed.len(), sent.len());
+            }
+            Err(error) => assert!(flood, "in pieces of {piece}: {error}"),
+        }
+    }
+});

@@ -1,0 +1,31 @@
+//! GetSavepointRequest: refused with exactly its bad fields, or sent to exactly its place.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use prost::Message;
+use savepoint_gateway::pb::GetSavepointRequest;
+use savepoint_gateway_fuzz::{PROVIDERS, WORKSPACE, check_refusal, check_request, is_name};
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(request) = GetSavepointRequest::decode(data) else { return };
+    let workspace = match request.workspace.as_str() {
+        "" => WORKSPACE,
+        given => given,
+    };
+    let fields = [
+        ("workspace", is_name(workspace, "_.-")),
+        ("namespace", is_name(&request.namespace, "_.~-")),
+        ("savepoint_id", is_name(&request.savepoint_id, "_.~-")),
+    ];
+    match PROVIDERS.get(&request) {
+        Ok(sent) => {
+            assert!(fields.iter().all(|(_, good)| *good), "{fields:?}");
+            let (namespace, id) = (&request.namespace, &request.savepoint_id);
+            let path = format!("/api/v2/namespaces/{namespace}/savepoints/{id}");
+            check_request(&sent, "https://alibaba.example", &path);
+            assert_eq!(sent.headers()["workspace"], workspace);
+            assert!(sent.body().is_empty());
+        }
+        Err(error) => check_refusal(error, &fields),
+    }
+});

@@ -1,0 +1,36 @@
+//! ImportSavepointRequest: refused with exactly its bad fields, or sent to exactly its place.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use prost::Message;
+use savepoint_gateway::pb::ImportSavepointRequest;
+use savepoint_gateway_fuzz::{PROJECT_ID, PROVIDERS, check_refusal, check_request};
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(request) = ImportSavepointRequest::decode(data) else { return };
+    let project = match request.project_id.as_str() {
+        "" => PROJECT_ID,
+        given => given,
+    };
+    let may = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+    let path = &request.savepoint_path;
+    let fields = [
+        ("project_id", (1..=64).contains(&project.len()) && project.chars().all(may)),
+        ("job_id", request.job_id > 0),
+        ("savepoint_path", (1..=1024).contains(&path.len()) && !path.contains(char::is_control)),
+    ];
+    match PROVIDERS.import(&request) {
+        Ok(sent) => {
+            assert!(fields.iter().all(|(_, good)| *good), "{fields:?}");
+            let path =
+                format!("/v1.0/{project}/streaming/jobs/{}/import-savepoint", request.job_id);
+            check_request(&sent, "https://huawei.example", &path);
+            let body: serde_json::Value = serde_json::from_slice(sent.body()).expect("JSON");
+            let expected = serde_json::json!({
+                "job_id": request.job_id, "savepoint_path": request.savepoint_path,
+            });
+            assert_eq!(body, expected);
+        }
+        Err(error) => check_refusal(error, &fields),
+    }
+});

@@ -1,0 +1,64 @@
+//! The one message of a unary call: what is read does not hang on how it is cut up, and is the
+//! one whole message within the bound or the failure that a simple reader finds.
+#![no_main]
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use libfuzzer_sys::fuzz_target;
+use savepoint_gateway::failure::Failure;
+use savepoint_gateway::fuzzing::unary;
+
+/// Small, so that the fuzzer can get beyond it.
+const MOST: usize = 64;
+
+struct Pieces(Vec<Bytes>);
+
+impl http_body::Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.pop().map(|piece| Ok(http_body::Frame::data(piece))))
+    }
+}
+
+fn read(message: &[u8], piece: usize) -> Result<Bytes, Failure> {
+    let pieces = message.chunks(piece).rev().map(Bytes::copy_from_slice).collect();
+    let mut reading = std::pin::pin!(unary(Pieces(pieces), MOST));
+    let mut context = Context::from_waker(std::task::Waker::noop());
+    match reading.as_mut().poll(&mut context) {
+        Poll::Ready(result) => result.map_err(|error| error.failure()),
+        Poll::Pending => panic!("it waits for what is there"),
+    }
+}
+
+fn expected(message: &[u8]) -> Result<(), Failure> {
+    let [_, a, b, c, d, rest @ ..] = message else {
+        let empty = message.is_empty();
+        return Err(if empty { Failure::MessageCount } else { Failure::MalformedMessage });
+    };
+    let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+    if length > MOST {
+        Err(Failure::MessageTooLarge)
+    } else {
+        match rest.len().cmp(&length) {
+            std::cmp::Ordering::Less => Err(Failure::MalformedMessage),
+            std::cmp::Ordering::Equal => Ok(()),
+            std::cmp::Ordering::Greater => Err(Failure::MessageCount),
+        }
+    }
+}
+
+fuzz_target!(|data: &[u8]| {
+    let [piece, message @ ..] = data else { return };
+    let want = expected(message).map(|()| Bytes::copy_from_slice(message));
+    for piece in [usize::from(*piece).max(1), 1, usize::MAX] {
+        assert_eq!(read(message, piece), want, "in pieces of {piece}");
+    }
+});

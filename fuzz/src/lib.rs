@@ -1,0 +1,151 @@
+//! What several targets state.
+
+use std::sync::LazyLock;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use savepoint_gateway::error::Error;
+use savepoint_gateway::failure::Failure;
+use savepoint_gateway::fuzzing::{Providers, SECRETS};
+use savepoint_gateway::upstream::Answer;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+pub const PROJECT_ID: &str = "0605767b3300d5762fb7c0186d9e1779";
+pub const WORKSPACE: &str = "a14bd5d90a0001";
+
+pub static PROVIDERS: LazyLock<Providers> = LazyLock::new(|| Providers::new(PROJECT_ID, WORKSPACE));
+
+const STATUSES: [u16; 24] = [
+    200, 201, 204, 299, 301, 307, 400, 401, 403, 404, 405, 408, 409, 412, 413, 418, 422, 429, 494,
+    500, 501, 502, 503, 504,
+];
+
+/// An answer of these bytes: which status, what else, and the rest is the body. Seeds begin with
+/// two spaces, which is a whole 200.
+///
+/// The second byte's bits say: 1 cut short; 2, 4, 8 with the first line of the body as a request
+/// id, a wait in milliseconds, a wait in seconds.
+pub fn answer(data: &[u8]) -> Option<Answer> {
+    let [status, flags, rest @ ..] = data else { return None };
+    let mut headers = HeaderMap::new();
+    let line = rest.split(|b| *b == b'\n').next().unwrap_or_default();
+    let flags = flags.wrapping_sub(b' ');
+    for (flag, names) in [
+        (2, &["x-request-id", "x-acs-request-id"][..]),
+        (4, &["x-acs-retry-after"]),
+        (8, &["retry-after"]),
+    ] {
+        if flags & flag != 0
+            && let Ok(value) = HeaderValue::from_bytes(line)
+        {
+            for name in names {
+                headers.insert(HeaderName::from_static(name), value.clone());
+            }
+        }
+    }
+    let body = if flags & 14 == 0 { rest } else { rest.get(line.len() + 1..).unwrap_or_default() };
+    let index = usize::from(status.wrapping_sub(b' ')) % STATUSES.len();
+    Some(Answer {
+        status: STATUSES[index],
+        headers,
+        body: body.to_vec().into(),
+        whole: flags & 1 == 0,
+    })
+}
+
+/// Whether the body is an object that says success in this field, as the contract takes it.
+pub fn says_success(answer: &Answer, field: &str) -> bool {
+    let Ok(serde_json::Value::Object(object)) = serde_json::from_slice(&answer.body) else {
+        return false;
+    };
+    let says = match &object.get(field) {
+        Some(serde_json::Value::Bool(says)) => *says,
+        Some(serde_json::Value::String(says)) => says.eq_ignore_ascii_case("true"),
+        _ => false,
+    };
+    says && answer.whole && (200..300).contains(&answer.status)
+}
+
+/// A request id goes into headers, logs and a status.
+pub fn check_request_id(id: &str) {
+    assert!(id.len() <= 128 && id.bytes().all(|b| b.is_ascii_graphic()), "{id:?}");
+    check_no_secret("a request id", id);
+}
+
+/// What every status keeps to, whatever a provider said.
+pub fn check_error(error: Error) -> Status {
+    let failure = error.failure();
+    let status = Status::from(error);
+    assert_ne!(status.code(), Code::Ok);
+    assert_eq!(status.code(), failure.row().code);
+    check_text("the message", status.message());
+    assert!(status.message().len() <= 1024, "{} bytes of message", status.message().len());
+
+    let details = status.get_error_details_vec();
+    let infos =
+        details.iter().filter(|detail| matches!(detail, tonic_types::ErrorDetail::ErrorInfo(_)));
+    assert_eq!(infos.count(), 1, "{details:?}");
+    let details = status.get_error_details();
+    let info = details.error_info().expect("an ErrorInfo");
+    assert_eq!(info.domain, "savepoint-gateway");
+    assert!(Failure::ALL.iter().any(|failure| failure.row().reason == info.reason));
+    for (name, value) in &info.metadata {
+        check_text(name, value);
+    }
+    if let Some(id) = details.request_info() {
+        check_request_id(&id.request_id);
+    }
+    if let Some(wait) = details.retry_info() {
+        let wait = wait.retry_delay.expect("a wait").as_millis();
+        assert!((1..=24 * 60 * 60 * 1000).contains(&wait), "{wait} ms");
+    }
+
+    let mut trailers = HeaderMap::new();
+    status.add_header(&mut trailers).expect("trailers");
+    let size: usize =
+        trailers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+    assert!(size < 4096, "{size} bytes of trailers");
+    status
+}
+
+fn check_text(what: &str, text: &str) {
+    assert!(!text.chars().any(char::is_control), "{what}: {text:?}");
+    check_no_secret(what, text);
+}
+
+fn check_no_secret(what: &str, text: &str) {
+    for secret in SECRETS {
+        assert!(!text.contains(secret), "{what} holds {secret}: {text:?}");
+    }
+}
+
+/// `^[0-9A-Za-z][0-9A-Za-z…]{0,127}$`
+pub fn is_name(text: &str, others: &str) -> bool {
+    let may = |c: char| c.is_ascii_alphanumeric() || others.contains(c);
+    (1..=128).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(may)
+}
+
+/// What a refusal of a request for its fields keeps to.
+pub fn check_refusal(error: Error, expected: &[(&str, bool)]) {
+    assert_eq!(error.failure(), Failure::InvalidRequest);
+    let named: Vec<_> = error.violations().iter().map(|violation| violation.field).collect();
+    let bad: Vec<_> = expected.iter().filter(|(_, good)| !good).map(|(field, _)| *field).collect();
+    assert_eq!(named, bad);
+    check_error(error);
+}
+
+/// What every request to a provider keeps to: exactly this path at this origin, however a
+/// library reads the URL, and headers that are text.
+pub fn check_request(request: &http::Request<bytes::Bytes>, origin: &str, path: &str) {
+    let uri = request.uri().to_string();
+    assert_eq!(uri, format!("{origin}{path}"));
+    assert_eq!(url::Url::parse(&uri).expect("a URL").as_str(), uri, "it reads otherwise");
+    assert!(!path.split('/').any(|segment| segment == "." || segment == ".."), "{path}");
+    for (name, value) in request.headers() {
+        assert!(value.as_bytes().iter().all(|b| (0x20..0x7f).contains(b)), "{name}: {value:?}");
+        assert!(!value.is_empty(), "{name}");
+    }
+    assert!(request.headers().contains_key("authorization"));
+}

@@ -1,0 +1,103 @@
+//! What the fuzz targets reach of the library's inside. Only builds of `cargo fuzz` have it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request};
+use jiff::Timestamp;
+
+use crate::alibaba::Alibaba;
+use crate::clock::SystemClock;
+use crate::credential::{Credential, Credentials};
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::huawei::{Huawei, Project};
+use crate::pb::{
+    GetSavepointRequest, GetSavepointResponse, ImportSavepointRequest, ImportSavepointResponse,
+};
+use crate::secret::Secret;
+use crate::telemetry::{LogFormat, LogLevel, LogSink, Telemetry};
+use crate::upstream::{Answer, Backoff, ClientOptions, Limits, Pool, Trust, Upstream};
+
+pub use crate::server::fuzzing::{frames, unary};
+
+/// The parts of the credential that everything here is signed with.
+pub const SECRETS: [&str; 3] =
+    ["EXAMPLEAK0123456", "exampleSecretKey0123456789abcdef", "exampleToken0123456789"];
+
+/// Both providers, as a worker has them.
+#[derive(Debug)]
+pub struct Providers {
+    huawei: Huawei,
+    alibaba: Alibaba,
+    credential: Credential,
+}
+
+impl Providers {
+    /// Providers of a project and a workspace, at endpoints that are never called.
+    ///
+    /// # Panics
+    /// When what is written here is wrong.
+    #[expect(clippy::expect_used, reason = "a target that cannot begin has nothing else to say")]
+    pub fn new(project_id: &str, workspace: &str) -> Self {
+        let credential = || {
+            let [id, secret, token] = SECRETS;
+            Credential::new(id, Secret::new(secret), Some(Secret::new(token))).expect("a key")
+        };
+        let sink = LogSink::new(std::io::sink(), LogFormat::Json, LogLevel::Off).expect("a log");
+        let upstream = |endpoint: &str| {
+            let options = ClientOptions {
+                connect_timeout: Duration::from_secs(1),
+                max_idle: 1,
+                trust: Trust::nothing().expect("an empty store"),
+                proxy: None,
+            };
+            Upstream::new(
+                Pool::new(&options).expect("a pool"),
+                Endpoint::parse(endpoint, false).expect("an endpoint"),
+                Arc::new(Limits::new(1, Backoff::default())),
+                Arc::new(SystemClock),
+                Telemetry::new(sink.clone()),
+            )
+        };
+        Self {
+            huawei: Huawei::new(
+                upstream("https://huawei.example"),
+                Credentials::fixed(credential()),
+                Project::Id(project_id.into()),
+            ),
+            alibaba: Alibaba::new(
+                upstream("https://alibaba.example"),
+                Credentials::fixed(credential()),
+                Some(workspace.to_owned()),
+            ),
+            credential: credential(),
+        }
+    }
+
+    /// Reads Huawei's answer to an import.
+    pub fn imported(&self, answer: &Answer) -> Result<ImportSavepointResponse, Error> {
+        self.huawei.read(answer, &self.credential)
+    }
+
+    /// Reads Alibaba's answer to a get.
+    pub fn got(&self, answer: &Answer) -> Result<GetSavepointResponse, Error> {
+        self.alibaba.read(answer, &self.credential)
+    }
+
+    /// What is sent to Huawei.
+    pub fn import(&self, request: &ImportSavepointRequest) -> Result<Request<Bytes>, Error> {
+        self.huawei.signed(&self.huawei.plan(request)?, &self.credential)
+    }
+
+    /// What is sent to Alibaba.
+    pub fn get(&self, request: &GetSavepointRequest) -> Result<Request<Bytes>, Error> {
+        self.alibaba.signed(&self.alibaba.plan(request)?, &self.credential)
+    }
+}
+
+/// The wait that a provider asks for.
+pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    crate::fault::retry_after(headers, now)
+}

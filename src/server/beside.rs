@@ -1,0 +1,25 @@
+//! Services that are served beside the gateway's own.
+
+use tonic::service::Routes;
+
+use super::unary::MESSAGE_BYTES;
+
+/// More services for the gRPC port, over the same connections and by the same rules: what is
+/// no gRPC, the one message of a unary call, metadata, panics, the record of a call.
+///
+/// The gateway itself has none. Suites that test a server through a service of their own do.
+#[derive(Debug, Clone)]
+pub struct Beside {
+    /// The services.
+    pub routes: Routes,
+    /// The methods whose callers send a stream, as `/package.Service/Method`.
+    pub streamed: Vec<&'static str>,
+    /// The largest message, in bytes, that is read in a call of a method that is not streamed.
+    pub message_bytes: usize,
+}
+
+impl Default for Beside {
+    fn default() -> Self {
+        Self { routes: Routes::default(), streamed: Vec::new(), message_bytes: MESSAGE_BYTES }
+    }
+}

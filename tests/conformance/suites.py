@@ -1,0 +1,205 @@
+"""Public conformance suites against the gateway's server: the Connect conformance runner, h2spec
+and the gRPC interoperability tests. run.sh builds what is run here."""
+
+import argparse
+import datetime
+import fnmatch
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import xml.etree.ElementTree
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+TOOLS = ROOT / "target" / "conformance"
+PAGE = ROOT / "docs" / "reliability.md"
+BEGIN, END = "<!-- conformance:begin -->", "<!-- conformance:end -->"
+# No suite may take longer: together they are to end within three minutes.
+TIMEOUT = 80
+
+
+class Suite:
+    """What became of the cases of one suite, held against the list of known failures."""
+
+    def __init__(self, name, about, known):
+        self.name, self.about = name, about
+        self.passed, self.known, self.unexpected = 0, 0, []
+        self.entries = [(entry["text"], pattern) for entry in known for pattern in entry["cases"]]
+        # What depends on a race may pass; every other entry must be needed.
+        self.needed = {
+            (entry["text"], pattern)
+            for entry in known
+            if entry.get("race", False)
+            for pattern in entry["cases"]
+        }
+
+    def ok(self, count=1):
+        self.passed += count
+
+    def failed(self, case, short, texts):
+        """Counts a failure. It is known when one entry names the case and all that it says."""
+        for entry in self.entries:
+            text, pattern = entry
+            if fnmatch.fnmatchcase(short, pattern) and all(text in found for found in texts):
+                self.known += 1
+                self.needed.add(entry)
+                return
+        self.unexpected.append(f"{case}: {'; '.join(texts)}")
+
+    def ended(self):
+        for text, pattern in self.entries:
+            if (text, pattern) not in self.needed:
+                self.unexpected.append(f"{pattern} is on the list and no case fails so: {text}")
+        print(
+            f"{self.name}: {self.passed} passed, {len(self.unexpected)} failed, {self.known} known",
+            flush=True,
+        )
+        for line in self.unexpected:
+            print(f"  FAILED {line}", flush=True)
+
+
+def connect(known):
+    suite = Suite(
+        "Connect conformance",
+        "gRPC over HTTP/2, gRPC-Web over HTTP/1.1 and HTTP/2; plain, TLS, client certificates; "
+        "identity, gzip; all kinds of streams; message limits; deadlines",
+        known,
+    )
+    command = [TOOLS / "connectconformance", "--mode", "server"]
+    command += ["--conf", HERE / "connect.yaml", "--", TOOLS / "conformance-server"]
+    run = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=TIMEOUT
+    )
+    summary = re.search(r"^(\d+) passed, (\d+) failed$", run.stdout, re.M)
+    if not summary:
+        raise SystemExit(f"the runner did not end: {run.stdout[-2000:]}")
+    for found in re.finditer(r"^FAILED: (.*):\n((?:\t.*\n)+)", run.stdout, re.M):
+        case = found[1]
+        short = re.sub(r"/(HTTPVersion|Protocol|Codec|Compression|TLS):[^/]*", "", case)
+        short = re.sub(r"/\([^/]*\)", "", short)
+        suite.failed(case, short, found[2].strip().split("\n\t"))
+    if suite.known + len(suite.unexpected) != int(summary[2]):
+        suite.unexpected.append(f"{summary[2]} failures by the runner's count")
+    suite.ok(int(summary[1]))
+    suite.ended()
+    return suite
+
+
+def h2spec(known, address, tls):
+    how = "over TLS" if tls else "plain"
+    suite = Suite(f"h2spec, {how}", "HTTP/2 and HPACK by RFC 7540 and 7541, generic cases", known)
+    host, port = address.rsplit(":", 1)
+    report = TOOLS / "h2spec.xml"
+    report.unlink(missing_ok=True)
+    command = [TOOLS / "h2spec", "-h", host, "-p", port, "-o", "3", "-j", report]
+    command += ["-t", "-k"] if tls else []
+    subprocess.run(command, stdout=subprocess.DEVNULL, timeout=TIMEOUT)
+    groups = {}
+    for group in xml.etree.ElementTree.parse(report).getroot().iter("testsuite"):
+        for number, case in enumerate(group.iter("testcase"), 1):
+            name = f"{case.get('package')}/{number}"
+            groups.setdefault(name, 0)
+            trouble = case.find("failure")
+            trouble = case.find("error") if trouble is None else trouble
+            if trouble is not None:
+                suite.failed(f"{name} {case.get('classname')}", name, [" ".join(trouble.itertext())])
+            elif case.find("skipped") is not None:
+                suite.unexpected.append(f"{name} {case.get('classname')}: skipped by the suite")
+            else:
+                suite.ok()
+    if not groups:
+        suite.unexpected.append("no case was run")
+    suite.ended()
+    return suite
+
+
+def interop(known, address):
+    suite = Suite(
+        "gRPC interoperability", "cases of grpc-go, with compressed calls and large metadata", known
+    )
+    command = [TOOLS / "interop", address]
+    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=TIMEOUT)
+    for line in run.stdout.splitlines():
+        verdict, _, case = line.partition(" ")
+        if verdict == "passed":
+            suite.ok()
+        else:
+            name, _, text = case.partition(": ")
+            suite.failed(name, name, [text])
+    if not suite.passed:
+        suite.unexpected.append("no case passed")
+    suite.ended()
+    return suite
+
+
+class Server:
+    """A server on a free port, ended with the block."""
+
+    def __init__(self, *options):
+        self.options = options
+
+    def __enter__(self):
+        command = [TOOLS / "conformance-server", "--log-level=off", *self.options]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        address = self.process.stdout.readline().strip()
+        if not address:
+            raise SystemExit("the server did not start")
+        return address
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def write(suites):
+    rows = [
+        "| suite | what it tries | passed | failed | known |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for suite in suites:
+        counts = f"{suite.passed} | {len(suite.unexpected)} | {suite.known}"
+        rows.append(f"| {suite.name} | {suite.about} | {counts} |")
+    text = f"Measured {datetime.date.today()} on {os.cpu_count()} processors, Linux.\n\n"
+    text += "\n".join(rows)
+    page = PAGE.read_text()
+    before, rest = page.split(BEGIN, 1)
+    _, after = rest.split(END, 1)
+    PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help="put the figures into the page")
+    arguments = parser.parse_args()
+    known = tomllib.loads((HERE / "known.toml").read_text())
+    unheard = set(known) - {"connect", "h2spec", "interop"}
+    if unheard:
+        raise SystemExit(f"known.toml names no suite: {unheard}")
+
+    suites = [connect(known.get("connect", []))]
+    with Server() as address:
+        suites.append(h2spec(known.get("h2spec", []), address, tls=False))
+        suites.append(interop(known.get("interop", []), address))
+    pair = [f"--tls-cert={TOOLS / 'cert.pem'}", f"--tls-key={TOOLS / 'key.pem'}"]
+    with Server(*pair) as address:
+        suites.append(h2spec(known.get("h2spec", []), address, tls=True))
+
+    if arguments.write:
+        write(suites)
+    passed, failed, listed = (
+        sum(counts)
+        for counts in zip(*((s.passed, len(s.unexpected), s.known) for s in suites), strict=True)
+    )
+    print(f"conformance: {passed} passed, {failed} failed, {listed} known")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
