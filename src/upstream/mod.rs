@@ -138,7 +138,7 @@ impl Upstream {
         if let Some(exchange) = exchange.as_ref().filter(|_| self.telemetry.forwards_traces()) {
             exchange.write_to(request.headers_mut());
         }
-        let began = Instant::now();
+        let mut measured = Measured::begin(&self.telemetry, operation, call);
         let result = self.pool.send(request, call.sent()).await;
         let (status, error_type) = match &result {
             Ok(answer) => {
@@ -147,7 +147,7 @@ impl Upstream {
             }
             Err(error) => (None, error.failure().row().reason),
         };
-        self.telemetry.metrics().exchanged(operation, status, error_type, began.elapsed());
+        measured.end(status, error_type);
         if let Some(exchange) = &mut exchange {
             exchange.ended(status.ok_or(error_type));
         }
@@ -244,5 +244,43 @@ impl<'a> InFlight<'a> {
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+/// An exchange in the histogram, however it ends: one that the deadline or the caller ends is
+/// dropped without a word, and would be missing just where a provider hangs.
+struct Measured<'a> {
+    telemetry: &'a Telemetry,
+    operation: Operation,
+    call: &'a Call,
+    began: Instant,
+    ended: bool,
+}
+
+impl<'a> Measured<'a> {
+    fn begin(telemetry: &'a Telemetry, operation: Operation, call: &'a Call) -> Self {
+        Self { telemetry, operation, call, began: Instant::now(), ended: false }
+    }
+
+    fn end(&mut self, status: Option<u16>, error_type: &'static str) {
+        self.ended = true;
+        self.telemetry.metrics().exchanged(
+            self.operation,
+            status,
+            error_type,
+            self.began.elapsed(),
+        );
+    }
+}
+
+impl Drop for Measured<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            let why = match self.call.deadline().has_passed() {
+                true => Failure::DeadlineExceeded,
+                false => Failure::Cancelled,
+            };
+            self.end(None, why.row().reason);
+        }
     }
 }
