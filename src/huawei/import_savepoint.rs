@@ -71,7 +71,7 @@ impl Huawei {
                 let project_id = call.bound(pin!(lookup.wait())).await?;
                 self.plan_for(project_id, request)?
             }
-            _ => self.plan(request)?,
+            Project::None | Project::Id(_) | Project::Lookup(_) => self.plan(request)?,
         };
         self.upstream.call(OPERATION, call, || self.attempt_import(&plan, call)).await
     }
