@@ -1,6 +1,6 @@
 //! `connectrpc.conformance.v1.ConformanceService`, as its proto describes it.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -199,7 +199,7 @@ async fn answer(
                 delay(definition.response_delay_ms).await;
                 Ok(())
             };
-            call.bound(delay).await?;
+            call.bound(pin!(delay)).await?;
         }
         None => delay(definition.response_delay_ms).await,
     }
