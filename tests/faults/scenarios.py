@@ -65,7 +65,7 @@ async def killed(quick):
 
 
 @scenario(2, "the provider accepts and never answers",
-          "every call ends at its deadline; memory returns to within 10 % (at least 2 MiB)")
+          "every call ends at its deadline; memory returns to within 10 % (at least 4 MiB)")
 async def silent(quick):
     deadline = 0.4 if quick else 0.7
     async with stage(lambda _: Reply(then="silence")) as (cloud, gateway, channel), \
@@ -83,7 +83,7 @@ async def silent(quick):
                 late = max(late, took - deadline)
         after = gateway.sample()[0]
         assert late < 0.5 + 2 * lag[0], f"{late:.2f} s late"
-        assert after < before * 1.1 + 2 * 1024 * 1024, f"{before} to {after} bytes"
+        assert after < before * 1.1 + 4 * 1024 * 1024, f"{before} to {after} bytes"
         return f"1,000 calls, at most {ms(late)} late, memory {(after - before) / 1024:+.0f} KiB"
 
 
@@ -427,7 +427,7 @@ def no_slower(name, times, plain, factor=1.0, extra=0.001):
 @scenario(17, "10,000 idle connections, and no file descriptor left",
           "calls all OK; p50 and p99 at most 20 % and 1 ms above a gateway's without them, calls "
           "in turn; memory below 256 MiB, and within 15 s of their end back to what it was, but "
-          "for 2 MiB and 1.5 KiB for each; calls work again when descriptors do")
+          "for 5 MiB and 1.5 KiB for each; calls work again when descriptors do")
 async def crowd(quick):
     wanted, rounds = (500, 100) if quick else (10_000, 1000)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -459,7 +459,7 @@ async def crowd(quick):
             return (await gateway.metrics())["grpc_server_connections"] <= 1
 
         await harness.until(alone, what="the connections end")
-        kept, ended = 2 * MIB + wanted * 1536, time.monotonic()
+        kept, ended = 5 * MIB + wanted * 1536, time.monotonic()
         while (after := gateway.sample()[0]) > before + kept and time.monotonic() < ended + 15:
             await asyncio.sleep(0.1)
         waited = time.monotonic() - ended
