@@ -1,6 +1,7 @@
 //! One RPC on its way through the gateway: how long it may take, and what is known of it.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -26,8 +27,6 @@ struct Inner {
     deadline: Deadline,
     /// Ends the call when the process must go.
     stop: CancellationToken,
-    /// Fires when the caller is no longer there.
-    caller_gone: CancellationToken,
     sent: Sent,
     attempts: AtomicU32,
     http_status: AtomicU16,
@@ -60,7 +59,6 @@ impl Call {
         Self(Arc::new(Inner {
             deadline,
             stop,
-            caller_gone: CancellationToken::new(),
             sent: Sent::default(),
             attempts: AtomicU32::new(0),
             http_status: AtomicU16::new(0),
@@ -110,11 +108,6 @@ impl Call {
         self.lock().failure
     }
 
-    /// Fires when the caller is no longer there.
-    pub fn caller_gone(&self) -> &CancellationToken {
-        &self.0.caller_gone
-    }
-
     pub(crate) fn begin_attempt(&self) {
         self.0.attempts.fetch_add(1, Ordering::Relaxed);
         self.0.http_status.store(0, Ordering::Relaxed);
@@ -148,11 +141,15 @@ impl Call {
         };
     }
 
-    /// Runs this until it is done, the deadline passes or the process must go.
+    /// Runs this until it is done, the deadline passes or the process must go. It is pinned
+    /// where the caller has it: a future that is handed on is copied, and kept room for, twice.
     ///
     /// # Errors
     /// Its own, or [`Failure::DeadlineExceeded`] or [`Failure::Draining`].
-    pub async fn bound<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    pub async fn bound<T>(
+        &self,
+        work: Pin<&mut impl Future<Output = Result<T, Error>>>,
+    ) -> Result<T, Error> {
         if self.0.deadline.has_passed() {
             return Err(deadline_exceeded());
         }
@@ -178,6 +175,8 @@ fn deadline_exceeded() -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     fn call(timeout: Duration) -> (Call, CancellationToken) {
@@ -189,7 +188,7 @@ mod tests {
     async fn a_call_ends_with_its_deadline() {
         let (call, _stop) = call(Duration::from_secs(1));
         let began = tokio::time::Instant::now();
-        let result = call.bound(std::future::pending::<Result<(), Error>>()).await;
+        let result = call.bound(pin!(std::future::pending::<Result<(), Error>>())).await;
         assert_eq!(result.map_err(|e| e.failure()), Err(Failure::DeadlineExceeded));
         assert_eq!(began.elapsed(), Duration::from_secs(1));
     }
@@ -199,10 +198,10 @@ mod tests {
         let (call, _stop) = call(Duration::ZERO);
         let mut started = false;
         let result = call
-            .bound(async {
+            .bound(pin!(async {
                 started = true;
                 Ok(())
-            })
+            }))
             .await;
         assert_eq!(result.map_err(|e| e.failure()), Err(Failure::DeadlineExceeded));
         assert!(!started);
@@ -212,7 +211,7 @@ mod tests {
     async fn a_call_ends_when_the_process_must_go() {
         let (call, stop) = call(Duration::from_secs(1));
         stop.cancel();
-        let result = call.bound(std::future::pending::<Result<(), Error>>()).await;
+        let result = call.bound(pin!(std::future::pending::<Result<(), Error>>())).await;
         assert_eq!(result.map_err(|e| e.failure()), Err(Failure::Draining));
     }
 }

@@ -8,6 +8,8 @@ use aws_lc_rs::{digest, hmac};
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use jiff::Timestamp;
+use jiff::tz::Offset;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::error::Error;
@@ -39,10 +41,35 @@ pub(crate) fn hex_hmac_sha256(key: &hmac::Key, text: &str) -> String {
 /// Lower-case hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: [u8; 16] = *b"0123456789abcdef";
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        text.push(DIGITS[usize::from(byte >> 4)] as char);
-        text.push(DIGITS[usize::from(byte & 15)] as char);
+    let mut text = vec![0; bytes.len() * 2];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    // Digits are text.
+    String::from_utf8(text).unwrap_or_default()
+}
+
+/// A time in UTC, to the second: `20260102T030405Z`, or with the marks in between as
+/// `2026-01-02T03:04:05Z`.
+pub(crate) fn utc(time: Timestamp, marks: bool) -> String {
+    let time = Offset::UTC.to_datetime(time);
+    let mut text = String::with_capacity(20);
+    for (value, digits, mark) in [
+        (i32::from(time.year()), 4, '-'),
+        (i32::from(time.month()), 2, '-'),
+        (i32::from(time.day()), 2, 'T'),
+        (i32::from(time.hour()), 2, ':'),
+        (i32::from(time.minute()), 2, ':'),
+        (i32::from(time.second()), 2, 'Z'),
+    ] {
+        for place in (0..digits).rev() {
+            let digit = value / 10_i32.pow(place) % 10;
+            text.push(char::from(b'0' + digit.unsigned_abs() as u8));
+        }
+        if marks || mark.is_ascii_alphabetic() {
+            text.push(mark);
+        }
     }
     text
 }
@@ -186,6 +213,19 @@ mod tests {
             ("q=a%20b%2Fc", "q=a%20b%2Fc"),
         ] {
             assert_eq!(canonical_query(query), want, "{query:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_has_all_its_digits() {
+        for (time, bare, marked) in [
+            ("2026-01-02T03:04:05Z", "20260102T030405Z", "2026-01-02T03:04:05Z"),
+            ("1970-01-01T00:00:00Z", "19700101T000000Z", "1970-01-01T00:00:00Z"),
+            ("2099-12-31T23:59:59.999Z", "20991231T235959Z", "2099-12-31T23:59:59Z"),
+        ] {
+            let time: Timestamp = time.parse().expect(time);
+            assert_eq!(utc(time, false), bare);
+            assert_eq!(utc(time, true), marked);
         }
     }
 

@@ -24,7 +24,7 @@ use crate::pb::{
 };
 use crate::secret::Secret;
 use crate::telemetry::{LogFormat, LogLevel, LogSink, Method, Record, Telemetry};
-use crate::upstream::{Answer, Backoff, Client, ClientOptions, Limits, Trust, Upstream};
+use crate::upstream::{Answer, Backoff, ClientOptions, Limits, Pool, Trust, Upstream};
 
 pub use crate::server::inside::{frames, unary};
 
@@ -60,7 +60,7 @@ impl Providers {
                 proxy: None,
             };
             Upstream::new(
-                Client::new(&options).expect("a client"),
+                Pool::new(&options).expect("a pool"),
                 Endpoint::parse(endpoint, false).expect("an endpoint"),
                 Arc::new(Limits::new(1, Backoff::default())),
                 Arc::new(SystemClock),

@@ -21,6 +21,7 @@ pub mod call;
 mod canonical;
 mod certificate;
 pub mod clock;
+mod codec;
 pub mod config;
 pub mod credential;
 pub mod deadline;

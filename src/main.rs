@@ -11,7 +11,13 @@ use savepoint_gateway::config::{Cli, Command, Config, LogConfig, ServeOptions, e
 use savepoint_gateway::server::Server;
 use savepoint_gateway::telemetry::{LogSink, Telemetry, install};
 use savepoint_gateway::{demo, healthcheck};
+use tikv_jemallocator::Jemalloc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// The system's allocator costs a call a fifth more, and keeps most of what a burst of
+/// connections took (`docs/performance.md`).
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// The configuration is wrong.
 const USAGE: u8 = 2;

@@ -1,7 +1,10 @@
 //! The handlers of `savepoint.v1.SavepointService`.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
+use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
@@ -45,27 +48,16 @@ impl SavepointService for Service {
             return Err(fail(&call, not_configured(OPERATION), OPERATION));
         };
         let request = request.into_inner();
-        // A task of its own: when the caller leaves, hyper drops this handler, but a request
-        // that is on its way changes the job all the same, and its outcome must be seen.
-        let task = self.imports.spawn({
+        let import = {
             let call = call.clone();
-            async move { import_to_the_end(&huawei, &request, &call).await }
-        });
-        let leaving = call.caller_gone().clone().drop_guard();
-        let result = task.await;
-        leaving.disarm();
-        match result {
-            Ok(Some(Ok(response))) => {
+            async move { huawei.import_savepoint(&request, &call).await }
+        };
+        match RunsOn::new(Box::pin(import), &call, &self.imports).await {
+            Ok(response) => {
                 call.note_success(&response.request_id);
                 Ok(Response::new(response))
             }
-            Ok(Some(Err(error))) => Err(fail(&call, error, OPERATION)),
-            Ok(None) => Err(fail(&call, Error::new(Failure::Cancelled, "cancelled"), OPERATION)),
-            Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
-            Err(_) => {
-                let error = Error::new(Failure::Draining, "the gateway is shutting down");
-                Err(fail(&call, error, OPERATION))
-            }
+            Err(error) => Err(fail(&call, error, OPERATION)),
         }
     }
 
@@ -88,28 +80,57 @@ impl SavepointService for Service {
     }
 }
 
-/// Runs an import. When its caller leaves before a byte was sent it ends without a result;
-/// after that it runs on to its answer, within its deadline, and the outcome is logged.
-async fn import_to_the_end(
-    huawei: &Huawei,
-    request: &ImportSavepointRequest,
-    call: &Call,
-) -> Option<Result<ImportSavepointResponse, Error>> {
-    let mut import = std::pin::pin!(huawei.import_savepoint(request, call));
-    tokio::select! {
-        biased;
-        result = &mut import => return Some(result),
-        () = call.caller_gone().cancelled() => {}
+type Import = Pin<Box<dyn Future<Output = Result<ImportSavepointResponse, Error>> + Send>>;
+
+/// An import that runs on to its answer although it is dropped.
+///
+/// When a caller leaves, hyper drops the handler. A request that is on its way changes the job
+/// all the same, and its outcome must be seen: what is left of the import becomes a task. An
+/// import of which no byte was sent ends with its caller.
+struct RunsOn<'a> {
+    /// None when it is over, or being polled: what panicked must not run on.
+    import: Option<Import>,
+    call: &'a Call,
+    tasks: &'a TaskTracker,
+}
+
+impl<'a> RunsOn<'a> {
+    fn new(import: Import, call: &'a Call, tasks: &'a TaskTracker) -> Self {
+        Self { import: Some(import), call, tasks }
     }
-    if !call.sent().get() {
-        return None;
+}
+
+impl Future for RunsOn<'_> {
+    type Output = Result<ImportSavepointResponse, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(mut import) = self.import.take() else { return Poll::Pending };
+        let polled = import.as_mut().poll(cx);
+        if polled.is_pending() {
+            self.import = Some(import);
+        }
+        polled
     }
-    let result = import.await;
-    match &result {
+}
+
+impl Drop for RunsOn<'_> {
+    fn drop(&mut self) {
+        let Some(import) = self.import.take() else { return };
+        // Without a runtime the process is at its end, and nothing can run on.
+        if self.call.sent().get()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            self.tasks.spawn_on(see_the_outcome(import, self.call.clone()), &runtime);
+        }
+    }
+}
+
+async fn see_the_outcome(import: Import, call: Call) {
+    match import.await {
         Ok(response) => tracing::info!(
             method = Operation::ImportSavepoint.name(),
             provider_request_id = response.request_id,
-            trace_id = trace_id(call),
+            trace_id = trace_id(&call),
             "the caller left; the import succeeded"
         ),
         Err(error) => {
@@ -118,12 +139,11 @@ async fn import_to_the_end(
                 reason = error.failure().row().reason,
                 outcome = error.outcome().map(Outcome::as_str),
                 provider_request_id = error.fault().request_id,
-                trace_id = trace_id(call),
+                trace_id = trace_id(&call),
                 "the caller left; the import failed"
             );
         }
     }
-    Some(result)
 }
 
 fn trace_id(call: &Call) -> Option<impl tracing::Value> {

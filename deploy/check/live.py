@@ -59,7 +59,7 @@ def main() -> int:
         problems += [f"no data for a query of “{title}”: {query}" for title, query in missing.values()]
 
         # What is read must exist; `up` is Prometheus' own.
-        exposition = read(f"http://{stack.admin}/metrics")
+        exposition = "".join(read(f"http://{address}/metrics") for address in (stack.admin, stack.secure))
         exposed = set(re.findall(r"^([a-z_]+)[{ ]", exposition, re.M))
         names = set().union(*(panels.metrics_of(query) for _, query in queries))
         names |= set().union(*(panels.metrics_of(query) for query in alerts.values()))

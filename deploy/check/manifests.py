@@ -57,7 +57,7 @@ def cloud_variables() -> set[str]:
     """The variables that the configuration reads besides its own, from its source."""
     text = "".join(path.read_text() for path in sorted((ROOT / "src/config").glob("*.rs")))
     text += (ROOT / "src/config.rs").read_text()
-    return set(re.findall(r'"((?:HUAWEICLOUD|ALIBABA_CLOUD)_[A-Z0-9_]+)"', text))
+    return set(re.findall(r'"((?:HUAWEICLOUD|HW|ALIBABA_CLOUD)_[A-Z0-9_]+)"', text))
 
 
 # --- pods ---------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ def gateway_in_pod(pod: dict, options: dict[str, str], clouds: set[str]) -> None
             need(seconds(env.get(PREFIX + "DRAIN_TIMEOUT", "10s")) >= 10, "the drain timeout is short")
         mounted = {mount["mountPath"] for mount in container.get("volumeMounts") or []}
         for name, value in env.items():
-            path = value.removeprefix("dir:")
+            path = re.sub(r"^(dir|password|token-file):", "", value)
             if path.startswith("/"):
                 need(any(path == at or path.startswith(at + "/") for at in mounted), f"{name} names {path}, which is not mounted")
         volumes = {volume["name"] for volume in pod.get("volumes") or []}
@@ -161,12 +161,14 @@ def starts(gateway: str, container: dict) -> None:
     env = variables_of(container)
     with tempfile.TemporaryDirectory() as folder:
         files = Path(folder)
-        for name in ("access_key_id", "access_key_secret", "token"):
+        for name in ("access_key_id", "access_key_secret", "token", "password"):
             (files / name).write_text("example")
         make_certificate(files)
         for name, value in env.items():
             if value.startswith("dir:") or value.startswith("ecs"):
                 env[name] = f"dir:{files}"
+            elif value.startswith("password:"):
+                env[name] = f"password:{files}/password"
             elif name.endswith("_TOKEN_FILE"):
                 env[name] = f"{files}/token"
             elif value.startswith("/"):
@@ -271,7 +273,7 @@ def lint(values: dict) -> None:
 
 # Options that the chart sets by values of their own.
 FIRST_CLASS = {
-    "listen", "admin-listen", "upstream-ca", "tls-cert", "tls-key", "tls-client-ca", "tls-client-auth",
+    "listen", "admin-listen", "upstream-ca", "upstream-client-cert", "upstream-client-key", "tls-cert", "tls-key", "tls-client-ca", "tls-client-auth",
     "huawei-region", "huawei-endpoint", "huawei-project-id", "huawei-credentials",
     "alibaba-region", "alibaba-endpoint", "alibaba-workspace", "alibaba-credentials",
 }  # fmt: skip
@@ -315,7 +317,7 @@ def without_credentials(resources: list[dict]) -> list[dict]:
                 container.pop("volumeMounts", None)
                 container["env"] = [
                     one for one in container.get("env", [])
-                    if not re.match(r"HUAWEICLOUD_|ALIBABA_CLOUD_|.*_CREDENTIALS$", one["name"])
+                    if not re.match(r"HUAWEICLOUD_|HW_|ALIBABA_CLOUD_|.*_CREDENTIALS$", one["name"])
                 ]
     return resources
 
@@ -440,6 +442,9 @@ def main() -> int:
         "an unknown option": {**cloud, "options": {"max-conection-age": "5m"}},
         "an option without a unit": {**cloud, "options": {"drain-delay": "5"}},
         "two sources of credentials": {"alibaba": {"region": "r", "credentials": {"secretName": "s", "source": "ecs"}}},
+        "two sources, one of them a password": {"huawei": {"region": "r", "credentials": {
+            "source": "ecs", "password": {"domainName": "d", "userName": "u", "secretName": "s"}}}},
+        "a password of nobody": {"huawei": {"region": "r", "credentials": {"password": {"secretName": "s"}}}},
         "half an identity": {"alibaba": {"region": "r", "credentials": {"oidc": {"roleArn": "r"}}}},
         "callers' CA without a certificate": {**cloud, "tls": {"clientCaSecretName": "c"}},
     }.items():

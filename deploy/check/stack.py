@@ -48,14 +48,17 @@ def read(url: str) -> str:
 
 
 class Keys(http.server.BaseHTTPRequestHandler):
-    """A credentials URI: temporary keys, good for nothing, for an hour."""
+    """A credentials URI: temporary keys, good for nothing, for an hour. And the part of Huawei's IAM
+    that knows projects."""
 
     def do_GET(self):
         end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=1)
-        body = json.dumps({
+        keys = {
             "Code": "Success", "AccessKeyId": "STS.EXAMPLE", "AccessKeySecret": "exampleSecret",
             "SecurityToken": "exampleToken", "Expiration": end.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        }).encode()  # fmt: skip
+        }  # fmt: skip
+        projects = {"projects": [{"name": "cn-north-4", "id": "0605767b3300d5762fb7c0186d9e1779"}]}
+        body = json.dumps(projects if self.path.startswith("/v3/projects?") else keys).encode()
         self.send_response(200)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(body)))
@@ -82,13 +85,13 @@ class Stack(contextlib.ExitStack):
             raise
         return self
 
-    def _run(self, name: str, *command: str) -> subprocess.Popen:
+    def _run(self, name: str, *command: str, **variables: str) -> subprocess.Popen:
         log = self.enter_context(open(self.folder / f"{name}.log", "wb"))
         # A group of its own: Ctrl-C in a terminal must reach this process first, which ends them
         # in order.
         process = subprocess.Popen(
             command, stdout=log, stderr=log, cwd=self.folder, process_group=0,
-            env={k: v for k, v in os.environ.items() if not k.startswith(("SAVEPOINT_GATEWAY_", "OTEL_"))},
+            env={k: v for k, v in os.environ.items() if not k.startswith(("SAVEPOINT_GATEWAY_", "OTEL_"))} | variables,
         )  # fmt: skip
         self.callback(self._end, process)
         self._processes[name] = process
@@ -126,22 +129,27 @@ class Stack(contextlib.ExitStack):
             check=True, capture_output=True,
         )  # fmt: skip
 
-        self.grpc, self.admin, secure = free_address(), free_address(), free_address()
+        self.grpc, self.admin, self.secure = free_address(), free_address(), free_address()
         self._run(
             "demo", self._gateway, "demo", "--rate", str(self._rate), "--max-in-flight", "16",
             "--listen", self.grpc, "--admin-listen", self.admin, "--log-format", "json",
         )  # fmt: skip
         self._run(
-            "secure", self._gateway, "serve", "--listen", "127.0.0.1:0", "--admin-listen", secure,
+            "secure", self._gateway, "serve", "--listen", "127.0.0.1:0", "--admin-listen", self.secure,
             "--alibaba-endpoint", "http://127.0.0.1:9", "--alibaba-workspace", "example",
             "--alibaba-credentials", f"uri:http://127.0.0.1:{keys.server_address[1]}/",
-            "--tls-cert", "tls.crt", "--tls-key", "tls.key",
+            "--huawei-region", "cn-north-4", "--tls-cert", "tls.crt", "--tls-key", "tls.key",
+            "--upstream-client-cert", "tls.crt", "--upstream-client-key", "tls.key",
+            # Nobody listens there; it is for the metrics of spans.
+            OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9",
+            HUAWEICLOUD_SDK_AK="EXAMPLEAK", HUAWEICLOUD_SDK_SK="exampleSecret",
+            HUAWEICLOUD_SDK_IAM_ENDPOINT=f"http://127.0.0.1:{keys.server_address[1]}",
         )  # fmt: skip
         config = {
             "global": {"scrape_interval": self._interval, "evaluation_interval": self._interval},
             "rule_files": [str(ALERTS)],
             "scrape_configs": [
-                {"job_name": "savepoint-gateway", "static_configs": [{"targets": [self.admin, secure]}]}
+                {"job_name": "savepoint-gateway", "static_configs": [{"targets": [self.admin, self.secure]}]}
             ],
         }
         # JSON is YAML.
@@ -153,7 +161,7 @@ class Stack(contextlib.ExitStack):
             f"--storage.tsdb.path={self.folder}/tsdb", f"--web.listen-address={address}", "--log.level=warn",
         )  # fmt: skip
         self._ready("demo", f"http://{self.admin}/readyz")
-        self._ready("secure", f"http://{secure}/readyz")
+        self._ready("secure", f"http://{self.secure}/readyz")
         self._ready("prometheus", f"{self.prometheus}/-/ready")
 
     def log_lines(self) -> list[dict]:

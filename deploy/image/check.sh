@@ -24,7 +24,7 @@ cache=$repo/target/image-cache
 program=/usr/local/bin/savepoint-gateway
 image=localhost/savepoint-gateway:check
 suite=bookworm
-packages='base-files,ca-certificates,gcc,libc6,libc6-dev,libgcc-s1,netbase,tzdata'
+packages='base-files,ca-certificates,gcc,libc6,libc6-dev,libgcc-s1,make,netbase,tzdata'
 
 # For the program, the CA roots and the licence: half as much again as they took when this was set.
 added_limit=15000000

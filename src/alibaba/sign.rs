@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 pub use crate::canonical::Stages;
 use crate::canonical::{
-    SignedHeaders, add, canonical_query, hex, hex_hmac_sha256, hex_sha256, sensitive,
+    SignedHeaders, add, canonical_query, hex, hex_hmac_sha256, hex_sha256, sensitive, utc,
 };
 use crate::credential::Credential;
 use crate::error::Error;
@@ -64,7 +64,7 @@ fn prepare(
     let key = credential.access_key()?;
     let payload = hex_sha256(request.body());
     let mut added = Vec::with_capacity(5);
-    added.push((X_ACS_DATE, sensitive(&date(now))?));
+    added.push((X_ACS_DATE, sensitive(&utc(now, true))?));
     added.push((X_ACS_SIGNATURE_NONCE, sensitive(&hex(&nonce))?));
     added.push((X_ACS_CONTENT_SHA256, sensitive(&payload)?));
     if let Some(token) = key.security_token() {
@@ -82,16 +82,6 @@ fn prepare(
         signed.names,
     );
     Ok((added, Stages { canonical_request, string_to_sign, authorization }))
-}
-
-/// The date of a signature.
-///
-/// # Format
-/// ```text
-/// 2026-01-02T03:04:05Z
-/// ```
-fn date(now: Timestamp) -> String {
-    now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// # Format

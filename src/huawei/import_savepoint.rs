@@ -3,6 +3,8 @@
 //! # Reference
 //! - <https://support.huaweicloud.com/intl/en-us/api-dli/dli_02_0393.html> (read 2026-11-22)
 
+use std::pin::pin;
+
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderValue, Method, Request};
@@ -66,10 +68,10 @@ impl Huawei {
                 if request.project_id.is_empty() && self.project.known().is_none() =>
             {
                 validate(None, request)?;
-                let project_id = call.bound(lookup.wait()).await?;
+                let project_id = call.bound(pin!(lookup.wait())).await?;
                 self.plan_for(project_id, request)?
             }
-            _ => self.plan(request)?,
+            Project::None | Project::Id(_) | Project::Lookup(_) => self.plan(request)?,
         };
         self.upstream.call(OPERATION, call, || self.attempt_import(&plan, call)).await
     }

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 pub use crate::canonical::Stages;
 use crate::canonical::{
     SignedHeaders, add, canonical_query, hex_hmac_sha256, hex_sha256, percent_decode,
-    percent_encode, sensitive,
+    percent_encode, sensitive, utc,
 };
 use crate::credential::Credential;
 use crate::error::Error;
@@ -59,7 +59,7 @@ fn prepare(
     now: Timestamp,
 ) -> Result<(Vec<(HeaderName, HeaderValue)>, Stages), Error> {
     let key = credential.access_key()?;
-    let date = date(now);
+    let date = utc(now, false);
     let mut added = Vec::with_capacity(3);
     added.push((X_SDK_DATE, sensitive(&date)?));
     if let Some(token) = key.security_token() {
@@ -88,16 +88,6 @@ fn prepare(
         signed.names,
     );
     Ok((added, Stages { canonical_request, string_to_sign, authorization }))
-}
-
-/// The date of a signature.
-///
-/// # Format
-/// ```text
-/// 20260115T083000Z
-/// ```
-fn date(now: Timestamp) -> String {
-    now.strftime("%Y%m%dT%H%M%SZ").to_string()
 }
 
 /// The body is part of the signature only for these types.

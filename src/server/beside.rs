@@ -16,10 +16,18 @@ pub struct Beside {
     pub streamed: Vec<&'static str>,
     /// The largest message, in bytes, that is read in a call of a method that is not streamed.
     pub message_bytes: usize,
+    /// Whether what is no gRPC is read to its end before it is refused. The gateway refuses at once;
+    /// suites that go on with a request after its headers need it to be open still.
+    pub reads_refused: bool,
 }
 
 impl Default for Beside {
     fn default() -> Self {
-        Self { routes: Routes::default(), streamed: Vec::new(), message_bytes: MESSAGE_BYTES }
+        Self {
+            routes: Routes::default(),
+            streamed: Vec::new(),
+            message_bytes: MESSAGE_BYTES,
+            reads_refused: false,
+        }
     }
 }

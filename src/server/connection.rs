@@ -1,29 +1,26 @@
 //! One connection, from its first byte to its orderly or forced end.
 
 use std::convert::Infallible;
-use std::io;
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::io::{self, Cursor};
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tonic::body::Body;
 
 use super::Peer;
 use super::activity::{ActiveBody, Activity};
 use super::dispatch::Dispatch;
-use super::frames::Frames;
+use super::frames::{Frames, PREFACE};
 use super::web::Web;
 use super::worker::Shared;
 use crate::clock::random;
-
-/// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What a caller that speaks HTTP/1.1 is told.
 const NOT_HTTP_1: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
@@ -65,15 +62,14 @@ where
         // Nothing was asked yet, so nothing is lost.
         () = shared.drain.cancelled() => return Ok(()),
     };
-    let preface = match opening {
-        Opening::Http2 => PREFACE.to_vec(),
-        Opening::Other(begun) if handler.web.is_some() => begun,
+    let begun = match opening {
+        Opening::Http2 => None,
+        Opening::Other(begun) if handler.web.is_some() => Some(begun),
         Opening::Other(_) => {
             stream.write_all(NOT_HTTP_1).await?;
             return stream.shutdown().await;
         }
     };
-    let is_http2 = preface == PREFACE;
     let activity = Activity::default();
     let service = service_fn({
         let activity = activity.clone();
@@ -85,49 +81,79 @@ where
             }
         }
     });
-    if is_http2 {
-        // From here on the peer has as long for each thing that it must do.
-        let stream = Frames::new(stream, shared.config.handshake_timeout);
-        let stream = TokioIo::new(Opened { preface, read: 0, stream });
-        let connection = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(STREAMS)
-            // Callers whose deadlines pass together leave all their calls together. The
-            // library takes 20 such for an attack and ends the connection, with every other
-            // call on it.
-            .max_pending_accept_reset_streams(STREAMS as usize)
-            .max_header_list_size(HEADER_BYTES)
-            .keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(PING_TIMEOUT)
-            .serve_connection(stream, service);
-        run(connection, http2::Connection::graceful_shutdown, &activity, shared).await
-    } else {
-        let stream = TokioIo::new(Opened { preface, read: 0, stream });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(shared.config.handshake_timeout)
-            .serve_connection(stream, service);
-        run(connection, http1::Connection::graceful_shutdown, &activity, shared).await
+    // From here on the peer has as long for each thing that it must do.
+    let patience = shared.config.handshake_timeout;
+    match begun {
+        None => {
+            let connection = http2(Frames::new(stream, patience), service);
+            run(connection, http2::Connection::graceful_shutdown, activity, shared).await
+        }
+        Some(begun) => {
+            let connection = http1(stream, begun, patience, service);
+            run(connection, http1::Connection::graceful_shutdown, activity, shared).await
+        }
     }
+}
+
+/// A connection is large, and a future keeps room for it in each place that it passes through:
+/// boxed where it is made, it passes through none.
+fn http2<S, F>(stream: Frames<S>, service: F) -> Pin<Box<Http2<Frames<S>, F>>>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    F: HttpService<Incoming, ResBody = ActiveBody>,
+    F::Future: Send + 'static,
+    F::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        // Callers whose deadlines pass together leave all their calls together. The library
+        // takes 20 such for an attack and ends the connection, with every other call on it.
+        .max_pending_accept_reset_streams(STREAMS as usize)
+        .max_header_list_size(HEADER_BYTES)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service);
+    Box::pin(connection)
+}
+
+/// The same for HTTP/1.1, which began with these bytes.
+fn http1<S, F>(
+    stream: S,
+    begun: Vec<u8>,
+    patience: Duration,
+    service: F,
+) -> Pin<Box<http1::Connection<TokioIo<impl AsyncRead + AsyncWrite + Unpin>, F>>>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    F: HttpService<Incoming, ResBody = ActiveBody>,
+    F::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (read, write) = tokio::io::split(stream);
+    let stream = tokio::io::join(Cursor::new(begun).chain(read), write);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(patience)
+        .serve_connection(TokioIo::new(stream), service);
+    Box::pin(connection)
 }
 
 /// Runs a connection until it ends by itself or is to end.
 async fn run<C>(
-    connection: C,
+    mut connection: Pin<Box<C>>,
     shut_down: impl FnOnce(Pin<&mut C>),
-    activity: &Activity,
+    activity: Activity,
     shared: &Shared,
 ) -> io::Result<()>
 where
     C: Future<Output = hyper::Result<()>>,
 {
     let patience = shared.config.handshake_timeout;
-    let mut connection = pin!(connection);
     tokio::select! {
         ended = &mut connection => return ended.map_err(io::Error::other),
         () = shared.drain.cancelled() => {}
         () = old_age(shared.config.max_connection_age) => {}
-        () = idleness(activity, shared.config.max_connection_idle) => {}
+        () = idleness(&activity, shared.config.max_connection_idle) => {}
         () = activity.stalled(patience) => return Err(not_read()),
     }
     shut_down(connection.as_mut());
@@ -148,7 +174,7 @@ fn not_read() -> io::Error {
 #[derive(Debug, Clone)]
 pub(super) struct Handler {
     pub(super) dispatch: Dispatch,
-    pub(super) web: Option<Web>,
+    pub(super) web: Option<Arc<Web>>,
 }
 
 impl Handler {
@@ -159,6 +185,8 @@ impl Handler {
         }
     }
 }
+
+type Http2<S, F> = http2::Connection<TokioIo<S>, F, TokioExecutor>;
 
 /// What the peer speaks.
 enum Opening {
@@ -188,64 +216,6 @@ async fn read_opening(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Openi
         }
     }
     Ok(Opening::Http2)
-}
-
-/// A stream whose first bytes were read already.
-struct Opened<S> {
-    preface: Vec<u8>,
-    read: usize,
-    stream: S,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Opened<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let ahead = &self.preface[self.read..];
-        if ahead.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buf);
-        }
-        let now = ahead.len().min(buf.remaining());
-        buf.put_slice(&ahead[..now]);
-        self.read += now;
-        if self.read == self.preface.len() {
-            self.preface = Vec::new();
-            self.read = 0;
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Opened<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }
 
 /// Returns when a connection is as old as it may get, give or take a tenth, so that

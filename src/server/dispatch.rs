@@ -2,14 +2,14 @@
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method as HttpMethod, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
@@ -56,6 +56,8 @@ struct Inner {
     streamed: Vec<&'static str>,
     /// The largest message that the others read.
     message_bytes: usize,
+    /// Whether what is no gRPC is read to its end before it is refused.
+    reads_refused: bool,
     timeouts: Timeouts,
     stop: CancellationToken,
     telemetry: Telemetry,
@@ -79,7 +81,7 @@ impl Dispatch {
                 // So that tools can show the details of a status.
                 .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
         };
-        let Beside { routes, mut streamed, message_bytes } = beside;
+        let Beside { routes, mut streamed, message_bytes, reads_refused } = beside;
         streamed.extend(REFLECTION);
         let others = routes
             .add_service(health_service(health))
@@ -91,6 +93,7 @@ impl Dispatch {
             others,
             streamed,
             message_bytes,
+            reads_refused,
             timeouts,
             stop,
             telemetry,
@@ -108,6 +111,10 @@ impl Dispatch {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         if let Some(refusal) = refuse_what_is_not_grpc(&request) {
+            if self.0.reads_refused {
+                let mut body = request.into_body();
+                while let Some(Ok(_)) = body.frame().await {}
+            }
             return refusal;
         }
         let method = method_of(request.uri().path());
@@ -162,7 +169,7 @@ impl Dispatch {
         request.extensions_mut().insert(call.clone());
         let (head, body) = request.into_parts();
         let most = if other { self.0.message_bytes } else { MESSAGE_BYTES };
-        let message = match call.bound(unary::read(body, most)).await {
+        let message = match call.bound(pin!(unary::read(body, most))).await {
             Ok(message) => message,
             Err(error) => {
                 // Nothing was asked of a provider yet.

@@ -29,9 +29,15 @@ const PER_SECOND: u32 = 100;
 /// leaving the call take a control frame each, some of them two.
 const PER_CALL: u32 = 8;
 
+/// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
+pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 /// A connection whose peer must send whole frames in time, and few that ask for nothing.
 pub(super) struct Frames<S> {
     stream: S,
+    /// How much of the preface is still to be handed on: it was read to know what the peer
+    /// speaks, and the HTTP/2 library wants to see it, too.
+    preface: &'static [u8],
     /// How long the peer may take to finish what it began.
     patience: Duration,
     /// The header of the frame that is arriving, as far as it is there.
@@ -47,10 +53,11 @@ pub(super) struct Frames<S> {
 }
 
 impl<S> Frames<S> {
-    /// Watches a stream from right behind the preface on.
+    /// Watches a stream whose preface was read already, and hands on that one first.
     pub(super) fn new(stream: S, patience: Duration) -> Self {
         Self {
             stream,
+            preface: PREFACE,
             patience,
             header: [0; HEADER_BYTES],
             filled: 0,
@@ -137,6 +144,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Frames<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if !this.preface.is_empty() {
+            let (now, later) = this.preface.split_at(this.preface.len().min(buf.remaining()));
+            buf.put_slice(now);
+            this.preface = later;
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         match Pin::new(&mut this.stream).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => {
@@ -201,14 +214,19 @@ mod tests {
         bytes
     }
 
-    fn pair() -> (DuplexStream, Frames<DuplexStream>) {
+    /// A peer and what watches it, behind the preface.
+    async fn pair() -> (DuplexStream, Frames<DuplexStream>) {
         let (peer, stream) = duplex(1024 * 1024);
-        (peer, Frames::new(stream, PATIENCE))
+        let mut frames = Frames::new(stream, PATIENCE);
+        let mut preface = [0; PREFACE.len()];
+        frames.read_exact(&mut preface).await.unwrap();
+        assert_eq!(&preface, PREFACE);
+        (peer, frames)
     }
 
     /// What reading to the end of what was sent comes to.
     async fn read_all(sent: &[u8], chunk: usize) -> io::Result<usize> {
-        let (mut peer, mut frames) = pair();
+        let (mut peer, mut frames) = pair().await;
         peer.write_all(sent).await.unwrap();
         drop(peer);
         let (mut buffer, mut total) = (vec![0; chunk], 0);
@@ -241,7 +259,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_allowance_comes_back_with_time() {
-        let (mut peer, mut frames) = pair();
+        let (mut peer, mut frames) = pair().await;
         let mut sink = vec![0; 17 * 1000];
         for seconds in 0..20 {
             let count = if seconds == 0 { 1000 } else { PER_SECOND as usize };
@@ -265,7 +283,7 @@ mod tests {
             ("headers that go on", open, true),
             ("whole headers", closed, false),
         ] {
-            let (mut peer, mut frames) = pair();
+            let (mut peer, mut frames) = pair().await;
             peer.write_all(&sent).await.unwrap();
             let began = Instant::now();
             let mut sink = vec![0; 1024];
@@ -280,7 +298,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn dripping_does_not_buy_time() {
-        let (mut peer, mut frames) = pair();
+        let (mut peer, mut frames) = pair().await;
         let dripping = tokio::spawn(async move {
             for byte in frame(DATA, 0, 60) {
                 tokio::time::sleep(PATIENCE / 5).await;

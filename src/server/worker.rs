@@ -21,6 +21,7 @@ use super::connection::{self, Handler};
 use super::dispatch::Dispatch;
 use super::health::HealthState;
 use super::listener::Accepted;
+use super::tls::Tls;
 use super::web::Web;
 use crate::alibaba::Alibaba;
 use crate::clock::Clock;
@@ -29,7 +30,7 @@ use crate::credential::Exchange;
 use crate::huawei::{Huawei, Project, ProjectLookup};
 use crate::service::Service;
 use crate::telemetry::Telemetry;
-use crate::upstream::{Client, ClientOptions, Limits, Proxy, Trust, Upstream};
+use crate::upstream::{Client, ClientOptions, Limits, Pool, Proxy, Trust, Upstream};
 
 /// What all workers share.
 #[derive(Debug)]
@@ -74,7 +75,7 @@ pub(super) struct Worker {
     handle: Handle,
     connections: Arc<AtomicUsize>,
     dispatch: Dispatch,
-    web: Option<Web>,
+    web: Option<Arc<Web>>,
     shared: Arc<Shared>,
     end: CancellationToken,
 }
@@ -95,12 +96,13 @@ impl Worker {
             shared.health.clone(),
             beside,
             shared.config.timeouts,
-            shared.stop.clone(),
+            // Each call waits for it: a token of its own spares the workers each other's lock.
+            shared.stop.child_token(),
             shared.telemetry.clone(),
         )
         .map_err(|error| StartError::Gateway(error.to_string()))?;
         let origins = &shared.config.grpc_web_origins;
-        let web = (!origins.is_empty()).then(|| Web::new(dispatch.clone(), origins));
+        let web = (!origins.is_empty()).then(|| Arc::new(Web::new(dispatch.clone(), origins)));
         std::thread::Builder::new()
             .name(format!("worker-{index}"))
             .spawn({
@@ -158,9 +160,20 @@ async fn serve_tcp(
     handler: Handler,
     shared: &Shared,
 ) -> io::Result<()> {
-    let Some(tls) = &shared.config.tls else {
-        return connection::serve(stream, Some(peer), handler, shared).await;
-    };
+    match &shared.config.tls {
+        None => connection::serve(stream, Some(peer), handler, shared).await,
+        // What TLS keeps is large, and connections without it should not keep room for it.
+        Some(tls) => Box::pin(serve_tls(tls, stream, peer, handler, shared)).await,
+    }
+}
+
+async fn serve_tls(
+    tls: &Tls,
+    stream: TcpStream,
+    peer: SocketAddr,
+    handler: Handler,
+    shared: &Shared,
+) -> io::Result<()> {
     let handshake = tokio::time::timeout(shared.config.handshake_timeout, tls.accept(stream));
     let shaken = tokio::select! {
         shaken = handshake => shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
@@ -237,14 +250,14 @@ pub(super) fn keepers(shared: &Shared) -> Result<JoinSet<()>, StartError> {
 fn service(shared: &Shared) -> Result<Service, StartError> {
     let config = &shared.config;
     let upstream = |provider: &ProviderConfig, limits: &Arc<Limits>| {
-        let client = Client::new(&ClientOptions {
+        let pool = Pool::new(&ClientOptions {
             connect_timeout: config.connect_timeout,
             max_idle: config.max_in_flight,
             trust: shared.trust.clone(),
             proxy: config.upstream_proxy.clone(),
         })?;
         Ok::<_, StartError>(Upstream::new(
-            client,
+            pool,
             provider.endpoint.clone(),
             Arc::clone(limits),
             Arc::clone(&shared.clock),

@@ -101,6 +101,8 @@ pub struct Metrics {
     handled: [[Counter; CODES]; 3],
     handling: [Histogram; 3],
     exchanges: Family<ExchangeLabels, Histogram, fn() -> Histogram>,
+    /// Those of `exchanges` that were answered with 200, which most are.
+    exchanges_ok: [Histogram; 2],
     retries: [Counter; 2],
     shed: [Counter; 2],
     in_flight: [Gauge; 2],
@@ -117,6 +119,15 @@ const fn provider_index(provider: Provider) -> usize {
     match provider {
         Provider::HuaweiDli => 0,
         Provider::AlibabaFlink => 1,
+    }
+}
+
+fn exchange(operation: Operation, status: Option<u16>, error_type: &'static str) -> ExchangeLabels {
+    ExchangeLabels {
+        provider: operation.provider().as_str(),
+        http_request_method: operation.http_method(),
+        http_response_status_code: status.map(|s| s.to_string()).unwrap_or_default(),
+        error_type,
     }
 }
 
@@ -197,7 +208,10 @@ impl Metrics {
             HandledLabels { grpc_type: "unary", grpc_service, grpc_method, grpc_code }
         };
         let provider = |provider: Provider| ProviderLabels { provider: provider.as_str() };
+        let exchanged_ok =
+            |operation| exchanges.get_or_create_owned(&exchange(operation, Some(200), ""));
         Self {
+            exchanges_ok: [Operation::ImportSavepoint, Operation::GetSavepoint].map(exchanged_ok),
             started: Method::ALL.map(|m| started.get_or_create_owned(&method(m))),
             handled: Method::ALL
                 .map(|m| std::array::from_fn(|code| handled.get_or_create_owned(&ended(m, code)))),
@@ -236,13 +250,13 @@ impl Metrics {
         error_type: &'static str,
         took: Duration,
     ) {
-        let labels = ExchangeLabels {
-            provider: operation.provider().as_str(),
-            http_request_method: operation.http_method(),
-            http_response_status_code: status.map(|s| s.to_string()).unwrap_or_default(),
-            error_type,
-        };
-        self.exchanges.get_or_create(&labels).observe(took.as_secs_f64());
+        let seconds = took.as_secs_f64();
+        if status == Some(200) {
+            self.exchanges_ok[Method::Savepoint(operation).index()].observe(seconds);
+        } else {
+            let labels = exchange(operation, status, error_type);
+            self.exchanges.get_or_create(&labels).observe(seconds);
+        }
     }
 
     /// An attempt follows another.

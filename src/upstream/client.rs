@@ -1,37 +1,30 @@
-//! The one place that names reqwest: an HTTP/1.1 client that keeps the truth of what happened.
+//! The one place that names reqwest: the client for what is fetched now and then, as credentials
+//! are. Calls go over [`super::Pool`].
 
-use std::error::Error as StdError;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, Request};
+use http::{HeaderValue, Request, Uri};
 use http_body::{Body, Frame, SizeHint};
-use rustls::AlertDescription;
+use hyper_util::client::proxy::matcher::Matcher;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use super::trouble::{BODY_BYTES, Broken, check_head, is_end_of_stream, too_large, trouble};
+use super::{Answer, Identity, Sent};
 use crate::error::Error;
 use crate::failure::Failure;
-use crate::upstream::{Answer, Identity, Sent};
-
-/// Larger bodies are not read. The documented answers are below 1 KiB.
-pub(super) const BODY_BYTES: usize = 1024 * 1024;
-
-/// Larger headers are not accepted. Both providers send below 2 KiB.
-const HEADER_BYTES: usize = 64 * 1024;
 
 /// Below the 60 s after which common load balancers close an idle connection, so that a
 /// request is rarely written to one that is just being closed.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
 /// Which certificates of providers are believed.
 #[derive(Debug, Clone)]
-pub struct Trust(Arc<rustls::ClientConfig>);
+pub struct Trust(pub(super) Arc<rustls::ClientConfig>);
 
 impl Trust {
     /// The roots of the platform, or the bundled ones of Mozilla where it has none, as in an
@@ -107,7 +100,11 @@ impl Trust {
 /// A proxy that connections to TLS endpoints are made through, by CONNECT. Plain endpoints
 /// are loopback, and never go through it.
 #[derive(Clone)]
-pub struct Proxy(reqwest::Proxy);
+pub struct Proxy {
+    url: url::Url,
+    /// What says who we are, where the URL holds a user.
+    pub(super) auth: Option<HeaderValue>,
+}
 
 impl Proxy {
     /// The proxy at an `http://` or `https://` URL, which may hold a user and a password.
@@ -117,7 +114,17 @@ impl Proxy {
         if !known || !matches!(url.path(), "" | "/") || url.query().is_some() {
             return None;
         }
-        reqwest::Proxy::https(url).ok().map(Self)
+        let matcher = Matcher::builder().https(url.as_str()).build();
+        let auth =
+            matcher.intercept(&Uri::from_static("https://any.example"))?.basic_auth().cloned();
+        Some(Self { url, auth })
+    }
+
+    /// Where it is, without the user.
+    pub(super) fn uri(&self) -> Option<Uri> {
+        let mut bare = self.url.clone();
+        bare.set_username("").and_then(|()| bare.set_password(None)).ok()?;
+        bare.as_str().parse().ok()
     }
 }
 
@@ -166,12 +173,10 @@ impl Client {
             .pool_max_idle_per_host(options.max_idle)
             .tcp_nodelay(true);
         if let Some(proxy) = &options.proxy {
-            builder = builder.proxy(proxy.0.clone());
+            let proxy = reqwest::Proxy::https(proxy.url.clone()).map_err(|_| defective())?;
+            builder = builder.proxy(proxy);
         }
-        builder
-            .build()
-            .map(Self)
-            .map_err(|_| Error::new(Failure::GatewayInternal, "the HTTP client did not start"))
+        builder.build().map(Self).map_err(|_| defective())
     }
 
     /// Sends the request, whose URI is absolute, and reads the answer whole.
@@ -180,16 +185,10 @@ impl Client {
     /// When there is no answer, or none that may be read. An HTTP status is never an error
     /// here.
     pub async fn send(&self, request: Request<Bytes>, sent: &Sent) -> Result<Answer, Error> {
-        if request.body().is_empty() {
-            // There is no body whose first byte could be watched.
-            sent.set();
-        }
-        let request = request
-            .map(|bytes| reqwest::Body::wrap(Watched { bytes: Some(bytes), sent: sent.clone() }));
+        let request = request.map(|bytes| reqwest::Body::wrap(Watched::new(bytes, sent)));
         let request = reqwest::Request::try_from(request)
             .map_err(|_| Error::new(Failure::GatewayInternal, "the request has no valid URI"))?;
-        let mut response =
-            self.0.execute(request).await.map_err(|error| of_exchange(&error, sent))?;
+        let mut response = self.0.execute(request).await.map_err(|error| told(&error, sent))?;
 
         let status = response.status().as_u16();
         let headers = std::mem::take(response.headers_mut());
@@ -212,7 +211,7 @@ impl Client {
                     whole = false;
                     break;
                 }
-                Err(error) => return Err(of_exchange(&error, sent)),
+                Err(error) => return Err(told(&error, sent)),
             }
         }
         Ok(Answer { status, headers, body: body.freeze(), whole })
@@ -221,9 +220,19 @@ impl Client {
 
 /// A request body that notes when the first byte of it is asked for. That happens when the
 /// connection stands and the head is being written; before, nothing can have left.
-struct Watched {
+pub(super) struct Watched {
     bytes: Option<Bytes>,
     sent: Sent,
+}
+
+impl Watched {
+    pub(super) fn new(bytes: Bytes, sent: &Sent) -> Self {
+        if bytes.is_empty() {
+            // There is no body whose first byte could be watched.
+            sent.set();
+        }
+        Self { bytes: Some(bytes), sent: sent.clone() }
+    }
 }
 
 impl Body for Watched {
@@ -248,114 +257,16 @@ impl Body for Watched {
     }
 }
 
-fn check_head(headers: &HeaderMap) -> Result<(), Error> {
-    if headers.contains_key(CONTENT_LENGTH) && headers.contains_key(TRANSFER_ENCODING) {
-        // RFC 9112, section 6.3: a sign of response splitting, to be handled as an error.
-        return Err(Error::new(
-            Failure::MalformedResponse,
-            "the answer has both Content-Length and Transfer-Encoding",
-        ));
-    }
-    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    if bytes > HEADER_BYTES {
-        return Err(too_large());
-    }
-    Ok(())
+fn defective() -> Error {
+    Error::new(Failure::GatewayInternal, "the HTTP client did not start")
 }
 
-fn too_large() -> Error {
-    Error::new(Failure::ResponseTooLarge, "the answer is larger than the gateway reads")
-}
-
-/// What went wrong on the way. The library's own texts name the URL, so none is passed on.
-fn of_exchange(error: &reqwest::Error, sent: &Sent) -> Error {
-    let causes = || causes(error);
-    let tls = causes().find_map(tls_error);
-    if let Some(rustls::Error::InvalidCertificate(why)) = tls {
-        return Error::new(
-            Failure::CertificateRejected,
-            format!("the certificate is not to be trusted: {why:?}"),
-        );
-    }
-    if let Some(rustls::Error::AlertReceived(alert)) = tls
-        && is_about_our_certificate(*alert)
-    {
-        // With TLS 1.3 this arrives behind the handshake, and still before any of the request
-        // was read.
-        return Error::new(
-            Failure::CertificateRejected,
-            format!("the gateway's own certificate, or that it has none, was refused: {alert:?}"),
-        );
-    }
-    let hyper = causes().find_map(|cause| cause.downcast_ref::<hyper::Error>());
-    if hyper.is_some_and(hyper::Error::is_parse_too_large) {
-        return too_large();
-    }
-    if hyper.is_some_and(hyper::Error::is_parse) {
-        return Error::new(Failure::MalformedResponse, "the answer is not HTTP");
-    }
-    if error.is_connect() || !sent.get() {
-        let what = if error.is_dns() {
-            "the name of the host was not resolved"
-        } else if tls.is_some() {
-            "the TLS handshake failed"
-        } else if error.is_timeout() {
-            "no connection was made in time"
-        } else {
-            match causes().find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind)
-            {
-                Some(io::ErrorKind::ConnectionRefused) => "the connection was refused",
-                _ => "no connection could be made",
-            }
-        };
-        return Error::new(Failure::ConnectFailed, what);
-    }
-    Error::new(Failure::ConnectionLost, "the connection broke before the whole answer arrived")
-}
-
-/// Whether a peer says by this that it does not want the certificate that it asked for.
-///
-/// # Reference
-/// <https://www.rfc-editor.org/rfc/rfc8446#section-6.2>
-fn is_about_our_certificate(alert: AlertDescription) -> bool {
-    matches!(
-        alert,
-        AlertDescription::BadCertificate
-            | AlertDescription::UnsupportedCertificate
-            | AlertDescription::CertificateRevoked
-            | AlertDescription::CertificateExpired
-            | AlertDescription::CertificateUnknown
-            | AlertDescription::UnknownCA
-            | AlertDescription::AccessDenied
-            | AlertDescription::CertificateRequired
-    )
-}
-
-/// What an error was caused by, from the nearest to the first.
-fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
-    let mut next = error.source();
-    std::iter::from_fn(move || {
-        let cause = next?;
-        next = cause.source();
-        Some(cause)
-    })
-}
-
-/// The TLS library's error in a cause. tokio and hyper hand it on inside of `io::Error`s, which
-/// [`StdError::source`] skips.
-fn tls_error<'a>(cause: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
-    if let Some(error) = cause.downcast_ref() {
-        return Some(error);
-    }
-    tls_error(cause.downcast_ref::<io::Error>()?.get_ref()?)
-}
-
-/// Whether the peer closed the connection in good order, but before the end of the body.
-fn is_end_of_stream(error: &reqwest::Error) -> bool {
-    causes(error).any(|cause| {
-        cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message)
-            || cause
-                .downcast_ref::<io::Error>()
-                .is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof)
-    })
+fn told(error: &reqwest::Error, sent: &Sent) -> Error {
+    let broken = match error {
+        error if error.is_dns() => Broken::Resolving,
+        error if error.is_connect() && error.is_timeout() => Broken::ConnectingTooLong,
+        error if error.is_connect() => Broken::Connecting,
+        _ => Broken::Connected,
+    };
+    trouble(error, broken, sent)
 }

@@ -2,12 +2,16 @@
 
 mod client;
 mod identity;
+mod pool;
 mod retry;
+mod trouble;
 
 pub use client::{Client, ClientOptions, Proxy, Trust};
 pub use identity::{Identity, IdentityProblem};
+pub use pool::Pool;
 pub use retry::{Backoff, RetryBudget};
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -89,7 +93,7 @@ impl Limits {
 /// One provider's REST API as one worker calls it.
 #[derive(Debug, Clone)]
 pub struct Upstream {
-    client: Client,
+    pool: Pool,
     endpoint: Endpoint,
     limits: Arc<Limits>,
     clock: Arc<dyn Clock>,
@@ -99,13 +103,13 @@ pub struct Upstream {
 impl Upstream {
     /// Puts the parts together.
     pub fn new(
-        client: Client,
+        pool: Pool,
         endpoint: Endpoint,
         limits: Arc<Limits>,
         clock: Arc<dyn Clock>,
         telemetry: Telemetry,
     ) -> Self {
-        Self { client, endpoint, limits, clock, telemetry }
+        Self { pool, endpoint, limits, clock, telemetry }
     }
 
     /// Where requests go.
@@ -134,8 +138,8 @@ impl Upstream {
         if let Some(exchange) = exchange.as_ref().filter(|_| self.telemetry.forwards_traces()) {
             exchange.write_to(request.headers_mut());
         }
-        let began = Instant::now();
-        let result = self.client.send(request, call.sent()).await;
+        let mut measured = Measured::begin(&self.telemetry, operation, call);
+        let result = self.pool.send(request, call.sent()).await;
         let (status, error_type) = match &result {
             Ok(answer) => {
                 call.note_http_status(answer.status);
@@ -143,7 +147,7 @@ impl Upstream {
             }
             Err(error) => (None, error.failure().row().reason),
         };
-        self.telemetry.metrics().exchanged(operation, status, error_type, began.elapsed());
+        measured.end(status, error_type);
         if let Some(exchange) = &mut exchange {
             exchange.ended(status.ok_or(error_type));
         }
@@ -172,7 +176,7 @@ impl Upstream {
             return Err(Error::new(Failure::Overloaded, text).with_operation(operation));
         };
         let _in_flight = InFlight::new(metrics.in_flight(provider));
-        let result = call.bound(self.attempts(operation, call, attempt)).await;
+        let result = call.bound(pin!(self.attempts(operation, call, attempt))).await;
         result.map_err(|error| {
             let error = error.with_operation(operation).with_attempts(call.attempts());
             // What ends a call from outside says nothing of its effect; whether a byte left does.
@@ -240,5 +244,43 @@ impl<'a> InFlight<'a> {
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+/// An exchange in the histogram, however it ends: one that the deadline or the caller ends is
+/// dropped without a word, and would be missing just where a provider hangs.
+struct Measured<'a> {
+    telemetry: &'a Telemetry,
+    operation: Operation,
+    call: &'a Call,
+    began: Instant,
+    ended: bool,
+}
+
+impl<'a> Measured<'a> {
+    fn begin(telemetry: &'a Telemetry, operation: Operation, call: &'a Call) -> Self {
+        Self { telemetry, operation, call, began: Instant::now(), ended: false }
+    }
+
+    fn end(&mut self, status: Option<u16>, error_type: &'static str) {
+        self.ended = true;
+        self.telemetry.metrics().exchanged(
+            self.operation,
+            status,
+            error_type,
+            self.began.elapsed(),
+        );
+    }
+}
+
+impl Drop for Measured<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            let why = match self.call.deadline().has_passed() {
+                true => Failure::DeadlineExceeded,
+                false => Failure::Cancelled,
+            };
+            self.end(None, why.row().reason);
+        }
     }
 }

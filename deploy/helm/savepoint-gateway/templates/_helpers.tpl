@@ -71,7 +71,9 @@ capabilities:
 {{- $oidc := ternary (list $c.oidc.providerUrn $c.oidc.agencyUrn) (list $c.oidc.providerArn $c.oidc.roleArn) (eq $cloud "huawei") }}
 {{- $named := len (compact $oidc) }}
 {{- if eq $named 1 }}{{ fail (printf "%s.credentials.oidc is half set: it needs the provider and the identity" $cloud) }}{{ end }}
-{{- if gt (add (ternary 1 0 (ne $c.secretName "")) (ternary 1 0 (ne $c.source "")) (ternary 1 0 (eq $named 2)) | int) 1 }}
+{{- $user := len (compact (list (dig "password" "domainName" "" $c) (dig "password" "userName" "" $c) (dig "password" "secretName" "" $c))) }}
+{{- if and (gt $user 0) (lt $user 3) }}{{ fail (printf "%s.credentials.password is not complete: it needs the account, the user and the Secret" $cloud) }}{{ end }}
+{{- if gt (add (ternary 1 0 (ne $c.secretName "")) (ternary 1 0 (ne $c.source "")) (ternary 1 0 (eq $named 2)) (ternary 1 0 (eq $user 3)) | int) 1 }}
 {{- fail (printf "%s.credentials names more than one source" $cloud) }}
 {{- end }}
 {{- end }}

@@ -121,6 +121,7 @@ async fn serve(
             .add_service(interop::service(message_bytes)),
         streamed: [conformance::STREAMED, interop::STREAMED].concat(),
         message_bytes,
+        reads_refused: true,
     };
     let server = Server::bind(config, telemetry, Arc::new(SystemClock)).await?.with_beside(beside);
     let mut terminate = signal(SignalKind::terminate())?;
