@@ -67,8 +67,8 @@ struct Generation {
 }
 
 enum Kind {
-    Direct(Client<InTime<Secure>, Watched>),
-    Tunnelled(Client<InTime<Tunnelled>, Watched>),
+    Direct(Box<Client<InTime<Secure>, Watched>>),
+    Tunnelled(Box<Client<InTime<Tunnelled>, Watched>>),
 }
 
 impl fmt::Debug for Pool {
@@ -155,14 +155,14 @@ impl Generation {
         tcp.set_keepalive_retries(Some(2));
         tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
         let client = match &options.proxy {
-            None => Kind::Direct(client(tls(tcp), options)),
+            None => Kind::Direct(Box::new(client(tls(tcp), options))),
             Some(proxy) => {
                 let mut tunnel = Tunnel::new(proxy.uri()?, tls(tcp));
                 if let Some(auth) = &proxy.auth {
                     tunnel = tunnel.with_auth(auth.clone());
                 }
                 let tls = HttpsConnector::from((tunnel, Arc::clone(&options.trust.0)));
-                Kind::Tunnelled(client(tls, options))
+                Kind::Tunnelled(Box::new(client(tls, options)))
             }
         };
         Some(Self { client, born: Instant::now() })
