@@ -30,10 +30,10 @@ pub mod endpoint;
 pub mod error;
 pub mod failure;
 mod fault;
-#[cfg(fuzzing)]
-pub mod fuzzing;
 pub mod healthcheck;
 pub mod huawei;
+#[cfg(any(fuzzing, feature = "bench"))]
+pub mod inside;
 mod json;
 pub mod operation;
 pub mod secret;

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use savepoint_gateway::fuzzing::frames;
+use savepoint_gateway::inside::frames;
 
 const BURST: u32 = 1000;
 const PER_CALL: u32 = 8;

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use savepoint_gateway::failure::Failure;
-use savepoint_gateway::fuzzing::unary;
+use savepoint_gateway::inside::unary;
 
 /// Small, so that the fuzzer can get beyond it.
 const MOST: usize = 64;

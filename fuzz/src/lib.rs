@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use savepoint_gateway::error::Error;
 use savepoint_gateway::failure::Failure;
-use savepoint_gateway::fuzzing::{Providers, SECRETS};
+use savepoint_gateway::inside::{Providers, SECRETS};
 use savepoint_gateway::upstream::Answer;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;

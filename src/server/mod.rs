@@ -11,9 +11,9 @@ mod beside;
 mod connection;
 mod dispatch;
 mod frames;
-#[cfg(fuzzing)]
-pub(crate) mod fuzzing;
 mod health;
+#[cfg(any(fuzzing, feature = "bench"))]
+pub(crate) mod inside;
 mod listener;
 mod readiness;
 mod reload;

@@ -1,4 +1,6 @@
-//! What the fuzz targets reach of the server's inside.
+//! What fuzz targets and benchmarks reach of the server's inside.
+//!
+//! Like [`crate::inside`], it is in no release.
 
 use std::io;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! What the fuzz targets reach of the library's inside. Only builds of `cargo fuzz` have it.
+//! What fuzz targets and benchmarks reach of the library's inside. Only builds of `cargo fuzz`
+//! and those with the feature `bench` have it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,21 +7,26 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Request};
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
 
 use crate::alibaba::Alibaba;
+use crate::call::Call;
 use crate::clock::SystemClock;
 use crate::credential::{Credential, Credentials};
+use crate::deadline::Deadline;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::huawei::{Huawei, Project};
+use crate::operation::Operation;
 use crate::pb::{
     GetSavepointRequest, GetSavepointResponse, ImportSavepointRequest, ImportSavepointResponse,
 };
 use crate::secret::Secret;
-use crate::telemetry::{LogFormat, LogLevel, LogSink, Telemetry};
+use crate::telemetry::{LogFormat, LogLevel, LogSink, Method, Record, Telemetry};
 use crate::upstream::{Answer, Backoff, ClientOptions, Limits, Pool, Trust, Upstream};
 
-pub use crate::server::fuzzing::{frames, unary};
+pub use crate::server::inside::{frames, unary};
 
 /// The parts of the credential that everything here is signed with.
 pub const SECRETS: [&str; 3] =
@@ -86,6 +92,16 @@ impl Providers {
         self.alibaba.read(answer, &self.credential)
     }
 
+    /// Checks a request to import, as it is done before anything is sent.
+    pub fn check_import(&self, request: &ImportSavepointRequest) -> Result<(), Error> {
+        self.huawei.plan(request).map(drop)
+    }
+
+    /// Checks a request to get, as it is done before anything is sent.
+    pub fn check_get(&self, request: &GetSavepointRequest) -> Result<(), Error> {
+        self.alibaba.plan(request).map(drop)
+    }
+
     /// What is sent to Huawei.
     pub fn import(&self, request: &ImportSavepointRequest) -> Result<Request<Bytes>, Error> {
         self.huawei.signed(&self.huawei.plan(request)?, &self.credential)
@@ -100,4 +116,65 @@ impl Providers {
 /// The wait that a provider asks for.
 pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     crate::fault::retry_after(headers, now)
+}
+
+/// The records of calls, with everything that a call's end costs its worker but the copy of
+/// the line into the log's queue: the log's reader is gone. So no other thread has work to do.
+#[derive(Debug)]
+pub struct Records {
+    telemetry: Telemetry,
+}
+
+impl Records {
+    /// Records into a log of JSON lines that nobody reads.
+    ///
+    /// # Panics
+    /// When the log cannot be made.
+    #[expect(clippy::expect_used, reason = "a benchmark that cannot begin has nothing else to say")]
+    pub fn new() -> Self {
+        let log = LogSink::new(Gone, LogFormat::Json, LogLevel::Info).expect("a log");
+        log.write(b"\n");
+        log.flush(Duration::from_secs(60));
+        Self { telemetry: Telemetry::new(log) }
+    }
+
+    /// A call from its beginning to its log line and metrics, with nothing between.
+    pub fn record(&self, operation: Operation, status: u16, ended: Result<&str, &Error>) {
+        let method = Method::Savepoint(operation);
+        let deadline = Deadline::after(Duration::from_secs(10));
+        let peer = ([127, 0, 0, 1], 50051).into();
+        let call = Call::new(deadline, CancellationToken::new(), Some(peer), None);
+        let mut record = Record::begin(self.telemetry.clone(), method, call.clone());
+        call.begin_attempt();
+        call.note_http_status(status);
+        record.end(match ended {
+            Ok(request_id) => {
+                call.note_success(request_id);
+                Code::Ok
+            }
+            Err(error) => {
+                call.note_failure(error);
+                error.failure().row().code
+            }
+        });
+    }
+}
+
+impl Default for Records {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A pipe whose reader is gone.
+struct Gone;
+
+impl std::io::Write for Gone {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        Err(std::io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }

@@ -1,0 +1,293 @@
+//! The functions that are measured, and what they are called with.
+//!
+//! Requests and answers are those of `bench/calls.json`, which has the providers' documented
+//! bodies.
+
+use std::fmt;
+use std::hint::black_box;
+use std::pin::pin;
+use std::sync::LazyLock;
+use std::task::{Context, Poll, Waker};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use http_body_util::Full;
+use jiff::Timestamp;
+use prost::Message;
+use savepoint_gateway::credential::Credential;
+use savepoint_gateway::error::Error;
+use savepoint_gateway::inside::{self, Providers, Records, SECRETS};
+use savepoint_gateway::operation::Operation;
+use savepoint_gateway::pb::{
+    GetSavepointRequest, GetSavepointResponse, ImportSavepointRequest, ImportSavepointResponse,
+};
+use savepoint_gateway::secret::Secret;
+use savepoint_gateway::upstream::Answer;
+use savepoint_gateway::{alibaba, huawei};
+use serde_json::Value;
+use tonic::Status;
+
+/// A function of the call path that is measured by itself.
+pub(crate) struct Function {
+    /// How it is called in reports: the step, then the RPC.
+    pub(crate) name: &'static str,
+    /// Does it once, on inputs that are there by then.
+    pub(crate) once: fn(&Inputs),
+}
+
+impl fmt::Display for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// Every function, in the order of a call.
+pub(crate) const ALL: [Function; 14] = [
+    // The message of the request body, decoded and validated.
+    Function { name: "decode-import", once: |inputs| inputs.decode_import() },
+    Function { name: "decode-get", once: |inputs| inputs.decode_get() },
+    // The signature alone, on a copy of the unsigned request.
+    Function { name: "sign-import", once: |inputs| inputs.sign_import() },
+    Function { name: "sign-get", once: |inputs| inputs.sign_get() },
+    // The upstream request: validated, built and signed.
+    Function { name: "request-import", once: |inputs| inputs.request_import() },
+    Function { name: "request-get", once: |inputs| inputs.request_get() },
+    // The provider's success as the answer message.
+    Function { name: "answer-import", once: |inputs| inputs.answer_import() },
+    Function { name: "answer-get", once: |inputs| inputs.answer_get() },
+    // The answer message in its frame.
+    Function { name: "encode-import", once: |inputs| inputs.encode_import() },
+    Function { name: "encode-get", once: |inputs| inputs.encode_get() },
+    // The provider's failure: failure table, status with details, HTTP response.
+    Function { name: "failure-import", once: |inputs| inputs.failure_import() },
+    Function { name: "failure-get", once: |inputs| inputs.failure_get() },
+    // The record of a call: metrics and the log line.
+    Function { name: "record-success", once: |inputs| inputs.record_success() },
+    Function { name: "record-failure", once: |inputs| inputs.record_failure() },
+];
+
+static INPUTS: LazyLock<Inputs> = LazyLock::new(Inputs::new);
+
+/// What the functions are called with, made once.
+pub(crate) fn inputs() -> &'static Inputs {
+    &INPUTS
+}
+
+/// What the functions are called with.
+pub(crate) struct Inputs {
+    providers: Providers,
+    records: Records,
+    credential: Credential,
+    now: Timestamp,
+    import: Call<ImportSavepointRequest, ImportSavepointResponse>,
+    get: Call<GetSavepointRequest, GetSavepointResponse>,
+}
+
+/// One RPC in each of its forms.
+struct Call<Q, A> {
+    request: Q,
+    framed: Bytes,
+    unsigned: Request<Bytes>,
+    success: Answer,
+    failure: Answer,
+    response: A,
+}
+
+const SHOWN: &str = "the inputs are valid";
+
+impl Inputs {
+    fn new() -> Self {
+        let calls: Value =
+            serde_json::from_str(include_str!("../../bench/calls.json")).expect("calls.json");
+        let text =
+            |rpc: &str, field: &str| calls[rpc]["request"][field].as_str().expect(field).to_owned();
+        let providers = Providers::new("0605767b3300d5762fb7c0186d9e1779", "a14bd5d90a0001");
+        let [id, secret, token] = SECRETS;
+        let credential =
+            Credential::new(id, Secret::new(secret), Some(Secret::new(token))).expect("a key");
+
+        let request = ImportSavepointRequest {
+            project_id: text("import", "project_id"),
+            job_id: text("import", "job_id").parse().expect("a number"),
+            savepoint_path: text("import", "savepoint_path"),
+        };
+        let success = answer(&calls["import"]["upstream"]);
+        let unsigned = Request::post(format!(
+            "https://huawei.example{}",
+            calls["import"]["upstream"]["path"].as_str().expect("a path"),
+        ))
+        .header("host", "huawei.example")
+        .header("content-type", "application/json")
+        .header("x-project-id", &request.project_id)
+        .body(calls["import"]["upstream"]["direct_request"].to_string().into())
+        .expect("a request");
+        let import = Call {
+            framed: framed(&request),
+            unsigned,
+            failure: Answer {
+                status: 400,
+                body: Bytes::from_static(
+                    br#"{"error_code":"DLI.0001","error_msg":"The savepoint path does not exist."}"#,
+                ),
+                ..success.clone()
+            },
+            response: providers.imported(&success).expect(SHOWN),
+            request,
+            success,
+        };
+
+        let request = GetSavepointRequest {
+            workspace: text("get", "workspace"),
+            namespace: text("get", "namespace"),
+            savepoint_id: text("get", "savepoint_id"),
+        };
+        let success = answer(&calls["get"]["upstream"]);
+        let unsigned = Request::get(format!(
+            "https://alibaba.example{}",
+            calls["get"]["upstream"]["path"].as_str().expect("a path"),
+        ))
+        .header("host", "alibaba.example")
+        .header("workspace", &request.workspace)
+        .header("x-acs-action", "GetSavepoint")
+        .header("x-acs-version", "2022-07-18")
+        .body(Bytes::new())
+        .expect("a request");
+        let get = Call {
+            framed: framed(&request),
+            unsigned,
+            failure: Answer {
+                status: 429,
+                body: Bytes::from_static(
+                    br#"{"RequestId":"CBC799F0-AB7C-1D30-8A4F-882ED4DD0001","Code":"Throttling.User","Message":"Request was denied due to user flow control.","HostId":"alibaba.example"}"#,
+                ),
+                headers: HeaderMap::from_iter([(
+                    HeaderName::from_static("x-acs-retry-after"),
+                    HeaderValue::from_static("700"),
+                )]),
+                ..success.clone()
+            },
+            response: providers.got(&success).expect(SHOWN),
+            request,
+            success,
+        };
+
+        let inputs = Self {
+            providers,
+            records: Records::new(),
+            credential,
+            now: "2026-01-15T08:30:00Z".parse().expect("a time"),
+            import,
+            get,
+        };
+        // What ends early would be measured as fast.
+        inputs.providers.import(&inputs.import.request).expect(SHOWN);
+        inputs.providers.get(&inputs.get.request).expect(SHOWN);
+        inputs
+    }
+
+    fn decode_import(&self) {
+        let message = body(&self.import.framed).expect(SHOWN);
+        let request = ImportSavepointRequest::decode(message).expect(SHOWN);
+        self.providers.check_import(&request).expect(SHOWN);
+        black_box(request);
+    }
+
+    fn decode_get(&self) {
+        let message = body(&self.get.framed).expect(SHOWN);
+        let request = GetSavepointRequest::decode(message).expect(SHOWN);
+        self.providers.check_get(&request).expect(SHOWN);
+        black_box(request);
+    }
+
+    fn sign_import(&self) {
+        let mut request = self.import.unsigned.clone();
+        huawei::sign::sign(&mut request, &self.credential, self.now).expect(SHOWN);
+        black_box(request);
+    }
+
+    fn sign_get(&self) {
+        let mut request = self.get.unsigned.clone();
+        alibaba::sign::sign(&mut request, &self.credential, self.now, [0xa5; 16]).expect(SHOWN);
+        black_box(request);
+    }
+
+    fn request_import(&self) {
+        black_box(self.providers.import(black_box(&self.import.request)).expect(SHOWN));
+    }
+
+    fn request_get(&self) {
+        black_box(self.providers.get(black_box(&self.get.request)).expect(SHOWN));
+    }
+
+    fn answer_import(&self) {
+        black_box(self.providers.imported(black_box(&self.import.success)).expect(SHOWN));
+    }
+
+    fn answer_get(&self) {
+        black_box(self.providers.got(black_box(&self.get.success)).expect(SHOWN));
+    }
+
+    fn encode_import(&self) {
+        black_box(framed(black_box(&self.import.response)));
+    }
+
+    fn encode_get(&self) {
+        black_box(framed(black_box(&self.get.response)));
+    }
+
+    fn failure_import(&self) {
+        black_box(Status::from(self.import_error()).into_http::<tonic::body::Body>());
+    }
+
+    fn failure_get(&self) {
+        let error = self.providers.got(black_box(&self.get.failure)).expect_err(SHOWN);
+        black_box(Status::from(error).into_http::<tonic::body::Body>());
+    }
+
+    fn record_success(&self) {
+        let id = black_box(&self.get.response.request_id);
+        self.records.record(Operation::GetSavepoint, 200, Ok(id));
+    }
+
+    fn record_failure(&self) {
+        static ERROR: LazyLock<Error> = LazyLock::new(|| INPUTS.import_error());
+        self.records.record(Operation::ImportSavepoint, 400, Err(black_box(&*ERROR)));
+    }
+
+    fn import_error(&self) -> Error {
+        self.providers.imported(black_box(&self.import.failure)).expect_err(SHOWN)
+    }
+}
+
+/// The provider's answer as `calls.json` has it.
+fn answer(upstream: &Value) -> Answer {
+    let headers = upstream["headers"].as_object().expect("headers").iter().map(|(name, value)| {
+        let value = value.as_str().expect("a text");
+        (name.parse::<HeaderName>().expect("a name"), value.parse().expect("a value"))
+    });
+    Answer {
+        status: 200,
+        headers: headers.collect(),
+        body: upstream["body"].to_string().into(),
+        whole: true,
+    }
+}
+
+/// A message with its prefix of five bytes, in a buffer of its size.
+fn framed(message: &impl Message) -> Bytes {
+    let length = message.encoded_len();
+    let mut frame = BytesMut::with_capacity(5 + length);
+    frame.put_u8(0);
+    frame.put_u32(u32::try_from(length).expect("a small message"));
+    message.encode(&mut frame).expect("there is room");
+    frame.freeze()
+}
+
+/// The message of a request body, which is there whole.
+fn body(framed: &Bytes) -> Result<Bytes, Error> {
+    let read = pin!(inside::unary(Full::new(black_box(framed).clone()), 64 * 1024));
+    match read.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(read) => read.map(|message| message.slice(5..)),
+        Poll::Pending => unreachable!("all of the body is there"),
+    }
+}

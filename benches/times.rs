@@ -1,0 +1,16 @@
+//! How long the steps of a call take: `cargo bench --features bench --bench times`.
+
+mod functions;
+
+use functions::{ALL, Function, inputs};
+
+fn main() {
+    divan::main();
+}
+
+/// One step of a call.
+#[divan::bench(args = ALL)]
+fn step(bencher: divan::Bencher<'_, '_>, function: &Function) {
+    let inputs = inputs();
+    bencher.bench(|| (function.once)(inputs));
+}
