@@ -65,7 +65,7 @@ async def killed(quick):
 
 
 @scenario(2, "the provider accepts and never answers",
-          "every call ends at its deadline; memory returns to within 10 % (at least 4 MiB)")
+          "every call ends at its deadline; memory returns to within 10 % (at least 2 MiB)")
 async def silent(quick):
     deadline = 0.4 if quick else 0.7
     async with stage(lambda _: Reply(then="silence")) as (cloud, gateway, channel), \
@@ -83,7 +83,7 @@ async def silent(quick):
                 late = max(late, took - deadline)
         after = gateway.sample()[0]
         assert late < 0.5 + 2 * lag[0], f"{late:.2f} s late"
-        assert after < before * 1.1 + 4 * 1024 * 1024, f"{before} to {after} bytes"
+        assert after < before * 1.1 + 2 * 1024 * 1024, f"{before} to {after} bytes"
         return f"1,000 calls, at most {ms(late)} late, memory {(after - before) / 1024:+.0f} KiB"
 
 
