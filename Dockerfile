@@ -24,7 +24,7 @@ FROM toolchain AS skeleton
 COPY . /context
 RUN cd /context \
  && mkdir /skeleton \
- && cp Cargo.toml Cargo.lock /skeleton/ \
+ && cp -r Cargo.toml Cargo.lock .cargo /skeleton/ \
  && find . -name '*.rs' \( -path './build.rs' -o -path './src/main.rs' -o -path './src/bin/*' \
       -o -path './tests/*' -o -path './benches/*' -o -path './examples/*' \) \
     | while read -r root; do \

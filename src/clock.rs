@@ -1,5 +1,6 @@
 //! Wall-clock time and randomness, the two inputs that make a signed request differ from the last.
 
+use std::cell::RefCell;
 use std::fmt::Debug;
 
 use jiff::Timestamp;
@@ -31,14 +32,31 @@ impl Clock for SystemClock {
     }
 }
 
-/// Random bytes from the system.
+/// How many random bytes are fetched at once: each fetch is a system call.
+const STOCK: usize = 512;
+
+thread_local! {
+    /// Random bytes, and how many of them nobody has had.
+    static UNUSED: RefCell<([u8; STOCK], usize)> = const { RefCell::new(([0; STOCK], 0)) };
+}
+
+/// Random bytes from the system, no byte handed out twice. Unique, but no secret: they wait in
+/// memory for their use.
 ///
 /// Not from the cryptographic library: its generator gathers entropy of its own at the first
 /// use, for up to half a second, and that would be some caller's first call.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).expect("the system has a random generator");
-    bytes
+    const { assert!(N <= STOCK) };
+    UNUSED.with_borrow_mut(|(stock, unused)| {
+        if *unused < N {
+            getrandom::fill(stock).expect("the system has a random generator");
+            *unused = STOCK;
+        }
+        let mut bytes = [0; N];
+        bytes.copy_from_slice(&stock[*unused - N..*unused]);
+        *unused -= N;
+        bytes
+    })
 }
 
 /// A clock that stands still, for tests and recorded examples.
@@ -57,5 +75,25 @@ impl Clock for FixedClock {
 
     fn nonce(&self) -> [u8; 16] {
         self.nonce
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_random_byte_is_handed_out_twice() {
+        let draw = || -> Vec<[u8; 16]> { (0..10 * STOCK / 16).map(|_| random()).collect() };
+        let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(draw)).collect();
+        let mut drawn = draw();
+        drawn.extend(threads.into_iter().flat_map(|thread| thread.join().unwrap()));
+        let distinct: HashSet<_> = drawn.iter().collect();
+        assert_eq!(distinct.len(), drawn.len());
+        // Sizes that do not divide the stock.
+        let odd: HashSet<[u8; 24]> = (0..STOCK).map(|_| random()).collect();
+        assert_eq!(odd.len(), STOCK);
     }
 }

@@ -17,8 +17,11 @@ const HEADER_BYTES: usize = 9;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 0x4;
+const ENHANCE_YOUR_CALM: u32 = 0xb;
 
 /// How many control frames a peer may send at once, and then for each second. An honest peer
 /// sends a PING every few seconds.
@@ -40,16 +43,63 @@ pub(super) struct Frames<S> {
     preface: &'static [u8],
     /// How long the peer may take to finish what it began.
     patience: Duration,
-    /// The header of the frame that is arriving, as far as it is there.
+    arriving: Walk,
+    leaving: Walk,
+    /// The last stream that the peer opened.
+    last_stream: [u8; 4],
+    unfinished: Option<Pin<Box<Sleep>>>,
+    allowance: u32,
+    refilled: Instant,
+}
+
+/// A way through frames that come in pieces.
+#[derive(Default)]
+struct Walk {
+    /// The header of the present frame, as far as it is there.
     header: [u8; HEADER_BYTES],
     filled: usize,
     /// What is to come of the payload.
     payload: usize,
     /// Headers began and go on in another frame.
     in_headers: bool,
-    unfinished: Option<Pin<Box<Sleep>>>,
-    allowance: u32,
-    refilled: Instant,
+}
+
+impl Walk {
+    /// Takes a step into the bytes, which are not empty. Returns a header that is now whole.
+    fn step(&mut self, bytes: &mut &[u8]) -> Option<[u8; HEADER_BYTES]> {
+        if self.payload > 0 {
+            let skipped = self.payload.min(bytes.len());
+            self.payload -= skipped;
+            *bytes = &bytes[skipped..];
+            return None;
+        }
+        let taken = (HEADER_BYTES - self.filled).min(bytes.len());
+        let (now, later) = bytes.split_at(taken);
+        self.header[self.filled..self.filled + taken].copy_from_slice(now);
+        self.filled += taken;
+        *bytes = later;
+        if self.filled < HEADER_BYTES {
+            return None;
+        }
+        self.filled = 0;
+        let [high, middle, low, kind, flags, ..] = self.header;
+        self.payload = u32::from_be_bytes([0, high, middle, low]) as usize;
+        if kind == HEADERS || kind == CONTINUATION {
+            self.in_headers = flags & END_HEADERS == 0;
+        }
+        Some(self.header)
+    }
+
+    /// Walks to the end of the bytes.
+    fn follow(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            self.step(&mut bytes);
+        }
+    }
+
+    fn is_between_frames(&self) -> bool {
+        self.filled == 0 && self.payload == 0 && !self.in_headers
+    }
 }
 
 impl<S> Frames<S> {
@@ -59,65 +109,42 @@ impl<S> Frames<S> {
             stream,
             preface: PREFACE,
             patience,
-            header: [0; HEADER_BYTES],
-            filled: 0,
-            payload: 0,
-            in_headers: false,
+            arriving: Walk::default(),
+            leaving: Walk::default(),
+            last_stream: [0; 4],
             unfinished: None,
             allowance: BURST,
             refilled: Instant::now(),
         }
     }
 
-    /// Follows the frames through bytes that arrived.
-    fn watch(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    /// Follows the frames through bytes that arrived. An error is the kind of those that flood.
+    fn watch(&mut self, mut bytes: &[u8]) -> Result<(), u8> {
         while !bytes.is_empty() {
-            if self.payload > 0 {
-                let skipped = self.payload.min(bytes.len());
-                self.payload -= skipped;
-                bytes = &bytes[skipped..];
-                self.note_progress();
-                continue;
+            if let Some(header) = self.arriving.step(&mut bytes) {
+                self.begin(header)?;
             }
-            let taken = (HEADER_BYTES - self.filled).min(bytes.len());
-            let (now, later) = bytes.split_at(taken);
-            self.header[self.filled..self.filled + taken].copy_from_slice(now);
-            self.filled += taken;
-            bytes = later;
-            if self.filled == HEADER_BYTES {
-                self.filled = 0;
-                let [high, middle, low, kind, flags, ..] = self.header;
-                self.payload = u32::from_be_bytes([0, high, middle, low]) as usize;
-                self.begin(kind, flags)?;
-                self.note_progress();
+            // A peer that finishes one frame and is within the next has all its time again.
+            if self.arriving.is_between_frames() {
+                self.unfinished = None;
             }
         }
         Ok(())
     }
 
-    /// A peer that finishes one frame and is within the next has all its time again.
-    fn note_progress(&mut self) {
-        if self.is_whole() {
-            self.unfinished = None;
-        }
-    }
-
-    fn begin(&mut self, kind: u8, flags: u8) -> io::Result<()> {
+    fn begin(&mut self, header: [u8; HEADER_BYTES]) -> Result<(), u8> {
+        let [_, _, _, kind, _, stream @ ..] = header;
         match kind {
-            DATA => {}
-            HEADERS | CONTINUATION => {
-                self.in_headers = flags & END_HEADERS == 0;
-                if kind == HEADERS {
-                    self.allowance = (self.allowance + PER_CALL).min(BURST);
-                }
+            DATA | CONTINUATION => {}
+            HEADERS => {
+                self.last_stream = stream;
+                self.allowance = (self.allowance + PER_CALL).min(BURST);
             }
             _ => {
                 if self.allowance == 0 {
                     self.refill();
                 }
-                self.allowance = self.allowance.checked_sub(1).ok_or_else(|| {
-                    io::Error::new(io::ErrorKind::InvalidData, "the peer floods control frames")
-                })?;
+                self.allowance = self.allowance.checked_sub(1).ok_or(kind)?;
             }
         }
         Ok(())
@@ -132,12 +159,36 @@ impl<S> Frames<S> {
         }
     }
 
-    fn is_whole(&self) -> bool {
-        self.filled == 0 && self.payload == 0 && !self.in_headers
+}
+
+impl<S: AsyncWrite + Unpin> Frames<S> {
+    /// Says goodbye in words that gRPC's clients know: they keep alive at longer intervals then.
+    /// A peer that does not read, so that there is no room for them, does without.
+    ///
+    /// # Reference
+    /// <https://github.com/grpc/proposal/blob/master/A8-client-side-keepalive.md>
+    fn calm_down(&mut self, cx: &mut Context<'_>, kind: u8) {
+        if !self.leaving.is_between_frames() {
+            return;
+        }
+        let text: &[u8] =
+            if kind == PING { b"too_many_pings" } else { b"too_many_control_frames" };
+        let length = 8 + text.len() as u8;
+        let goaway = [
+            &[0, 0, length, GOAWAY, 0, 0, 0, 0, 0],
+            &self.last_stream[..],
+            &ENHANCE_YOUR_CALM.to_be_bytes(),
+            text,
+        ]
+        .concat();
+        if let Poll::Ready(Ok(_)) = Pin::new(&mut self.stream).poll_write(cx, &goaway) {
+            // What is not flushed at once is not waited for.
+            let _flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Frames<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Frames<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -153,11 +204,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Frames<S> {
         let before = buf.filled().len();
         match Pin::new(&mut this.stream).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => {
-                this.watch(&buf.filled()[before..])?;
-                Poll::Ready(Ok(()))
+                Poll::Ready(this.watch(&buf.filled()[before..]).map_err(|kind| {
+                    this.calm_down(cx, kind);
+                    io::Error::new(io::ErrorKind::InvalidData, "the peer floods control frames")
+                }))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending if this.is_whole() => Poll::Pending,
+            Poll::Pending if this.arriving.is_between_frames() => Poll::Pending,
             Poll::Pending => {
                 let patience = this.patience;
                 let timer = this.unfinished.get_or_insert_with(|| Box::pin(sleep(patience)));
@@ -175,7 +228,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Frames<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
+        self.leaving.follow(&buf[..written]);
+        Poll::Ready(Ok(written))
     }
 
     fn poll_write_vectored(
@@ -183,11 +238,22 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Frames<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs))?;
+        let mut left = written;
+        for buf in bufs {
+            let of_this = left.min(buf.len());
+            self.leaving.follow(&buf[..of_this]);
+            left -= of_this;
+        }
+        Poll::Ready(Ok(written))
     }
 
+    /// Not before the preface is handed on. The HTTP/2 library looks once, when it begins, how
+    /// large a payload must be to get a write of its own: 256 bytes if writes are vectored and
+    /// else 1 KiB, below which answers to many calls leave in one write. Then it looks again at
+    /// each write, for what is larger.
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.preface.is_empty() && self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -206,7 +272,6 @@ mod tests {
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(10);
-    const PING: u8 = 6;
 
     fn frame(kind: u8, flags: u8, length: usize) -> Vec<u8> {
         let mut bytes = vec![0, 0, length as u8, kind, flags, 0, 0, 0, 1];
@@ -254,6 +319,42 @@ mod tests {
                 let result = read_all(&sent, chunk).await;
                 assert_eq!(result.is_ok(), passes, "{what} by {chunk}: {result:?}");
             }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_is_told_to_calm_down_but_not_within_a_frame() {
+        let goaway = |text: &str| {
+            let length = 8 + text.len() as u8;
+            let head = [0, 0, length, GOAWAY, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0xb];
+            [&head[..], text.as_bytes()].concat()
+        };
+        let (data, open) = (frame(DATA, 0, 60), frame(HEADERS, 0, 20));
+        let closed = [&open[..], &frame(CONTINUATION, END_HEADERS, 4)].concat();
+        for (what, written, kind, told) in [
+            ("nothing before", &[][..], PING, "too_many_pings"),
+            ("behind a frame", &data, 4, "too_many_control_frames"),
+            ("within a header", &data[..5], PING, ""),
+            ("within a payload", &data[..40], PING, ""),
+            ("between headers", &open, PING, ""),
+            ("behind headers", &closed, PING, "too_many_pings"),
+        ] {
+            let (mut peer, mut frames) = pair().await;
+            for piece in written.chunks(7) {
+                let (a, b) = piece.split_at(piece.len() / 2);
+                let both = [io::IoSlice::new(a), io::IoSlice::new(b)];
+                assert_eq!(frames.write_vectored(&both).await.unwrap(), piece.len(), "{what}");
+            }
+            let call = frame(HEADERS, END_HEADERS, 9);
+            let flood = [call, frame(kind, 0, 8).repeat(BURST as usize + 1)].concat();
+            peer.write_all(&flood).await.unwrap();
+            let mut sink = vec![0; flood.len()];
+            frames.read_exact(&mut sink).await.unwrap_err();
+            drop(frames);
+            let mut heard = Vec::new();
+            peer.read_to_end(&mut heard).await.unwrap();
+            let farewell = if told.is_empty() { Vec::new() } else { goaway(told) };
+            assert_eq!(heard, [written, &farewell].concat(), "{what}");
         }
     }
 

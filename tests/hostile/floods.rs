@@ -168,6 +168,16 @@ async fn a_flood_of_control_frames_ends_the_connection_after_few_answers() {
 }
 
 #[tokio::test]
+async fn too_many_pings_are_told_to_calm_down() {
+    let (_cloud, gateway) = gateway(|options| options).await;
+    let peer = Peer::connect(gateway.address()).await;
+    // One too many and no more: nothing is unread when the connection ends, so nothing is lost.
+    let (_, frames) = peer.flood(1, |_| frame(PING, 0, 0, &[7; 8]).repeat(1001)).await;
+    assert!(is_calmed(&frames), "{:?}", frames.last());
+    assert!(frames.last().is_some_and(|last| last.payload.ends_with(b"too_many_pings")));
+}
+
+#[tokio::test]
 async fn connections_that_never_begin_are_closed_and_others_are_served() {
     let (_cloud, gateway) = gateway(impatient).await;
     let mut silent = Vec::new();
