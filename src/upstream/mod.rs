@@ -7,7 +7,7 @@ mod retry;
 mod trouble;
 
 pub use client::{Client, ClientOptions, Proxy, Trust};
-pub use identity::{Identity, IdentityProblem};
+pub use identity::Identity;
 pub use pool::Pool;
 pub use retry::{Backoff, RetryBudget};
 
