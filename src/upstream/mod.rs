@@ -43,6 +43,11 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Whether the HTTP status speaks of success, which proves none.
+    pub(crate) fn is_2xx(&self) -> bool {
+        (200..=299).contains(&self.status)
+    }
+
     /// The value of a header, if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
