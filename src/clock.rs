@@ -41,6 +41,11 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
+/// A number from 0 to 1, for what should not happen everywhere at once.
+pub(crate) fn chance() -> f64 {
+    f64::from(u32::from_le_bytes(random())) / f64::from(u32::MAX)
+}
+
 /// A clock that stands still, for tests and recorded examples.
 #[derive(Debug, Clone, Copy)]
 pub struct FixedClock {

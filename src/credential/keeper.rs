@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::cache::{Cache, Phase};
 use super::schedule::{RARELY, backoff, later, refresh_after, until};
 use super::{Exchange, Lease, SourceError};
-use crate::clock::{Clock, random};
+use crate::clock::{Clock, chance};
 use crate::operation::Provider;
 use crate::telemetry::Telemetry;
 
@@ -64,10 +64,9 @@ impl Keeper {
                     failures += 1;
                     self.fail(&error, last_error.as_ref() == Some(&error));
                     last_error = Some(error.clone());
-                    let chance = f64::from(u32::from_le_bytes(random())) / f64::from(u32::MAX);
                     let rest = self.cache.source.poll().or(error.rest());
                     self.cache.phase.send_replace(Phase::Failed(error));
-                    rest.unwrap_or_else(|| backoff(failures, chance))
+                    rest.unwrap_or_else(|| backoff(failures, chance()))
                 }
             };
             self.rest(asked, rest, failures == 0).await;

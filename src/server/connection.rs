@@ -20,7 +20,7 @@ use super::dispatch::Dispatch;
 use super::frames::{Frames, PREFACE};
 use super::web::Web;
 use super::worker::Shared;
-use crate::clock::random;
+use crate::clock::chance;
 
 /// What a caller that speaks HTTP/1.1 is told.
 const NOT_HTTP_1: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
@@ -225,8 +225,7 @@ async fn read_opening(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Openi
 /// <https://github.com/grpc/proposal/blob/master/A9-server-side-conn-mgt.md>
 async fn old_age(age: Option<Duration>) {
     let Some(age) = age else { return std::future::pending().await };
-    let chance = f64::from(u32::from_le_bytes(random())) / f64::from(u32::MAX);
-    tokio::time::sleep(age.mul_f64(0.9 + 0.2 * chance)).await;
+    tokio::time::sleep(age.mul_f64(0.9 + 0.2 * chance())).await;
 }
 
 async fn idleness(activity: &Activity, idle: Option<Duration>) {

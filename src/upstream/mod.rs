@@ -22,7 +22,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Semaphore;
 
 use crate::call::Call;
-use crate::clock::{Clock, random};
+use crate::clock::{Clock, chance};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::failure::{Failure, Outcome};
@@ -220,7 +220,7 @@ impl Upstream {
                     asked: error.fault().retry_after,
                     remaining: call.deadline().remaining(),
                 },
-                || f64::from(u32::from_le_bytes(random())) / f64::from(u32::MAX),
+                chance,
             );
             match wait {
                 Some(wait) if self.limits.budget.withdraw() => {
