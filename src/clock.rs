@@ -64,3 +64,17 @@ impl Clock for FixedClock {
         self.nonce
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chances_are_from_nothing_to_one_and_differ() {
+        let chances: Vec<_> = (0..100).map(|_| chance()).collect();
+        assert!(chances.iter().all(|chance| (0.0..=1.0).contains(chance)), "{chances:?}");
+        // All on one side by chance: once in 10 to the 29.
+        let low = chances.iter().filter(|chance| **chance < 0.5).count();
+        assert!((1..100).contains(&low), "{chances:?}");
+    }
+}
