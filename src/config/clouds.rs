@@ -1,7 +1,7 @@
 //! Which clouds are called, and where: endpoint, credentials, project and workspace.
 
 use super::ProviderConfig;
-use super::check::{Check, given, given_text};
+use super::check::{Check, given, given_secret, given_text};
 use super::options::ServeOptions;
 use crate::endpoint::Endpoint;
 use crate::huawei::ProjectLookup;
@@ -109,7 +109,7 @@ impl ServeOptions {
             return None;
         }
         let credentials = check.alibaba_credentials(
-            given_text(&options.alibaba_credentials),
+            given_secret(&options.alibaba_credentials),
             self.allow_insecure_endpoints,
         );
         Some(ProviderConfig { endpoint: endpoint?, credentials: credentials?, scope })

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::check::{Check, given_text};
+use super::check::{Check, given_secret, given_text};
 use super::options::{TlsOptions, UpstreamOptions};
 use crate::server::{Address, ClientAuth, Tls, TlsFiles};
 use crate::upstream::{Identity, Proxy, Trust};
@@ -106,7 +106,7 @@ impl UpstreamOptions {
     }
 
     pub(super) fn proxy(&self, check: &mut Check<'_>) -> Option<Proxy> {
-        let proxy = Proxy::parse(given_text(&self.upstream_proxy)?);
+        let proxy = Proxy::parse(given_secret(&self.upstream_proxy)?);
         if proxy.is_none() {
             // Not repeated: it may hold a password.
             check.wrong("--upstream-proxy", "is not a URL such as http://proxy.example:3128");
