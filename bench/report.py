@@ -118,6 +118,10 @@ def megabytes(value: float) -> str:
     return f"{value / MB:,.1f} MB"
 
 
+def percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
 def times(value: float) -> str:
     return f"{value:.2f} ×"
 
@@ -340,13 +344,6 @@ def _other(results: Result) -> str:
     text += line(
         "the same, CPU s per 10,000 calls", per_rpc("plain", "envoy_envelope", "many", "cpu_seconds_per_10k"), two
     )
-    for label, title in (
-        ("logs to a file", "log lines to a file on disk"),
-        ("logs to /dev/null", "log lines to /dev/null"),
-    ):
-        text += line(
-            f"gateway, {title}, CPU s per 10,000 calls", per_rpc("logs", label, "many", "cpu_seconds_per_10k"), two
-        )
     for label in ("one worker", "two workers"):
         text += line(f"gateway, {label}, calls/s", per_rpc("workers", label, "many", "calls_per_second"), whole)
         text += line(
@@ -363,6 +360,27 @@ def _other(results: Result) -> str:
         (f"memory with {held}", "idle", "rss_held", megabytes),
     ):
         text += _row(title, *(single(results, part, who, key).text(form) for who in ("gateway", "envoy")))
+    return text
+
+
+def _telemetry(results: Result) -> str:
+    rows = [
+        ("nothing", "counters alone"),
+        ("logs to /dev/null", "and a log line for each call, to `/dev/null`"),
+        ("logs to a file", "and a log line for each call, to a file on disk"),
+        ("logs and traces", "and besides two spans for each call, to an OTLP collector"),
+    ]
+
+    def both(label: str, key: str, form: Callable[[float], str]) -> str:
+        return " / ".join(figure(results, "telemetry", label, rpc, "many", key).text(form) for rpc in RPCS)
+
+    text = _row("", "calls/s", "CPU s per 10,000 calls", "÷ counters alone") + _rule(4)
+    for label, title in rows:
+        path = ("many", "cpu_seconds_per_10k")
+        over = " / ".join(ratio(results, "telemetry", (rpc, *path), (label, "nothing")).text(times) for rpc in RPCS)
+        text += _row(title, both(label, "calls_per_second", whole), both(label, "cpu_seconds_per_10k", two), over)
+    exported = figure(results, "telemetry", "logs and traces", "spans_exported")
+    text += f"\nSpans that reached the collector: {exported.text(percent)}. One that finds the queue full is dropped and counted.\n"
     return text
 
 
@@ -429,6 +447,7 @@ def _failed(value: object, where: str = "") -> list[str]:
 def table(results: Result) -> str:
     text = _conditions(results) + "\n### Goals\n\n" + _goal_table(results)
     text += "\n### Side by side\n\n" + _side_by_side(results) + "### Besides\n\n" + _other(results)
+    text += "\n### What being seen costs\n\n" + _telemetry(results)
     text += "\n### How the cost of a call grows\n\n" + _growth(results)
     if "¹" in text:
         text += "\n¹ The load generator and the upstream filled their core, the server did not fill its own: "

@@ -27,6 +27,7 @@ from pathlib import Path
 import instructions
 import machine
 import report
+from collector import Collector
 from idle import open_connections
 from load import LoadGenerator, Shape
 from machine import BenchError, Layout, available_cores, describe, layout, raise_file_limit, run
@@ -171,6 +172,7 @@ def serve_load(bench: Bench, server: Server, upstream: Upstream, where: Layout, 
                 label: bench.through(server, upstream, name, shape, where) for label, shape in shapes.items()
             }
         bench.check(server)
+        result |= server.traced()
         result["rss_after"] = server.settled_rss()
         result["rss_peak"] = server.peak_rss()
     return result
@@ -347,11 +349,21 @@ def part_workers(bench: Bench) -> Result:
     }
 
 
-def part_logs(bench: Bench) -> Result:
+def part_telemetry(bench: Bench) -> Result:
+    """What it costs to be seen. The counters cannot be turned off and are in every variant."""
     if "gateway" not in bench.names:
         return {"skipped": "the gateway takes no part"}
     one = bench.one_core
-    return turns(bench, {"logs to a file": (one, {}), "logs to /dev/null": (one, {"log_to_null": True})})
+    with Collector(bench.folder, one.load) as collector:
+        return turns(
+            bench,
+            {
+                "nothing": (one, {"log_level": "off"}),
+                "logs to /dev/null": (one, {"log_to_null": True}),
+                "logs to a file": (one, {}),
+                "logs and traces": (one, {"collector": collector}),
+            },
+        )
 
 
 def part_growth(bench: Bench) -> Result:
@@ -389,7 +401,7 @@ PARTS: dict[str, Callable[[Bench], Result]] = {
     "start": part_start,
     "instructions": part_instructions,
     "workers": part_workers,
-    "logs": part_logs,
+    "telemetry": part_telemetry,
     "growth": part_growth,
 }
 

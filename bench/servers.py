@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from string import Template
 
+from collector import Collector
 from machine import BenchError, Process, free_port
 from peers import HERE
 from upstream import CALLS, Upstream
@@ -35,6 +36,10 @@ class Server(Process):
     def require_counted(self) -> None:
         """What the server itself says about its calls has to agree with what it was sent."""
 
+    def traced(self) -> dict[str, float]:
+        """What became of its spans, if it makes any."""
+        return {}
+
 
 class Gateway(Server):
     reply = "gateway"
@@ -51,6 +56,8 @@ class Gateway(Server):
         max_in_flight: int = 256,
         max_connections: int | None = None,
         log_to_null: bool = False,
+        log_level: str = "info",
+        collector: Collector | None = None,
         prefix: list[str] | None = None,
     ):
         self._admin_port = free_port()
@@ -77,33 +84,74 @@ class Gateway(Server):
             "--log-format",
             "json",
             "--log-level",
-            "info",
+            log_level,
         ]
         if max_connections is not None:
             command += ["--max-connections", str(max_connections)]
-        self._logs_to_file = not log_to_null
+        self._logs_to_file = log_level == "info" and not log_to_null
+        environment = FAKE_CREDENTIALS | {"SSL_CERT_FILE": str(upstream.ca)}
+        self._collector = collector
+        if collector is not None:
+            self._collected_before = collector.spans()
+            environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{collector.port}"
         super().__init__(
             "gateway",
             command,
             port,
             cores=cores,
             log=Path(os.devnull) if log_to_null else folder / "gateway.log",
-            environment=FAKE_CREDENTIALS | {"SSL_CERT_FILE": str(upstream.ca)},
+            environment=environment,
         )
 
-    def _handled(self) -> dict[str, int]:
-        """How many calls ended with OK, by its metrics."""
+    def _counter(self, name: str) -> list[tuple[str, int]]:
+        """What its metrics say of a counter, by its labels."""
         connection = http.client.HTTPConnection("127.0.0.1", self._admin_port, timeout=10)
         try:
             connection.request("GET", "/metrics")
             text = connection.getresponse().read().decode()
         finally:
             connection.close()
+        found = re.findall(rf"^{name}_total\{{([^}}]*)\}} (\d+)", text, re.MULTILINE)
+        return [(labels, int(value)) for labels, value in found]
+
+    def _spans(self) -> dict[str, int]:
+        queued, lost = 0, 0
+        for labels, value in self._counter("otel_sdk_processor_span_processed"):
+            if 'error_type=""' in labels:
+                queued += value
+            else:
+                lost += value
+        exported = 0
+        for labels, value in self._counter("otel_sdk_exporter_span_exported"):
+            if 'error_type=""' in labels:
+                exported += value
+            else:
+                lost += value
+                queued -= value
+        return {"exported": exported, "lost": lost, "waiting": queued - exported}
+
+    def traced(self) -> dict[str, float]:
+        """The share of its spans that was exported; every call has to have made two."""
+        if self._collector is None:
+            return {}
+        limit = time.monotonic() + 30
+        while (spans := self._spans())["waiting"]:
+            if time.monotonic() > limit:
+                raise BenchError(f"spans still wait for their export: {spans}")
+            time.sleep(0.1)
+        made = 2 * sum(self.sent.values())
+        collected = self._collector.spans() - self._collected_before
+        if spans["exported"] + spans["lost"] != made or collected != spans["exported"]:
+            raise BenchError(f"of {made} spans, the gateway counts {spans} and the collector {collected}")
+        return {"spans_exported": collected / made}
+
+    def _handled(self) -> dict[str, int]:
+        """How many calls ended with OK."""
         handled = dict.fromkeys(self.sent, 0)
-        for labels, value in re.findall(r"^grpc_server_handled_total\{([^}]*)\} (\d+)", text, re.MULTILINE):
+        for labels, value in self._counter("grpc_server_handled"):
             method = re.search(r'grpc_method="([^"]*)"', labels)
             if method and method[1] in handled and 'grpc_code="OK"' in labels:
-                handled[method[1]] += int(value)
+                handled[method[1]] += value
         return handled
 
     def _logged(self) -> dict[str, int]:
