@@ -59,6 +59,11 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
     })
 }
 
+/// A number from 0 to 1, for what should not happen everywhere at once.
+pub(crate) fn chance() -> f64 {
+    f64::from(u32::from_le_bytes(random())) / f64::from(u32::MAX)
+}
+
 /// A clock that stands still, for tests and recorded examples.
 #[derive(Debug, Clone, Copy)]
 pub struct FixedClock {
@@ -95,5 +100,14 @@ mod tests {
         // Sizes that do not divide the stock.
         let odd: HashSet<[u8; 24]> = (0..STOCK).map(|_| random()).collect();
         assert_eq!(odd.len(), STOCK);
+    }
+
+    #[test]
+    fn chances_are_from_nothing_to_one_and_differ() {
+        let chances: Vec<_> = (0..100).map(|_| chance()).collect();
+        assert!(chances.iter().all(|chance| (0.0..=1.0).contains(chance)), "{chances:?}");
+        // All on one side by chance: once in 10 to the 29.
+        let low = chances.iter().filter(|chance| **chance < 0.5).count();
+        assert!((1..100).contains(&low), "{chances:?}");
     }
 }

@@ -8,8 +8,11 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::credential::Credential;
-use crate::error::Fault;
+use crate::error::{Error, Fault};
+use crate::failure::{Answered, Failure};
+use crate::operation::Operation;
 use crate::text::{clean, identifier};
+use crate::upstream::Answer;
 
 /// A provider's text may take this much room in an answer.
 const TEXT_BYTES: usize = 512;
@@ -42,20 +45,62 @@ const SHAPES: [(&str, &[&str]); 4] = [
 const TEXTS_ALONE: [&str; 6] =
     ["message", "msg", "error_msg", "errorMsg", "errorMessage", "Message"];
 
+/// An answer that is no proven success.
+#[derive(Debug)]
+pub(crate) struct Unproven<'a> {
+    pub(crate) operation: Operation,
+    pub(crate) answer: &'a Answer,
+    /// What a whole 2xx answer says of its own success.
+    pub(crate) success: Option<bool>,
+    /// What a success would have had.
+    pub(crate) proof: &'static str,
+    pub(crate) credential: &'a Credential,
+    pub(crate) now: Timestamp,
+}
+
+impl Unproven<'_> {
+    /// The row of the failure table for it, with what the caller is told. `request_id` chooses
+    /// the id, given that of the body.
+    pub(crate) fn error(&self, request_id: impl FnOnce(Option<&str>) -> Option<String>) -> Error {
+        let Self { operation, answer, success, proof, credential, now } = *self;
+        let told = Told::read(&answer.body);
+        let failure = if answer.is_2xx() && !answer.whole {
+            Failure::TruncatedResponse
+        } else if success == Some(true) {
+            Failure::MalformedResponse
+        } else {
+            Failure::of_answer(
+                operation.provider(),
+                &Answered {
+                    status: answer.status,
+                    code: told.code.as_deref(),
+                    message: told.message.as_deref(),
+                    json: told.json,
+                    reports_failure: success == Some(false),
+                },
+            )
+        };
+        let id = request_id(told.request_id.as_deref());
+        let wait = retry_after(&answer.headers, now);
+        let fault = told.into_fault(answer.status, id, wait, credential);
+        Error::of_answer(operation, failure, fault, proof)
+    }
+}
+
 /// The body of an answer, as far as it tells of a failure.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Told {
+struct Told {
     /// Whether the body is a JSON object.
-    pub(crate) json: bool,
-    pub(crate) code: Option<String>,
-    pub(crate) message: Option<String>,
-    pub(crate) request_id: Option<String>,
+    json: bool,
+    code: Option<String>,
+    message: Option<String>,
+    request_id: Option<String>,
     extra: Vec<(&'static str, String)>,
 }
 
 impl Told {
     /// Reads an error body. One that is no JSON object tells its text at most.
-    pub(crate) fn read(body: &[u8]) -> Self {
+    fn read(body: &[u8]) -> Self {
         match serde_json::from_slice(body) {
             Ok(Value::Object(object)) => {
                 let (code, message) = match code_and_message(&object, DEPTH) {
@@ -77,7 +122,7 @@ impl Told {
     }
 
     /// What the caller is told: cleaned, cut and without secrets.
-    pub(crate) fn into_fault(
+    fn into_fault(
         self,
         http_status: u16,
         request_id: Option<String>,

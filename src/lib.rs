@@ -19,7 +19,7 @@
 pub mod alibaba;
 pub mod call;
 mod canonical;
-mod certificate;
+pub mod certificate;
 pub mod clock;
 mod codec;
 pub mod config;

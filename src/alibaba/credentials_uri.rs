@@ -6,10 +6,9 @@
 use bytes::Bytes;
 use http::{Request, Uri};
 
-use super::wire::CredentialsWire;
+use super::wire::read_local;
 use crate::clock::Clock;
-use crate::credential::{Exchange, Fetch, Lease, Source, SourceError, refused};
-use crate::json;
+use crate::credential::{Exchange, Fetch, Lease, Source, SourceError};
 
 const WHO: &str = "the credentials URI";
 
@@ -31,16 +30,7 @@ impl CredentialsUri {
         let mut request = Request::new(Bytes::new());
         *request.uri_mut() = self.uri.clone();
         let answer = exchange.ask_local(WHO, request).await?;
-        let wire = match answer.status {
-            200 => json::read_object::<CredentialsWire>(&answer.body).ok(),
-            _ => None,
-        };
-        match wire {
-            Some(wire) if wire.code.as_deref() == Some("Success") => {
-                wire.into_lease(WHO, clock.now())
-            }
-            _ => Err(refused(WHO, &answer)),
-        }
+        read_local(WHO, &answer, clock.now())
     }
 }
 

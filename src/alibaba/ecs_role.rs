@@ -7,12 +7,11 @@ use bytes::Bytes;
 use http::header::HOST;
 use http::{HeaderValue, Method, Request};
 
-use super::wire::CredentialsWire;
+use super::wire::read_local;
 use crate::canonical::percent_encode;
 use crate::clock::Clock;
 use crate::credential::{Exchange, Fetch, Lease, Source, SourceError, refused};
 use crate::endpoint::Endpoint;
-use crate::json;
 use crate::text::identifier;
 use crate::upstream::Answer;
 
@@ -56,16 +55,7 @@ impl EcsRole {
         if answer.status != 200 && token.is_some() && self.allow_v1 {
             answer = self.get(exchange, &role, None).await?;
         }
-        let wire = match answer.status {
-            200 => json::read_object::<CredentialsWire>(&answer.body).ok(),
-            _ => None,
-        };
-        match wire {
-            Some(wire) if wire.code.as_deref() == Some("Success") => {
-                wire.into_lease(WHO, clock.now())
-            }
-            _ => Err(refused(WHO, &answer)),
-        }
+        read_local(WHO, &answer, clock.now())
     }
 
     /// The token of the service's second version; none where only the first is spoken.

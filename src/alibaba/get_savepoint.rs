@@ -14,8 +14,8 @@ use crate::call::Call;
 use crate::canonical::percent_encode;
 use crate::credential::Credential;
 use crate::error::Error;
-use crate::failure::{Answered, Failure};
-use crate::fault::{Told, request_id, retry_after};
+use crate::failure::Failure;
+use crate::fault::{Unproven, request_id};
 use crate::json::{self, Integer};
 use crate::operation::{Operation, Provider};
 use crate::pb::{
@@ -171,8 +171,7 @@ impl Alibaba {
         credential: &Credential,
     ) -> Result<GetSavepointResponse, Error> {
         let header_id = || request_id(answer.header("x-acs-request-id"), credential);
-        let is_2xx = (200..=299).contains(&answer.status);
-        let wire = if is_2xx && answer.whole {
+        let wire = if answer.is_2xx() && answer.whole {
             json::read_object::<EnvelopeWire>(&answer.body).ok()
         } else {
             None
@@ -192,27 +191,15 @@ impl Alibaba {
             });
         }
 
-        let told = Told::read(&answer.body);
-        let failure = if is_2xx && !answer.whole {
-            Failure::TruncatedResponse
-        } else if success == Some(true) {
-            Failure::MalformedResponse
-        } else {
-            Failure::of_answer(
-                Provider::AlibabaFlink,
-                &Answered {
-                    status: answer.status,
-                    code: told.code.as_deref(),
-                    message: told.message.as_deref(),
-                    json: told.json,
-                    reports_failure: success == Some(false),
-                },
-            )
+        let unproven = Unproven {
+            operation: OPERATION,
+            answer,
+            success,
+            proof: "success and data",
+            credential,
+            now: self.upstream.clock().now(),
         };
-        let id = request_id(told.request_id.as_deref(), credential).or_else(header_id);
-        let wait = retry_after(&answer.headers, self.upstream.clock().now());
-        let fault = told.into_fault(answer.status, id, wait, credential);
-        Err(Error::of_answer(OPERATION, failure, fault, "success and data"))
+        Err(unproven.error(|told| request_id(told, credential).or_else(header_id)))
     }
 }
 

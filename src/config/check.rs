@@ -7,6 +7,7 @@ use http::HeaderValue;
 
 use super::environment::{Lookup, NotText};
 use crate::endpoint::Endpoint;
+use crate::secret::Secret;
 use crate::server::Address;
 
 /// Everything that is wrong with a configuration.
@@ -34,6 +35,11 @@ pub(super) fn given(option: &Option<String>) -> Option<&String> {
 
 pub(super) fn given_text(option: &Option<String>) -> Option<&str> {
     given(option).map(String::as_str)
+}
+
+/// The same for an option whose value may hold a secret.
+pub(super) fn given_secret(option: &Option<Secret>) -> Option<&str> {
+    option.as_ref().map(Secret::expose).filter(|text| !text.is_empty())
 }
 
 /// Collects problems instead of stopping at the first.

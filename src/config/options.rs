@@ -2,6 +2,8 @@
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::secret::Secret;
+
 /// A gRPC gateway to the savepoint APIs of Huawei Cloud DLI and Alibaba Cloud Realtime Compute
 /// for Apache Flink.
 #[derive(Debug, Parser)]
@@ -177,7 +179,7 @@ pub(super) struct AlibabaOptions {
         env = "SAVEPOINT_GATEWAY_ALIBABA_CREDENTIALS",
         hide_env_values = true
     )]
-    pub(super) alibaba_credentials: Option<String>,
+    pub(super) alibaba_credentials: Option<Secret>,
 }
 
 #[derive(Debug, Args)]
@@ -214,7 +216,7 @@ pub(super) struct UpstreamOptions {
         env = "SAVEPOINT_GATEWAY_UPSTREAM_PROXY",
         hide_env_values = true
     )]
-    pub(super) upstream_proxy: Option<String>,
+    pub(super) upstream_proxy: Option<Secret>,
 }
 
 #[derive(Debug, Args)]

@@ -347,3 +347,91 @@ fn split(text: &str) -> (&str, Option<&str>) {
         None => (text, None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{HUAWEI, config};
+
+    #[test]
+    fn a_half_or_unusable_key_is_refused_without_showing_it() {
+        for env in [
+            vec![("HUAWEICLOUD_SDK_AK", "EXAMPLEAK")],
+            vec![("HUAWEICLOUD_SDK_SK", "exampleSecret")],
+            vec![("HUAWEICLOUD_SDK_AK", "EXAMPLEAK"), ("HUAWEICLOUD_SDK_SK", "exampleSecret\n")],
+            vec![],
+        ] {
+            let error = config(&["--huawei-region=cn-north-4"], &env).unwrap_err();
+            assert!(error.contains("HUAWEICLOUD_SDK_"), "{error}");
+            assert!(!error.contains("exampleSecret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_source_is_named_or_found_by_its_variables() {
+        let oidc = [
+            ("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::123:role/gw"),
+            ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "acs:ram::123:oidc-provider/p"),
+            ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", "/var/run/token"),
+        ];
+        let huawei_oidc = [
+            ("HUAWEICLOUD_OIDC_PROVIDER_URN", "iam::acct:oidcProvider:k8s"),
+            ("HUAWEICLOUD_OIDC_AGENCY_URN", "iam::acct:agency:gw"),
+            ("HUAWEICLOUD_OIDC_TOKEN_FILE", "/var/run/token"),
+        ];
+        let uri = ("ALIBABA_CLOUD_CREDENTIALS_URI", "http://127.0.0.1:9/secret-path");
+        let key = [
+            ("ALIBABA_CLOUD_ACCESS_KEY_ID", "EXAMPLEID"),
+            ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "exampleSecret"),
+        ];
+        let (a, h) = ("--alibaba-region=cn-hangzhou", "--huawei-region=cn-north-4");
+        for (args, env, want) in [
+            (vec![a], [&key[..], &oidc, &[uri]].concat(), "Fixed("),
+            (vec![a], [&oidc[..], &[uri]].concat(), "Rrsa {"),
+            (vec![a], vec![("ALIBABA_CLOUD_ECS_METADATA", "gw-role"), uri], "EcsRole {"),
+            (vec![a], vec![uri], "CredentialsUri("),
+            (vec![a, "--alibaba-credentials=ecs"], key.to_vec(), "role: None"),
+            (vec![a, "--alibaba-credentials=ecs:gw"], vec![], "role: Some(\"gw\")"),
+            (vec![a, "--alibaba-credentials=uri:https://h.example/x"], vec![], "CredentialsUri("),
+            (vec![h], [&HUAWEI[..], &huawei_oidc].concat(), "Fixed("),
+            (vec![h], huawei_oidc.to_vec(), "Oidc {"),
+            (vec![h, "--huawei-credentials=ecs"], HUAWEI.to_vec(), "EcsAgency {"),
+        ] {
+            let shown = format!("{:?}", config(&args, &env).unwrap().0);
+            assert!(shown.contains(want), "{want}\n{shown}");
+            assert!(!shown.contains("secret-path"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_source_that_cannot_work_is_refused_and_never_replaced_by_another() {
+        let a = "--alibaba-region=cn-hangzhou";
+        let h = "--huawei-region=cn-north-4";
+        let key = [
+            ("ALIBABA_CLOUD_ACCESS_KEY_ID", "EXAMPLEID"),
+            ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "exampleSecret"),
+            HUAWEI[0],
+            HUAWEI[1],
+        ];
+        let flag = "--alibaba-credentials (SAVEPOINT_GATEWAY_ALIBABA_CREDENTIALS): ";
+        for (args, want) in [
+            ([a, "--alibaba-credentials=oidc"], "ALIBABA_CLOUD_OIDC_TOKEN_FILE: is missing"),
+            ([a, "--alibaba-credentials=oidc"], "ALIBABA_CLOUD_ROLE_ARN: is missing"),
+            ([a, "--alibaba-credentials=uri"], "ALIBABA_CLOUD_CREDENTIALS_URI: is missing"),
+            ([a, "--alibaba-credentials=uri:http://h.example/"], "uses http://"),
+            ([a, "--alibaba-credentials=uri:ftp://h.example/"], "must begin with https://"),
+            ([a, "--alibaba-credentials=uri:https://u:exampleSecret@h.example/"], "no user"),
+            ([a, "--alibaba-credentials=vault"], flag),
+            ([a, "--alibaba-credentials=dir"], flag),
+            ([a, "--alibaba-credentials=dir:"], flag),
+            ([a, "--alibaba-credentials=dir:/nowhere/at/all"], "/access_key_secret: entity not"),
+            ([a, "--alibaba-credentials=token-file:/x"], flag),
+            ([h, "--huawei-credentials=oidc"], "HUAWEICLOUD_OIDC_AGENCY_URN: is missing"),
+            ([h, "--huawei-credentials=uri"], "--huawei-credentials (SAVEPOINT_GATEWAY_HUAWEI"),
+            ([h, "--huawei-credentials=token-file:/nowhere"], "/nowhere: entity not found"),
+        ] {
+            let error = config(&args, &key).unwrap_err();
+            assert!(error.contains(want), "{want}\n{error}");
+            assert!(!error.contains("exampleSecret"), "{error}");
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Credential, Exchange, Lease, Source, SourceError, cache::Fetch};
+use super::{Credential, Exchange, Fetch, Lease, Source, SourceError};
 use crate::clock::Clock;
 use crate::secret::Secret;
 

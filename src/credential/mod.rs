@@ -7,15 +7,18 @@
 mod cache;
 mod directory;
 mod exchange;
+mod keeper;
 mod redact;
 mod schedule;
+mod source;
 
-pub use cache::{Changed, Credentials, Fetch, Lease, Source};
+pub use cache::Credentials;
 pub use directory::{Directory, Problems};
 pub(crate) use directory::{read_identity_token, read_secret};
 pub use exchange::{Exchange, SourceError};
 pub(crate) use exchange::{lease, refused, token_lease};
 pub(crate) use schedule::backoff;
+pub use source::{Changed, Fetch, Lease, Source};
 
 use std::fmt;
 
@@ -192,6 +195,9 @@ pub struct InvalidCredential {
     part: &'static str,
     fault: &'static str,
 }
+
+#[cfg(test)]
+mod scripted;
 
 #[cfg(test)]
 mod tests {

@@ -15,10 +15,10 @@ use crate::call::Call;
 use crate::canonical::sensitive;
 use crate::credential::Credential;
 use crate::error::Error;
-use crate::failure::{Answered, Failure};
-use crate::fault::{Told, request_id, retry_after};
+use crate::failure::Failure;
+use crate::fault::{Unproven, request_id};
 use crate::json;
-use crate::operation::{Operation, Provider};
+use crate::operation::Operation;
 use crate::pb::{ImportSavepointRequest, ImportSavepointResponse};
 use crate::upstream::Answer;
 use crate::validate::{Violations, is_project_id, is_savepoint_path};
@@ -151,12 +151,12 @@ impl Huawei {
         credential: &Credential,
     ) -> Result<ImportSavepointResponse, Error> {
         let header_id = request_id(answer.header("x-request-id"), credential);
-        let is_2xx = (200..=299).contains(&answer.status);
-        let wire = if is_2xx && answer.whole {
+        let wire = if answer.is_2xx() && answer.whole {
             json::read_object::<ImportedWire>(&answer.body).ok()
         } else {
             None
         };
+        let success = wire.as_ref().and_then(|wire| wire.is_success);
         if let Some(ImportedWire { is_success: Some(true), message, request_id: body_id }) = wire {
             return Ok(ImportSavepointResponse {
                 message: message.unwrap_or_default(),
@@ -166,29 +166,19 @@ impl Huawei {
             });
         }
 
-        let told = Told::read(&answer.body);
-        let reports_failure = matches!(wire, Some(ImportedWire { is_success: Some(false), .. }));
-        let failure = if is_2xx && !answer.whole {
-            Failure::TruncatedResponse
-        } else {
-            Failure::of_answer(
-                Provider::HuaweiDli,
-                &Answered {
-                    status: answer.status,
-                    code: told.code.as_deref(),
-                    message: told.message.as_deref(),
-                    json: told.json,
-                    reports_failure,
-                },
-            )
+        let unproven = Unproven {
+            operation: OPERATION,
+            answer,
+            success,
+            proof: "is_success",
+            credential,
+            now: self.upstream.clock().now(),
         };
-        if failure == Failure::CredentialsRejected {
+        let error = unproven.error(|told| header_id.or(request_id(told, credential)));
+        if error.failure() == Failure::CredentialsRejected {
             self.credentials.doubt(credential);
         }
-        let id = header_id.or(request_id(told.request_id.as_deref(), credential));
-        let wait = retry_after(&answer.headers, self.upstream.clock().now());
-        let fault = told.into_fault(answer.status, id, wait, credential);
-        Err(Error::of_answer(OPERATION, failure, fault, "is_success"))
+        Err(error)
     }
 }
 

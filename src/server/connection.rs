@@ -20,7 +20,7 @@ use super::dispatch::Dispatch;
 use super::frames::{Frames, PREFACE};
 use super::web::Web;
 use super::worker::Shared;
-use crate::clock::random;
+use crate::clock::chance;
 
 /// What a caller that speaks HTTP/1.1 is told.
 const NOT_HTTP_1: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
@@ -218,18 +218,45 @@ async fn read_opening(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Openi
     Ok(Opening::Http2)
 }
 
-/// Returns when a connection is as old as it may get, give or take a tenth, so that
-/// connections made together do not all end together. Never, when there is no such age.
+/// Returns when a connection is as old as it may get. Never, when there is no such age.
+async fn old_age(age: Option<Duration>) {
+    let Some(age) = age else { return std::future::pending().await };
+    tokio::time::sleep(spread(age, chance())).await;
+}
+
+/// The age, give or take a tenth, so that connections made together do not all end together.
+/// `chance` is from 0 to 1.
 ///
 /// # Reference
 /// <https://github.com/grpc/proposal/blob/master/A9-server-side-conn-mgt.md>
-async fn old_age(age: Option<Duration>) {
-    let Some(age) = age else { return std::future::pending().await };
-    let chance = f64::from(u32::from_le_bytes(random())) / f64::from(u32::MAX);
-    tokio::time::sleep(age.mul_f64(0.9 + 0.2 * chance)).await;
+fn spread(age: Duration, chance: f64) -> Duration {
+    age.mul_f64(0.9 + 0.2 * chance)
 }
 
 async fn idleness(activity: &Activity, idle: Option<Duration>) {
     let Some(idle) = idle else { return std::future::pending().await };
     activity.idle_for(idle).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_end_within_a_tenth_of_their_age() {
+        let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
+        for (age, chance, want) in [
+            (second, 0.0, Duration::from_millis(900)),
+            (second, 0.5, second),
+            (second, 1.0, Duration::from_millis(1100)),
+            (30 * minute, 0.0, 27 * minute),
+            (30 * minute, 0.25, Duration::from_secs(1710)),
+            (30 * minute, 0.5, 30 * minute),
+            (30 * minute, 1.0, 33 * minute),
+        ] {
+            let found = spread(age, chance);
+            // What floating point leaves over.
+            assert!(found.abs_diff(want) < Duration::from_micros(1), "{age:?} {chance}: {found:?}");
+        }
+    }
 }

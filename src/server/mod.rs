@@ -26,7 +26,7 @@ pub use beside::Beside;
 pub use health::{HealthState, Stage};
 pub use listener::{Address, Bound};
 pub use reload::Reloader;
-pub use tls::{ClientAuth, Tls, TlsFiles, TlsProblem};
+pub use tls::{ClientAuth, Tls, TlsFiles};
 
 use std::io;
 use std::net::SocketAddr;

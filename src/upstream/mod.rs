@@ -7,7 +7,7 @@ mod retry;
 mod trouble;
 
 pub use client::{Client, ClientOptions, Proxy, Trust};
-pub use identity::{Identity, IdentityProblem};
+pub use identity::Identity;
 pub use pool::Pool;
 pub use retry::{Backoff, RetryBudget};
 
@@ -22,7 +22,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Semaphore;
 
 use crate::call::Call;
-use crate::clock::{Clock, random};
+use crate::clock::{Clock, chance};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::failure::{Failure, Outcome};
@@ -43,6 +43,11 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Whether the HTTP status speaks of success, which proves none.
+    pub(crate) fn is_2xx(&self) -> bool {
+        (200..=299).contains(&self.status)
+    }
+
     /// The value of a header, if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
@@ -215,7 +220,7 @@ impl Upstream {
                     asked: error.fault().retry_after,
                     remaining: call.deadline().remaining(),
                 },
-                || f64::from(u32::from_le_bytes(random())) / f64::from(u32::MAX),
+                chance,
             );
             match wait {
                 Some(wait) if self.limits.budget.withdraw() => {

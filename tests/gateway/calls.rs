@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use crate::support::gateway::ACCESS_KEY_ID;
 use crate::support::{
-    FakeCloud, Gateway, Options, PROJECT_ID, Reply, WORKSPACE, get_request, import_request,
+    FakeCloud, Gateway, Options, PROJECT_ID, Recorded, Reply, WORKSPACE, get_request,
+    import_request,
 };
 
 const IMPORTED: &str = r#"{"is_success":true,"message":"The job is successfully updated."}"#;
@@ -136,16 +137,18 @@ async fn a_get_is_the_documented_get() {
     assert!(authorization.starts_with(&start), "{authorization}");
 }
 
+/// The documented success of either call.
+fn both_served(request: &Recorded) -> Reply {
+    if request.line().starts_with("POST") {
+        Reply::json(200, IMPORTED)
+    } else {
+        savepoint_answer(documented())
+    }
+}
+
 #[tokio::test]
 async fn the_clock_and_the_nonce_are_what_is_signed() {
-    let cloud = FakeCloud::start(|request, _| {
-        if request.line().starts_with("POST") {
-            Reply::json(200, IMPORTED)
-        } else {
-            savepoint_answer(documented())
-        }
-    })
-    .await;
+    let cloud = FakeCloud::start(|request, _| both_served(request)).await;
     let clock = FixedClock {
         now: "2026-01-02T03:04:05Z".parse().unwrap(),
         nonce: 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef_u128.to_be_bytes(),
@@ -162,14 +165,7 @@ async fn the_clock_and_the_nonce_are_what_is_signed() {
 
 #[tokio::test]
 async fn a_temporary_credential_sends_its_token_signed() {
-    let cloud = FakeCloud::start(|request, _| {
-        if request.line().starts_with("POST") {
-            Reply::json(200, IMPORTED)
-        } else {
-            savepoint_answer(documented())
-        }
-    })
-    .await;
+    let cloud = FakeCloud::start(|request, _| both_served(request)).await;
     let token = "exampleTOKEN/+==".to_owned();
     let options = Options { security_token: Some(token.clone()), ..Options::at(&cloud) };
     let gateway = Gateway::start(options).await;
@@ -230,14 +226,7 @@ async fn values_arrive_exactly() {
 
 #[tokio::test]
 async fn the_configured_project_and_workspace_serve_requests_that_name_none() {
-    let cloud = FakeCloud::start(|request, _| {
-        if request.line().starts_with("POST") {
-            Reply::json(200, IMPORTED)
-        } else {
-            savepoint_answer(documented())
-        }
-    })
-    .await;
+    let cloud = FakeCloud::start(|request, _| both_served(request)).await;
     let gateway = Gateway::start(Options {
         project_id: Some("configured-project".into()),
         workspace: Some("configured-workspace".into()),

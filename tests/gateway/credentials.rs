@@ -14,7 +14,7 @@ use savepoint_gateway::secret::Secret;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use super::operators::admin_get;
+use super::operators::{admin_get, ready};
 use crate::support::{
     FakeCloud, Folder, Gateway, LONG, Options, Recorded, Reply, get_request, import_request,
 };
@@ -585,9 +585,7 @@ async fn a_hundred_callers_at_the_start_cause_one_request() {
     for caller in callers {
         caller.await.unwrap().unwrap();
     }
-    let ready =
-        async { while !admin_get(&gateway, "/readyz").await.starts_with("HTTP/1.1 200") {} };
-    tokio::time::timeout(LONG, ready).await.unwrap();
+    ready(&gateway).await;
     let asked = cloud.requests().iter().filter(|r| r.path() == "/creds").count();
     assert_eq!(asked, 1);
 }

@@ -25,6 +25,13 @@ pub(super) async fn admin_get(gateway: &Gateway, path: &str) -> String {
     answer
 }
 
+/// Waits until the gateway says that it is ready.
+pub(super) async fn ready(gateway: &Gateway) {
+    let waiting =
+        async { while !admin_get(gateway, "/readyz").await.starts_with("HTTP/1.1 200") {} };
+    tokio::time::timeout(LONG, waiting).await.unwrap();
+}
+
 pub(super) async fn health(gateway: &Gateway) -> HealthClient<Channel> {
     HealthClient::new(gateway.channel().await)
 }

@@ -11,7 +11,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::credentials::{HUAWEI_KEY, success, unavailable};
-use super::operators::admin_get;
+use super::operators::{admin_get, ready};
 use super::rotation::{metric, metric_is};
 use crate::support::gateway::{ACCESS_KEY_ID, ACCESS_KEY_SECRET};
 use crate::support::{
@@ -102,9 +102,7 @@ async fn a_hundred_callers_wait_for_one_lookup_and_readiness_with_them() {
     for caller in callers {
         caller.await.unwrap().unwrap();
     }
-    let ready =
-        async { while !admin_get(&gateway, "/readyz").await.starts_with("HTTP/1.1 200") {} };
-    tokio::time::timeout(LONG, ready).await.unwrap();
+    ready(&gateway).await;
     assert_eq!((lookups(&cloud), calls(&cloud)), (1, 101));
 }
 

@@ -54,6 +54,15 @@ fn provider(request: &Recorded, revoked: &AtomicBool) -> Reply {
     success(request)
 }
 
+async fn revoking_cloud() -> (FakeCloud, Arc<AtomicBool>) {
+    let revoked = Arc::<AtomicBool>::default();
+    let cloud = FakeCloud::start({
+        let revoked = Arc::clone(&revoked);
+        move |request, _| provider(request, &revoked)
+    });
+    (cloud.await, revoked)
+}
+
 /// Calls in a closed loop while a credential changes: none may fail, the old one is revoked
 /// once calls carry the new one, and from then on no call carries it.
 async fn change_under_load(
@@ -116,12 +125,7 @@ async fn change_under_load(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mounted_key_changes_under_load_and_no_call_fails() {
-    let revoked = Arc::<AtomicBool>::default();
-    let cloud = FakeCloud::start({
-        let revoked = Arc::clone(&revoked);
-        move |request, _| provider(request, &revoked)
-    })
-    .await;
+    let (cloud, revoked) = revoking_cloud().await;
     let folder = Folder::new();
     folder.mount("1", &files("OLDKEY"));
     let source = Directory::of_key(folder.path()).with_times(POLL, SETTLE);
@@ -134,12 +138,7 @@ async fn a_mounted_key_changes_under_load_and_no_call_fails() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_file_changes_under_load_and_no_call_fails() {
-    let revoked = Arc::<AtomicBool>::default();
-    let cloud = FakeCloud::start({
-        let revoked = Arc::clone(&revoked);
-        move |request, _| provider(request, &revoked)
-    })
-    .await;
+    let (cloud, revoked) = revoking_cloud().await;
     let folder = Folder::new();
     let token = folder.write("token", "OLDKEY\n");
     let source = Directory::of_token(token).with_times(POLL, SETTLE);

@@ -1,9 +1,15 @@
+use std::path::Path;
+
+use clap::Parser;
+use savepoint_gateway::config::{Cli, Command};
 use savepoint_gateway::telemetry;
+use savepoint_gateway::upstream::Identity;
 use tonic::Code;
 use tonic_types::StatusExt;
 
+use super::tls::{Authority, write};
 use crate::support::gateway::{ACCESS_KEY_ID, ACCESS_KEY_SECRET};
-use crate::support::{FakeCloud, Gateway, Options, Reply, get_request, import_request};
+use crate::support::{FakeCloud, Folder, Gateway, Options, Reply, get_request, import_request};
 
 const TOKEN: &str = "exampleSecurityToken0123456789/+==";
 
@@ -80,6 +86,66 @@ fn no_type_that_holds_a_secret_shows_it() {
     ] {
         for secret in [ACCESS_KEY_SECRET, TOKEN, ACCESS_KEY_ID] {
             assert!(!shown.contains(secret), "{shown}");
+        }
+    }
+}
+
+/// Every secret that a start can be given, through its options and variables: neither what was
+/// given nor what is made of it shows any, also where a panic prints it.
+#[test]
+fn nothing_that_a_start_is_given_is_shown() {
+    let folder = Folder::new();
+    let pair = Authority::new().good();
+    let (cert, key) = write(&folder, &pair);
+    let file = |flag: &str, path: &Path| format!("--{flag}={}", path.display());
+    let args = [
+        "savepoint-gateway".into(),
+        "serve".into(),
+        "--huawei-region=cn-north-4".into(),
+        "--huawei-credentials=password".into(),
+        "--alibaba-region=cn-hangzhou".into(),
+        "--alibaba-credentials=uri:https://h.example/exampleUriSecret".into(),
+        "--upstream-proxy=http://user:exampleProxyPassword@proxy.example:3128".into(),
+        file("tls-cert", &cert),
+        file("tls-key", &key),
+        file("upstream-client-cert", &cert),
+        file("upstream-client-key", &key),
+    ];
+    let variables = [
+        ("HW_DOMAIN_NAME", "account"),
+        ("HW_USER_NAME", "user"),
+        ("HW_USER_PASSWORD", "exampleUserPassword"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4317"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=exampleCollectorKey"),
+    ];
+    let cli = Cli::try_parse_from(&args).unwrap();
+    let given = format!("{cli:?} {cli:#?}");
+    let Command::Serve(options) = cli.command else { panic!("not serve") };
+    let lookup = |name: &str| {
+        Ok(variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).into()))
+    };
+    let (config, _) = options.config(&lookup).unwrap();
+    let made = format!("{config:?} {config:#?}");
+    let export = config.traces.export.as_ref().unwrap();
+    assert_eq!(export.headers["api-key"], "exampleCollectorKey");
+    let (tls, identity) = (config.tls.unwrap(), config.upstream_identity.unwrap());
+    let parts = format!("{tls:?} {identity:?} {:?} {export:?}", config.upstream_proxy.unwrap());
+    let spoilt = folder.write("spoilt.key", pair.key.replace("END", "NED"));
+    let refused = format!("{:?}", Identity::load(&cert, &spoilt).unwrap_err());
+    let panics = std::panic::catch_unwind(|| Identity::load(&cert, &spoilt).unwrap()).unwrap_err();
+    let panicked = panics.downcast_ref::<String>().unwrap();
+    assert!(made.contains("Password {") && panicked.contains("--upstream-client-key"), "{made}");
+    for shown in [&given, &made, &parts, &refused, panicked] {
+        for secret in [
+            "exampleUserPassword",
+            "exampleCollectorKey",
+            "exampleUriSecret",
+            "exampleProxyPassword",
+            // The proxy's user and password as its header has them.
+            "dXNlcjpleGFtcGxlUHJveHlQYXNzd29yZA",
+            pair.key.lines().nth(1).unwrap(),
+        ] {
+            assert!(!shown.contains(secret), "{secret} in {shown}");
         }
     }
 }
