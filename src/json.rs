@@ -22,7 +22,9 @@ pub(crate) fn read_object<'de, T: Deserialize<'de>>(body: &'de [u8]) -> serde_js
             object(from).map(Self)
         }
     }
-    let Whole(value) = serde_json::from_slice(body)?;
+    // What is skipped is not looked at otherwise, and a body that is no UTF-8 is no JSON.
+    let body = std::str::from_utf8(body).map_err(de::Error::custom)?;
+    let Whole(value) = serde_json::from_str(body)?;
     value.ok_or_else(|| de::Error::invalid_type(Unexpected::Unit, &"an object"))
 }
 
@@ -299,6 +301,7 @@ mod tests {
             assert_eq!(read_object::<Wire>(json.as_bytes()).is_ok(), is_object, "{json}");
         }
         assert!(read_object::<Wire>(b"{\"t\":\"\xff\"}").is_err());
+        assert!(read_object::<Wire>(b"{\"unknown\":\"\xff\"}").is_err());
     }
 
     #[test]

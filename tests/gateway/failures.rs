@@ -376,6 +376,7 @@ fn rows_for_both() -> Vec<Row> {
         malformed(ok(r#"{"is_success":true,"success":true,"data":{"jobId":"j"},}"#)),
         malformed(ok("\u{feff}{\"is_success\":true,\"success\":true,\"data\":{\"jobId\":\"j\"}}")),
         malformed(ok(r#"{"is_success": true, "success": tr"#)),
+        malformed(Reply::Http(200, vec![], b"{\"is_success\":true,\"success\":true,\"unknown\":\"\xff\",\"data\":{\"jobId\":\"j\"}}".to_vec())),
         malformed(Reply::Http(200, vec![], b"{\"is_success\":true,\"success\":true,\"message\":\"\xff\",\"data\":{\"jobId\":\"\xff\"}}".to_vec())),
         Row {
             gets: 3,
