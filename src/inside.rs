@@ -1,5 +1,5 @@
-//! What fuzz targets and benchmarks reach of the library's inside. Only builds of `cargo fuzz`
-//! and those with the feature `bench` have it.
+//! What fuzz targets and benchmarks reach of the library's inside. Only builds with the feature
+//! `inside` have it.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -32,7 +32,7 @@ pub mod failure;
 mod fault;
 pub mod healthcheck;
 pub mod huawei;
-#[cfg(any(fuzzing, feature = "bench"))]
+#[cfg(feature = "inside")]
 pub mod inside;
 mod json;
 pub mod operation;

@@ -1,13 +1,30 @@
 //! GetSavepointRequest: refused with exactly its bad fields, or sent to exactly its place.
 #![no_main]
 
+use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use prost::Message;
 use savepoint_gateway::pb::GetSavepointRequest;
-use savepoint_gateway_fuzz::{PROVIDERS, WORKSPACE, check_refusal, check_request, is_name};
+use savepoint_gateway_fuzz::{
+    PROVIDERS, Repeated, WORKSPACE, check_refusal, check_request, is_name,
+};
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(request) = GetSavepointRequest::decode(data) else { return };
+    if let Ok(request) = GetSavepointRequest::decode(data) {
+        check(&request);
+    }
+    if let Ok([workspace, namespace, id]) =
+        <[Repeated<'_>; 3]>::arbitrary(&mut Unstructured::new(data))
+    {
+        check(&GetSavepointRequest {
+            workspace: workspace.text(150),
+            namespace: namespace.text(150),
+            savepoint_id: id.text(150),
+        });
+    }
+});
+
+fn check(request: &GetSavepointRequest) {
     let workspace = match request.workspace.as_str() {
         "" => WORKSPACE,
         given => given,
@@ -17,7 +34,7 @@ fuzz_target!(|data: &[u8]| {
         ("namespace", is_name(&request.namespace, "_.~-")),
         ("savepoint_id", is_name(&request.savepoint_id, "_.~-")),
     ];
-    match PROVIDERS.get(&request) {
+    match PROVIDERS.get(request) {
         Ok(sent) => {
             assert!(fields.iter().all(|(_, good)| *good), "{fields:?}");
             let (namespace, id) = (&request.namespace, &request.savepoint_id);
@@ -28,4 +45,4 @@ fuzz_target!(|data: &[u8]| {
         }
         Err(error) => check_refusal(error, &fields),
     }
-});
+}

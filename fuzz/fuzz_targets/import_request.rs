@@ -1,13 +1,28 @@
 //! ImportSavepointRequest: refused with exactly its bad fields, or sent to exactly its place.
 #![no_main]
 
+use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use prost::Message;
 use savepoint_gateway::pb::ImportSavepointRequest;
-use savepoint_gateway_fuzz::{PROJECT_ID, PROVIDERS, check_refusal, check_request};
+use savepoint_gateway_fuzz::{PROJECT_ID, PROVIDERS, Repeated, check_refusal, check_request};
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(request) = ImportSavepointRequest::decode(data) else { return };
+    if let Ok(request) = ImportSavepointRequest::decode(data) {
+        check(&request);
+    }
+    if let Ok((job_id, project, path)) =
+        <(i64, Repeated<'_>, Repeated<'_>)>::arbitrary(&mut Unstructured::new(data))
+    {
+        check(&ImportSavepointRequest {
+            job_id,
+            project_id: project.text(80),
+            savepoint_path: path.text(1100),
+        });
+    }
+});
+
+fn check(request: &ImportSavepointRequest) {
     let project = match request.project_id.as_str() {
         "" => PROJECT_ID,
         given => given,
@@ -19,7 +34,7 @@ fuzz_target!(|data: &[u8]| {
         ("job_id", request.job_id > 0),
         ("savepoint_path", (1..=1024).contains(&path.len()) && !path.contains(char::is_control)),
     ];
-    match PROVIDERS.import(&request) {
+    match PROVIDERS.import(request) {
         Ok(sent) => {
             assert!(fields.iter().all(|(_, good)| *good), "{fields:?}");
             let path =
@@ -33,4 +48,4 @@ fuzz_target!(|data: &[u8]| {
         }
         Err(error) => check_refusal(error, &fields),
     }
-});
+}

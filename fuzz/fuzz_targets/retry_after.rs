@@ -1,4 +1,5 @@
-//! Waits: none, or above zero and at most a day; and what was written is what is read.
+//! Waits: none, or above zero and at most a day; and what was written is what is read, the past
+//! being no wait.
 #![no_main]
 
 use std::time::Duration;
@@ -43,7 +44,10 @@ fuzz_target!(|input: Input<'_>| {
     let plain = seconds.to_string();
     assert_eq!(read("retry-after", &plain), want(Duration::from_secs(seconds)));
     assert_eq!(read("x-acs-retry-after", &plain), want(Duration::from_millis(seconds)));
-    let then = now + SignedDuration::from_secs(i64::try_from(seconds).expect("two days"));
-    let date = then.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
-    assert_eq!(read("retry-after", &date), want(Duration::from_secs(seconds)), "{date}");
+    let apart = SignedDuration::from_secs(i64::try_from(seconds).expect("two days"));
+    for (then, wait) in [(now + apart, Duration::from_secs(seconds)), (now - apart, Duration::ZERO)]
+    {
+        let date = then.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        assert_eq!(read("retry-after", &date), want(wait), "{date}");
+    }
 });

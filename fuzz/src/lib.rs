@@ -1,12 +1,17 @@
 //! What several targets state.
 
+use std::fmt;
 use std::sync::LazyLock;
 
+use arbitrary::Arbitrary;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use savepoint_gateway::error::Error;
 use savepoint_gateway::failure::Failure;
 use savepoint_gateway::inside::{Providers, SECRETS};
 use savepoint_gateway::upstream::Answer;
+use serde::Deserializer;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -14,6 +19,21 @@ pub const PROJECT_ID: &str = "0605767b3300d5762fb7c0186d9e1779";
 pub const WORKSPACE: &str = "a14bd5d90a0001";
 
 pub static PROVIDERS: LazyLock<Providers> = LazyLock::new(|| Providers::new(PROJECT_ID, WORKSPACE));
+
+/// A text and how often, because a fuzzer takes long to write out one that is about as long as a
+/// bound.
+#[derive(Debug, Arbitrary)]
+pub struct Repeated<'a> {
+    text: &'a str,
+    times: u16,
+}
+
+impl Repeated<'_> {
+    /// The text once or more often, at most so many times.
+    pub fn text(&self, most: u16) -> String {
+        self.text.repeat(usize::from(self.times % most) + 1)
+    }
+}
 
 const STATUSES: [u16; 24] = [
     200, 201, 204, 299, 301, 307, 400, 401, 403, 404, 405, 408, 409, 412, 413, 418, 422, 429, 494,
@@ -55,15 +75,38 @@ pub fn answer(data: &[u8]) -> Option<Answer> {
 
 /// Whether the body is an object that says success in this field, as the contract takes it.
 pub fn says_success(answer: &Answer, field: &str) -> bool {
-    let Ok(serde_json::Value::Object(object)) = serde_json::from_slice(&answer.body) else {
-        return false;
-    };
-    let says = match &object.get(field) {
-        Some(serde_json::Value::Bool(says)) => *says,
-        Some(serde_json::Value::String(says)) => says.eq_ignore_ascii_case("true"),
+    let Ok(body) = str::from_utf8(&answer.body) else { return false };
+    let mut reader = serde_json::Deserializer::from_str(body);
+    let says = match reader.deserialize_map(ValueOf(field)) {
+        Ok(Value::Bool(says)) => says,
+        Ok(Value::String(says)) => says.eq_ignore_ascii_case("true"),
         _ => false,
     };
-    says && answer.whole && (200..300).contains(&answer.status)
+    says && reader.end().is_ok() && answer.whole && (200..300).contains(&answer.status)
+}
+
+/// Reads one field of an object. A reader of everything would refuse what JSON allows elsewhere in
+/// it: half a surrogate pair, or a number that no float holds.
+struct ValueOf<'a>(&'a str);
+
+impl<'de> Visitor<'de> for ValueOf<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut found = Value::Null;
+        while let Some(name) = map.next_key::<String>()? {
+            if name == self.0 {
+                found = map.next_value()?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(found)
+    }
 }
 
 /// A request id goes into headers, logs and a status.

@@ -20,7 +20,7 @@ where
 }
 
 /// Watches the frames in these bytes, which arrive in pieces of this size; how many bytes
-/// were let through, or why the connection ended.
+/// were let through, the preface before them, or why the connection ended.
 pub async fn frames(sent: &[u8], piece: usize) -> io::Result<Vec<u8>> {
     let (mut peer, stream) = tokio::io::duplex(sent.len().max(1));
     peer.write_all(sent).await?;

@@ -12,7 +12,7 @@ mod connection;
 mod dispatch;
 mod frames;
 mod health;
-#[cfg(any(fuzzing, feature = "bench"))]
+#[cfg(feature = "inside")]
 pub(crate) mod inside;
 mod listener;
 mod readiness;

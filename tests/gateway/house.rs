@@ -1,3 +1,4 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -202,4 +203,34 @@ fn the_readme_quotes_the_tested_clients() {
     ] {
         assert!(readme.contains(&snippet(file)), "the snippet of {file} is another one");
     }
+}
+
+/// The packages of a lock file, with the versions of each.
+fn locked(file: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut found = BTreeMap::<_, BTreeSet<_>>::new();
+    let text = fs::read_to_string(root().join(file)).unwrap();
+    for package in text.split("[[package]]").skip(1) {
+        let value = |key: &str| {
+            let line = package.lines().find_map(|line| line.strip_prefix(key));
+            line.unwrap().trim_matches('"').to_owned()
+        };
+        found.entry(value("name = ")).or_default().insert(value("version = "));
+    }
+    assert!(found.len() > 100, "{file} lists {} packages", found.len());
+    found
+}
+
+/// Otherwise `fuzz/run.sh` compiles other dependencies than are released, and all of them anew.
+#[test]
+fn the_fuzz_targets_have_the_dependencies_of_the_gateway() {
+    let (released, fuzzed) = (locked("Cargo.lock"), locked("fuzz/Cargo.lock"));
+    let others: Vec<_> = fuzzed
+        .iter()
+        .filter(|(name, versions)| released.get(*name).is_some_and(|of| !versions.is_subset(of)))
+        .collect();
+    assert!(
+        others.is_empty(),
+        "other versions in fuzz/Cargo.lock: {others:?}; copy Cargo.lock over it, then \
+         `cargo update --workspace --manifest-path fuzz/Cargo.toml`"
+    );
 }
