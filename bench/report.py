@@ -521,14 +521,45 @@ def chart(results: Result) -> str:
     )
 
 
-def write(results: Result, docs: Path) -> None:
-    """Replace what stands between the markers of the page, and the chart beside it."""
-    page = docs / "performance.md"
+def _sizing(results: Result) -> str:
+    """What an operator reckons with."""
+
+    def both(key: str, form: Callable[[float], str]) -> str:
+        return " / ".join(figure(results, "plain", "gateway", rpc, "many", key).text(form) for rpc in RPCS)
+
+    def micros_for_one(seconds_for_10k: float) -> str:
+        return micros(seconds_for_10k * 100)
+
+    count = _dig(results, ("parts", "idle", "connections"))
+    held = single(results, "idle", "gateway", "rss_held")
+    grown = difference(held, single(results, "idle", "gateway", "rss_before"))
+    each = [value / count for value in grown.values] if count else []
+    text = (
+        f"From the run of {results['when'][:10]} in [performance.md](performance.md): one core for the gateway, 128 calls in\n"
+        "flight, an upstream that answers from memory; ImportSavepoint / GetSavepoint.\n\n"
+    )
+    text += _row("figure", "measured") + _rule(2)
+    text += _row("processor time for a call", both("cpu_seconds_per_10k", micros_for_one))
+    text += _row("calls/s of one worker on one core", both("calls_per_second", whole))
+    text += _row("memory, idle", figure(results, "plain", "gateway", "rss_idle").text(megabytes))
+    text += _row("memory after the run", figure(results, "plain", "gateway", "rss_after").text(megabytes))
+    if each:
+        text += _row(
+            f"memory with {count:,} idle connections", f"{held.text(megabytes)}, {each[0] / 1000:.1f} kB for each"
+        )
+    text += _row("from exec to listening", single(results, "start", "gateway", "median_milliseconds").text(millis))
+    return text
+
+
+def _replace(page: Path, inner: str) -> None:
     text = page.read_text()
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise BenchError(f"{page} does not hold the markers {BEGIN} and {END} once each")
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    page.write_text(f"{text.split(BEGIN)[0]}{BEGIN}\n\n{inner}\n{END}{text.split(END)[1]}")
+
+
+def write(results: Result, docs: Path) -> None:
+    """Replace what stands between the markers of the pages, and the chart."""
     (docs / "performance.svg").write_text(chart(results))
-    page.write_text(
-        f"{before}{BEGIN}\n\n![The gateway beside Envoy](performance.svg)\n\n{table(results)}\n{END}{after}"
-    )
+    _replace(docs / "performance.md", f"![The gateway beside Envoy](performance.svg)\n\n{table(results)}")
+    _replace(docs / "operations.md", _sizing(results))

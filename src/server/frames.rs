@@ -158,7 +158,6 @@ impl<S> Frames<S> {
             self.refilled = Instant::now();
         }
     }
-
 }
 
 impl<S: AsyncWrite + Unpin> Frames<S> {
@@ -171,8 +170,7 @@ impl<S: AsyncWrite + Unpin> Frames<S> {
         if !self.leaving.is_between_frames() {
             return;
         }
-        let text: &[u8] =
-            if kind == PING { b"too_many_pings" } else { b"too_many_control_frames" };
+        let text: &[u8] = if kind == PING { b"too_many_pings" } else { b"too_many_control_frames" };
         let length = 8 + text.len() as u8;
         let goaway = [
             &[0, 0, length, GOAWAY, 0, 0, 0, 0, 0],

@@ -45,7 +45,7 @@ pub enum LogLevel {
 const CAPACITY: usize = 4 * 1024 * 1024;
 
 /// How long lines are gathered before they are written together.
-const GATHER: Duration = Duration::from_millis(2);
+const GATHER: Duration = Duration::from_millis(5);
 
 /// A log that takes lines at once and writes them from a thread of its own. A reader that
 /// blocks or goes away slows no call; it loses lines, which are counted.
