@@ -292,6 +292,9 @@ mod tests {
             fn nonce(&self) -> [u8; 16] {
                 [0; 16]
             }
+            fn chance(&self) -> f64 {
+                0.5
+            }
         }
         let kept = Kept::new(|n| Ok(HOUR * n as u32 * 3 - HOUR * 2));
         kept.credentials.ready().await;

@@ -33,6 +33,10 @@ impl Clock for Turned {
     fn nonce(&self) -> [u8; 16] {
         [0; 16]
     }
+
+    fn chance(&self) -> f64 {
+        0.5
+    }
 }
 
 type Answers = dyn Fn(usize) -> Result<Duration, &'static str> + Send + Sync;

@@ -16,7 +16,7 @@ use tokio::sync::{Notify, watch};
 
 use super::{X_AUTH_TOKEN, sign};
 use crate::canonical::{percent_encode, sensitive};
-use crate::clock::{Clock, chance};
+use crate::clock::Clock;
 use crate::credential::{Credential, Credentials, Exchange, SourceError, backoff, refused};
 use crate::endpoint::Endpoint;
 use crate::error::Error;
@@ -205,7 +205,7 @@ impl ProjectLookup {
                 tracing::warn!(%provider, error = %error, "the project is not known");
                 told = Some(error.clone());
             }
-            let rest = error.rest().unwrap_or_else(|| backoff(failures, chance()));
+            let rest = error.rest().unwrap_or_else(|| backoff(failures, clock.chance()));
             self.0.phase.send_replace(Phase::Failed(error));
             tokio::select! {
                 () = tokio::time::sleep(rest) => {}

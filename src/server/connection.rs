@@ -20,7 +20,7 @@ use super::dispatch::Dispatch;
 use super::frames::{Frames, PREFACE};
 use super::web::Web;
 use super::worker::Shared;
-use crate::clock::chance;
+use crate::clock::Clock;
 
 /// What a caller that speaks HTTP/1.1 is told.
 const NOT_HTTP_1: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
@@ -152,7 +152,7 @@ where
     tokio::select! {
         ended = &mut connection => return ended.map_err(io::Error::other),
         () = shared.drain.cancelled() => {}
-        () = old_age(shared.config.max_connection_age) => {}
+        () = old_age(shared.config.max_connection_age, &*shared.clock) => {}
         () = idleness(&activity, shared.config.max_connection_idle) => {}
         () = activity.stalled(patience) => return Err(not_read()),
     }
@@ -219,9 +219,9 @@ async fn read_opening(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Openi
 }
 
 /// Returns when a connection is as old as it may get. Never, when there is no such age.
-async fn old_age(age: Option<Duration>) {
+async fn old_age(age: Option<Duration>, clock: &dyn Clock) {
     let Some(age) = age else { return std::future::pending().await };
-    tokio::time::sleep(spread(age, chance())).await;
+    tokio::time::sleep(spread(age, clock.chance())).await;
 }
 
 /// The age, give or take a tenth, so that connections made together do not all end together.

@@ -22,7 +22,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Semaphore;
 
 use crate::call::Call;
-use crate::clock::{Clock, chance};
+use crate::clock::Clock;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::failure::{Failure, Outcome};
@@ -220,7 +220,7 @@ impl Upstream {
                     asked: error.fault().retry_after,
                     remaining: call.deadline().remaining(),
                 },
-                chance,
+                || self.clock.chance(),
             );
             match wait {
                 Some(wait) if self.limits.budget.withdraw() => {

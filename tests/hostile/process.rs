@@ -36,6 +36,10 @@ impl Clock for Broken {
     fn nonce(&self) -> [u8; 16] {
         SystemClock.nonce()
     }
+
+    fn chance(&self) -> f64 {
+        SystemClock.chance()
+    }
 }
 
 #[tokio::test]
