@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import os
 import random
 import re
 import secrets as randomness
@@ -28,6 +27,8 @@ import grpc
 import grpc_tools
 from google.rpc import error_details_pb2, status_pb2
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 import controls
 import inputs
 from alibaba_endpoint import (
@@ -39,7 +40,7 @@ from alibaba_endpoint import (
 )
 from controls import Control, send
 from endpoint import Endpoint, Exchange, Key
-from gateway import DidNotStart, Gateway, Profile
+from gateway import Gateway, Profile
 from huawei_endpoint import HuaweiEndpoint, huawei_message, import_body
 from inputs import Get, Import, Invalid
 from relay import (
@@ -51,8 +52,9 @@ from relay import (
     flip_last_path_byte,
     unchanged,
 )
+from tools.gateway import ROOT, binary
+from tools.process import ProcessError
 
-ROOT = Path(__file__).resolve().parents[2]
 CALL_SECONDS = 20
 CONCURRENT_CALLS = 8
 SHOWN_FAILURES = 20
@@ -628,8 +630,7 @@ def main() -> int:
     parser.add_argument(
         "--gateway",
         type=Path,
-        default=os.environ.get("SAVEPOINT_GATEWAY_BIN"),
-        help="the gateway's binary (default: $SAVEPOINT_GATEWAY_BIN)",
+        help="the gateway's binary (default: $SAVEPOINT_GATEWAY_BIN, else the release build)",
     )
     parser.add_argument("--seed", help="repeats the inputs of a run (default: a new one)")
     parser.add_argument(
@@ -651,8 +652,6 @@ def main() -> int:
         help="the folder for the generated client (default: %(default)s)",
     )
     options = parser.parse_args()
-    if options.gateway is None:
-        parser.error("--gateway or SAVEPOINT_GATEWAY_BIN must name the gateway's binary")
     if min(options.count, options.invalid_count) < 1:
         parser.error("--count and --invalid-count must be at least 1")
     seed = options.seed or str(randomness.randbelow(2**32))
@@ -661,7 +660,7 @@ def main() -> int:
     report = Report()
     all_profiles = profiles(random.Random(f"{seed}/profiles"))
     bench = Bench(
-        Path(options.gateway).resolve(),
+        binary(options.gateway),
         generate_stubs(options.generated),
         report,
         seed,
@@ -681,7 +680,7 @@ def main() -> int:
         check_rejected(bench, with_token)
         check_relay(bench, with_token)
         check_invalid(bench, plain, options.invalid_count)
-    except DidNotStart as error:
+    except ProcessError as error:
         report.check([str(error)], "the gateway starts and logs that it listens")
     report.section("the proxy that the environment names")
     problems = [f"{bench.trap.connections} connections"] if bench.trap.connections else []

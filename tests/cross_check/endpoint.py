@@ -7,9 +7,9 @@ import json
 import threading
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from http.server import ThreadingHTTPServer
 from socketserver import StreamRequestHandler
 
+from tools import web
 from wire import Malformed, Message, read_message
 
 # Both vendors allow this much between the date of a request and their own clock.
@@ -40,8 +40,8 @@ class Exchange:
     answer: Answer
 
 
-class Endpoint(ABC):
-    """Serves until closed. Every fault is an error answer, so that a call cannot be OK
+class Endpoint(web.Server, ABC):
+    """Every fault is an error answer, so that a call cannot be OK
     although its request was not exactly right."""
 
     request_id_header: str
@@ -52,22 +52,13 @@ class Endpoint(ABC):
         self._by_request_id: dict[str, Exchange] = {}
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self.authority = f"127.0.0.1:{self._server.server_address[1]}"
-        self.url = f"http://{self.authority}"
+        super().__init__(self._handler())
         # A relay in front of the endpoint is addressed by its own name.
         self.authorities = {self.authority}
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
 
     @abstractmethod
     def judge(self, request: Message, request_id: str) -> tuple[list[str], Answer]:
         """Everything that is wrong with the request, and what a cloud would answer."""
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
     @property
     def count(self) -> int:

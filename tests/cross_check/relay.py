@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Callable
-from socketserver import StreamRequestHandler, ThreadingTCPServer
+from socketserver import StreamRequestHandler
 
+from tools import web
 from wire import Malformed, read_message
 
 Change = Callable[[bytes], bytes]
@@ -40,7 +40,7 @@ def flip_last_byte_of(header: bytes) -> Change:
     return change
 
 
-class Relay:
+class Relay(web.Server):
     """Passes requests on to `authority`, each through `change`."""
 
     def __init__(self, authority: str) -> None:
@@ -68,18 +68,10 @@ class Relay:
                         except (Malformed, ConnectionError):
                             return
 
-        self._server = ThreadingTCPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.authority = f"127.0.0.1:{self._server.server_address[1]}"
-        self.url = f"http://{self.authority}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(Handler)
 
 
-class Trap:
+class Trap(web.Server):
     """Listens where nobody has any reason to connect, and counts who does."""
 
     def __init__(self) -> None:
@@ -90,11 +82,4 @@ class Trap:
             def handle(self) -> None:
                 trap.connections += 1
 
-        self._server = ThreadingTCPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(Handler)
