@@ -4,20 +4,23 @@ can be told to misbehave, a TCP proxy that can be told to break, and callers tha
 import asyncio
 import collections
 import contextlib
-import json
 import os
 import pathlib
 import signal
 import socket
 import struct
-import tempfile
+import sys
 import time
 
 import grpc
 import grpc.aio
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-SERVICE = "savepoint.v1.SavepointService"
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+
+from tools import gateway as launcher
+from tools.gateway import EXAMPLE_CREDENTIALS, ROOT, SERVICE
+from tools.page import replace_block
+
 LONG = 30.0
 # The preface of HTTP/2 and an empty SETTINGS frame.
 H2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
@@ -260,78 +263,31 @@ class Proxy:
 # --- The gateway.
 
 
-def binary():
-    given = os.environ.get("SAVEPOINT_GATEWAY_BIN")
-    path = pathlib.Path(given) if given else ROOT / "target/release/savepoint-gateway"
-    if not path.exists():
-        raise SystemExit(f"{path} is not there: build it, or set SAVEPOINT_GATEWAY_BIN")
-    return path
-
-
 class Gateway:
-    def __init__(self, cloud_url, *flags, listen="127.0.0.1:0", prefix=(), env=()):
-        self.flags = [
-            *prefix, str(binary()), "serve", "--listen", listen,
-            "--admin-listen", "127.0.0.1:0", "--log-format", "json",
-            "--huawei-endpoint", cloud_url, "--alibaba-endpoint", cloud_url, *flags,
-        ]
-        self.env = dict(env)
-        self.process = None
-        self.address = self.admin = ""
+    """`serve` in front of a provider; what takes time is awaited."""
+
+    def __init__(self, cloud_url, *flags, env=(), **options):
         self.panics = 0
         # What the log says that is not of one call.
         self.events = []
-        self.log_tail = collections.deque(maxlen=50)
-        self.started_in = 0.0
-        self._reading = self._pipe = None
+        self.process = launcher.Gateway(
+            "serve", "--huawei-endpoint", cloud_url, "--alibaba-endpoint", cloud_url, *flags,
+            environment=EXAMPLE_CREDENTIALS | dict(env), on_line=self._take, **options)
+
+    def _take(self, line):
+        if "panicked" in line:
+            self.panics += 1
+        if '"method":' not in line:
+            self.events.append(line)
 
     async def start(self):
-        env = {
-            "PATH": os.environ.get("PATH", ""),
-            "HUAWEICLOUD_SDK_AK": "EXAMPLEAK0123456",
-            "HUAWEICLOUD_SDK_SK": "exampleSecretKey0123456789abcdef",
-            "ALIBABA_CLOUD_ACCESS_KEY_ID": "EXAMPLEAK0123456",
-            "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "exampleSecretKey0123456789abcdef",
-            **self.env,
-        }
-        began = time.monotonic()
-        self.process = await asyncio.create_subprocess_exec(
-            *self.flags, env=env, stderr=asyncio.subprocess.PIPE, limit=1 << 20
-        )
-        while True:
-            line = await asyncio.wait_for(self.process.stderr.readline(), LONG)
-            if not line:
-                raise RuntimeError(f"the gateway did not start: {list(self.log_tail)}")
-            self.log_tail.append(line.decode(errors="replace").rstrip())
-            if b'"listening"' in line:
-                fields = json.loads(line)
-                fields = fields.get("fields", fields)
-                self.address, self.admin = fields["listen"], fields["admin_listen"]
-                break
-        self.started_in = time.monotonic() - began
-        self._reading = asyncio.ensure_future(self._read())
+        self.process.launch()
+        await asyncio.to_thread(self.process.wait_ready)
         return self
 
-    async def _read(self):
-        async for line in self.process.stderr:
-            if b"panicked" in line:
-                self.panics += 1
-            text = line.decode(errors="replace").rstrip()
-            self.log_tail.append(text)
-            if b'"method":' not in line:
-                self.events.append(text)
-
-    def stop_reading(self):
-        """Leaves the log to fill its pipe, whose end here is returned."""
-        self._reading.cancel()
-        self._reading = None
-        self._pipe = self.process._transport.get_pipe_transport(2)
-        self._pipe.pause_reading()
-        return self._pipe
-
     @property
-    def pid(self):
-        return self.process.pid
+    def address(self):
+        return self.process.address
 
     @property
     def port(self):
@@ -349,55 +305,24 @@ class Gateway:
 
     def sample(self):
         """RSS in bytes, threads and open file descriptors."""
-        status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
-        fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-        fds = len(os.listdir(f"/proc/{self.pid}/fd"))
-        return int(fields["VmRSS"].split()[0]) * 1024, int(fields["Threads"]), fds
+        process = self.process
+        fds = len(os.listdir(f"/proc/{process.pid}/fd"))
+        return process.rss(), process.status("Threads"), fds
 
     async def http(self, path):
-        host, port = self.admin.rsplit(":", 1)
-        reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(f"GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode())
-        data = await asyncio.wait_for(reader.read(), LONG)
-        writer.close()
-        head, _, body = data.partition(b"\r\n\r\n")
-        return int(head.split(b" ")[1]), body.decode()
+        return await asyncio.to_thread(self.process.get, path, LONG)
 
     async def metrics(self):
-        _, text = await self.http("/metrics")
-        series = {}
-        for line in text.splitlines():
-            if line and not line.startswith("#"):
-                name, _, value = line.rpartition(" ")
-                series[name] = float(value)
-        return series
-
-    async def handled(self):
-        """Calls that ended, by method and code."""
-        counts = collections.Counter()
-        for name, value in (await self.metrics()).items():
-            if name.startswith("grpc_server_handled_total{") and SERVICE in name and value:
-                labels = dict(
-                    part.split("=", 1) for part in name[name.index("{") + 1 : -1].split(",")
-                )
-                method, code = labels["grpc_method"].strip('"'), labels["grpc_code"].strip('"')
-                counts[method, code] += int(value)
-        return counts
+        return await asyncio.to_thread(self.process.metrics)
 
     def signal(self, number):
-        self.process.send_signal(number)
+        self.process.signal(number)
 
     async def ended(self, within=LONG):
-        if self._pipe:
-            # A process is waited for until its pipes are closed, too.
-            self._pipe.close()
-        code = await asyncio.wait_for(self.process.wait(), within)
-        if self._reading:
-            await self._reading
-        return code
+        return await asyncio.wait_for(asyncio.to_thread(self.process.wait), within)
 
     async def stop(self):
-        if self.process and self.process.returncode is None:
+        if self.process.running:
             self.signal(signal.SIGKILL)
             await self.ended()
 
@@ -554,14 +479,4 @@ def end_in_order():
 
 
 def write_block(name, lines):
-    """Replaces what stands between the markers of this name in docs/reliability.md."""
-    page = ROOT / "docs/reliability.md"
-    text = page.read_text()
-    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-    head, rest = text.split(begin, 1)
-    _, tail = rest.split(end, 1)
-    body = "\n".join(lines)
-    with tempfile.NamedTemporaryFile("w", dir=page.parent, delete=False) as out:
-        out.write(f"{head}{begin}\n{body}\n{end}{tail}")
-    os.chmod(out.name, 0o644)
-    os.replace(out.name, page)
+    replace_block(ROOT / "docs/reliability.md", name, "\n".join(lines))

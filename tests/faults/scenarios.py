@@ -479,9 +479,9 @@ async def crowd(quick):
         assert code == "OK", code
         crowd = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(200)]
         await harness.until(lambda: gateway.sample()[2] >= 64, what="no descriptor left")
-        cpu = cpu_seconds(gateway.pid)
+        cpu = gateway.process.cpu_seconds()
         await asyncio.sleep(1)
-        burnt = cpu_seconds(gateway.pid) - cpu
+        burnt = gateway.process.cpu_seconds() - cpu
         for peer in crowd:
             peer.close()
         began = time.monotonic()
@@ -492,12 +492,6 @@ async def crowd(quick):
         took = time.monotonic() - began
     return (f"{first}; 64 descriptors and 200 peers: {burnt:.2f} s of processor a second, OK "
             f"after {ms(took)}")
-
-
-def cpu_seconds(pid):
-    with open(f"/proc/{pid}/stat") as stat:
-        fields = stat.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def attack(port, seconds):
@@ -571,7 +565,7 @@ async def soak_in_small(quick):
 
 def speaks_otlp():
     """Whether the binary knows the variable at all."""
-    return b"OTEL_EXPORTER_OTLP" in harness.binary().read_bytes()
+    return b"OTEL_EXPORTER_OTLP" in harness.launcher.binary().read_bytes()
 
 
 @scenario(20, "nobody reads the log, or it is closed; the trace collector takes all and answers "
@@ -608,14 +602,14 @@ async def telemetry_stuck(quick):
             channels = {name: await stack.enter_async_context(gateway.channel())
                         for name, gateway in gateways.items()}
             stuck = gateways["log unread"]
-            pipe = stuck.stop_reading()
+            pipe = stuck.process.stop_reading()
 
             async def full():
                 unread = -1
                 for _ in range(20 if quick else 400):
                     await asyncio.gather(
                         *(harness.get(channels["log unread"]) for _ in range(50)))
-                    before, unread = unread, in_pipe(pipe.get_extra_info("pipe"))
+                    before, unread = unread, in_pipe(pipe)
                     # The lines of these calls are not in the pipe any more.
                     if quick and unread == before > 16_384:
                         return True
@@ -636,7 +630,7 @@ async def telemetry_stuck(quick):
             # And then it is closed.
             pipe.close()
             await in_turn({"log closed": channels["log unread"]}, 50)
-            assert stuck.process.returncode is None, "the gateway is gone"
+            assert stuck.process.running, "the gateway is gone"
         for gateway in gateways.values():
             assert gateway.panics == 0, "a panic"
     finally:
