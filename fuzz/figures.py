@@ -5,9 +5,10 @@ import re
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "reliability.md"
-BEGIN, END = "<!-- fuzz:begin -->", "<!-- fuzz:end -->"
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tools.gateway import ROOT
+from tools.page import replace_block
 
 
 def states(target):
@@ -40,9 +41,7 @@ def main():
         "| --- | --- | --- | --- | --- | --- | --- |",
         *(row(work, target) for target in targets),
     ]
-    before, rest = PAGE.read_text().split(BEGIN, 1)
-    _, after = rest.split(END, 1)
-    PAGE.write_text(f"{before}{BEGIN}\n" + "\n".join(rows) + f"\n{END}{after}")
+    replace_block(ROOT / "docs" / "reliability.md", "fuzz", "\n".join(rows))
 
 
 if __name__ == "__main__":

@@ -12,11 +12,14 @@ import tomllib
 import xml.etree.ElementTree
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tools.gateway import ROOT
+from tools.page import replace_block
+from tools.process import Process
+
 HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
 TOOLS = ROOT / "target" / "conformance"
-PAGE = ROOT / "docs" / "reliability.md"
-BEGIN, END = "<!-- conformance:begin -->", "<!-- conformance:end -->"
 # No suite may take longer: together they are to end within three minutes.
 TIMEOUT = 80
 
@@ -136,27 +139,14 @@ def interop(known, address):
     return suite
 
 
-class Server:
-    """A server on a free port, ended with the block."""
-
-    def __init__(self, *options):
-        self.options = options
-
-    def __enter__(self):
-        command = [TOOLS / "conformance-server", "--log-level=off", *self.options]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        address = self.process.stdout.readline().strip()
-        if not address:
-            raise SystemExit("the server did not start")
-        return address
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+def server(*options):
+    """A server on a free port, as a process to be used in a `with`."""
+    return Process(
+        "the server",
+        [TOOLS / "conformance-server", "--log-level=off", *options],
+        environment=os.environ,
+        ready=re.compile(r"\S+:\d+").fullmatch,
+    )
 
 
 def write(suites):
@@ -169,10 +159,7 @@ def write(suites):
         rows.append(f"| {suite.name} | {suite.about} | {counts} |")
     text = f"Measured {datetime.date.today()} on {os.cpu_count()} processors, Linux.\n\n"
     text += "\n".join(rows)
-    page = PAGE.read_text()
-    before, rest = page.split(BEGIN, 1)
-    _, after = rest.split(END, 1)
-    PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+    replace_block(ROOT / "docs" / "reliability.md", "conformance", text)
 
 
 def main():
@@ -182,12 +169,12 @@ def main():
     known = tomllib.loads((HERE / "known.toml").read_text())
 
     suites = [connect(known["connect"])]
-    with Server() as address:
-        suites.append(h2spec(known["h2spec"], address, tls=False))
-        suites.append(interop(known["interop"], address))
+    with server() as running:
+        suites.append(h2spec(known["h2spec"], running.found[0], tls=False))
+        suites.append(interop(known["interop"], running.found[0]))
     pair = [f"--tls-cert={TOOLS / 'cert.pem'}", f"--tls-key={TOOLS / 'key.pem'}"]
-    with Server(*pair) as address:
-        suites.append(h2spec(known["h2spec"], address, tls=True))
+    with server(*pair) as running:
+        suites.append(h2spec(known["h2spec"], running.found[0], tls=True))
 
     if arguments.write:
         write(suites)
