@@ -2,7 +2,6 @@
 on a page. See there."""
 
 import argparse
-import http.server
 import math
 import signal
 import sys
@@ -12,9 +11,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "check"))
 
-import draw  # noqa: E402
-import panels  # noqa: E402
-from stack import Stack, read  # noqa: E402
+import draw
+import panels
+from stack import Stack
+from tools import web
 
 SCRAPE = "2s"
 PAGE = """<!doctype html><meta charset="utf-8"><title>savepoint-gateway</title>
@@ -42,34 +42,21 @@ def row(prometheus: str) -> str:
     return "".join(f"{cell:>12}" for cell in cells)
 
 
-def serve(prometheus: str, began: float, port: int) -> http.server.ThreadingHTTPServer:
-    class Page(http.server.BaseHTTPRequestHandler):
+def serve(prometheus: str, began: float, port: int) -> web.Server:
+    class Page(web.Handler):
         def do_GET(self):
-            body = (PAGE + draw.draw(prometheus, minutes_since(began))).encode()
-            self.send_response(200)
-            self.send_header("content-type", "text/html; charset=utf-8")
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.answer((PAGE + draw.draw(prometheus, minutes_since(began))).encode(), "text/html; charset=utf-8")
 
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Page)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
+    return web.Server(Page, port)
 
 
 def minutes_since(began: float) -> float:
     return min(30.0, max(1.0, (time.time() - began) / 60))
 
 
-def has_pages(prometheus: str) -> bool:
+def has_pages(address: str) -> bool:
     """Debian keeps Prometheus' pages apart from the program."""
-    try:
-        return bool(read(f"{prometheus}/graph"))
-    except OSError:
-        return False
+    return web.get(address, "/graph")[0] < 400
 
 
 def main() -> int:
@@ -78,21 +65,18 @@ def main() -> int:
     arguments.add_argument("--seconds", type=float, default=math.inf, help="end after so long [default: on Ctrl-C]")
     arguments.add_argument("--picture", type=Path, help="write the page as SVG at the end")
     arguments.add_argument("--port", type=int, default=0, help="of the page [default: a free one]")
-    arguments.add_argument("--gateway", required=True, help=argparse.SUPPRESS)
     given = arguments.parse_args()
     # Both end the `with` below in good order.
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    with Stack(given.gateway, given.rate, SCRAPE) as stack:
+    with Stack(given.rate, SCRAPE) as stack:
         began = time.time()
-        page = serve(stack.prometheus, began, given.port)
-        stack.callback(page.server_close)
-        stack.callback(page.shutdown)
-        print(f"dashboard    http://127.0.0.1:{page.server_address[1]}/")
-        print(f"Prometheus   {stack.prometheus}/{'graph' if has_pages(stack.prometheus) else 'api/v1 (this build comes without its pages)'}")
-        print(f"metrics      http://{stack.admin}/metrics")
-        print(f"gRPC         {stack.grpc}, {given.rate} calls a second go there")
+        page = stack.enter_context(serve(stack.prometheus, began, given.port))
+        print(f"dashboard    {page.url}/")
+        print(f"Prometheus   {stack.prometheus}/{'graph' if has_pages(stack.prometheus_address) else 'api/v1 (this build comes without its pages)'}")
+        print(f"metrics      http://{stack.demo.admin}/metrics")
+        print(f"gRPC         {stack.demo.address}, {given.rate} calls a second go there")
         print("Ctrl-C ends everything and leaves nothing behind.\n", flush=True)
         shown = 0
         while not stop.wait(2) and time.time() - began < given.seconds:

@@ -7,9 +7,13 @@ import datetime
 import math
 import sys
 import time
-from html import escape
+from pathlib import Path
 
 import panels
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tools.svg import Drawing
 
 WIDTH, COLUMN, UNIT, GAP = 1440, 60, 30, 8
 HEAD = 64
@@ -61,26 +65,6 @@ def ticks(low: float, high: float, unit: str) -> list[float]:
             break
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [n * step for n in range(first, last + 1)]
-
-
-class Page:
-    def __init__(self):
-        self.parts = []
-
-    def text(self, x, y, text, size=12, fill="#495057", anchor="start", weight="normal"):
-        self.parts.append(
-            f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{fill}" text-anchor="{anchor}" '
-            f'font-weight="{weight}">{escape(str(text))}</text>'
-        )
-
-    def rect(self, x, y, w, h, fill, stroke="none", radius=0):
-        self.parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}" fill="{fill}" stroke="{stroke}" rx="{radius}"/>')
-
-    def line(self, x1, y1, x2, y2, stroke):
-        self.parts.append(f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{stroke}"/>')
-
-    def path(self, d, stroke="none", fill="none", opacity=1.0, width=1.6):
-        self.parts.append(f'<path d="{d}" stroke="{stroke}" fill="{fill}" fill-opacity="{opacity}" stroke-width="{width}" stroke-linejoin="round"/>')
 
 
 def frame(page, panel, left, top, width, height):
@@ -209,7 +193,7 @@ def draw(prometheus: str, minutes: float, end: float | None = None) -> str:
     step = max(1, round(minutes * 60 / 120))
     end = math.floor((time.time() if end is None else end) / step) * step
     start = end - math.ceil(minutes * 60 / step) * step
-    page = Page()
+    page = Drawing()
     bottom = 0
     for panel in panels.panels():
         place = panel["gridPos"]
@@ -224,11 +208,7 @@ def draw(prometheus: str, minutes: float, end: float | None = None) -> str:
     moment = datetime.datetime.fromtimestamp(end, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     page.text(14, 40, "savepoint-gateway", 24, "#212529", weight="600")
     page.text(WIDTH - 14, 38, f"simulators and made-up traffic, the last {minutes:.3g} minutes, {moment}", 13, "#868e96", "end")
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {bottom + 12}" width="{WIDTH}" height="{bottom + 12}" '
-        'font-family="Inter, Helvetica, Arial, sans-serif">'
-        f'<rect width="100%" height="100%" fill="#f4f5f7"/>{"".join(page.parts)}</svg>\n'
-    )
+    return page.svg(WIDTH, bottom + 12, "#f4f5f7", "The dashboard of savepoint-gateway")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """Runs every query of the dashboard, and every alert rule, by a real Prometheus that scrapes real
 gateways under traffic, and holds names and log fields to docs/operations.md.
 
-    live.py GATEWAY
+    live.py
+
+SAVEPOINT_GATEWAY_BIN names the gateway.
 """
 
 import math
@@ -11,7 +13,7 @@ import time
 from pathlib import Path
 
 import panels
-from stack import ALERTS, Stack, read, wait_until
+from stack import ALERTS, Stack, wait_until
 
 OPERATIONS = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 
@@ -38,7 +40,6 @@ def anchors(markdown: str) -> set[str]:
 
 
 def main() -> int:
-    (gateway,) = sys.argv[1:]
     problems = []
     operations = OPERATIONS.read_text()
     queries = [
@@ -50,7 +51,7 @@ def main() -> int:
     if len(queries) < 20 or len(alerts) < 10:
         problems.append(f"only {len(queries)} queries and {len(alerts)} alerts were found")
 
-    with Stack(gateway, rate=60, scrape_interval="1s") as stack:
+    with Stack(rate=60, scrape_interval="1s") as stack:
         missing = dict(enumerate(queries))
         until = time.monotonic() + 90
         while missing and time.monotonic() < until:
@@ -59,7 +60,7 @@ def main() -> int:
         problems += [f"no data for a query of “{title}”: {query}" for title, query in missing.values()]
 
         # What is read must exist; `up` is Prometheus' own.
-        exposition = "".join(read(f"http://{address}/metrics") for address in (stack.admin, stack.secure))
+        exposition = "".join(gateway.get("/metrics")[1] for gateway in (stack.demo, stack.secure))
         exposed = set(re.findall(r"^([a-z_]+)[{ ]", exposition, re.M))
         names = set().union(*(panels.metrics_of(query) for _, query in queries))
         names |= set().union(*(panels.metrics_of(query) for query in alerts.values()))

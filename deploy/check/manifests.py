@@ -22,7 +22,12 @@ import jsonschema
 import kubernetes_validate
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tools.certificate import self_signed
+from tools.gateway import ROOT
+from tools.process import Process, ProcessError
+
 DEPLOY = ROOT / "deploy"
 CHART = DEPLOY / "helm" / "savepoint-gateway"
 PREFIX = "SAVEPOINT_GATEWAY_"
@@ -163,7 +168,7 @@ def starts(gateway: str, container: dict) -> None:
         files = Path(folder)
         for name in ("access_key_id", "access_key_secret", "token", "password"):
             (files / name).write_text("example")
-        make_certificate(files)
+        self_signed(files)
         for name, value in env.items():
             if value.startswith("dir:") or value.startswith("ecs"):
                 env[name] = f"dir:{files}"
@@ -180,25 +185,17 @@ def starts(gateway: str, container: dict) -> None:
         for one in container.get("envFrom", []):
             if "secretRef" in one:
                 env |= {"ALIBABA_CLOUD_ACCESS_KEY_ID": "EXAMPLE", "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "example"}
-        process = subprocess.Popen(
-            [gateway, *container.get("args", [])], env={k: v for k, v in env.items() if v}, stderr=subprocess.PIPE, text=True
+        program = Process(
+            "the program",
+            [gateway, *container.get("args", [])],
+            environment={name: value for name, value in env.items() if value},
+            ready=lambda line: "listening" in line,
         )
-        said = ""
-        for line in process.stderr:
-            said += line
-            if "listening" in line:
-                break
-        process.terminate()
-        process.communicate(timeout=120)
-        need("listening" in said, f"the program does not start with it: {said[-500:]}")
-
-
-def make_certificate(folder: Path) -> None:
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
-         "-subj", "/CN=localhost", "-keyout", folder / "tls.key", "-out", folder / "tls.crt"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        try:
+            program.start()
+        except ProcessError as error:
+            raise Refused(f"it does not start with the container's variables: {error}") from error
+        need(program.stop(120) == 0, "the program does not end in order")
 
 
 # --- schemas ------------------------------------------------------------------------------------

@@ -7,27 +7,23 @@ end. Standard library only.
 
 import contextlib
 import datetime
-import http.server
 import json
 import os
 import shutil
-import signal
-import socket
-import subprocess
+import sys
 import tempfile
-import threading
 import time
-import urllib.request
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tools import web
+from tools.certificate import self_signed
+from tools.gateway import Gateway, log_entry
+from tools.process import Process, ProcessError, free_port
 
 ALERTS = Path(__file__).resolve().parents[1] / "prometheus" / "alerts.yaml"
 PATIENCE = 60.0
-
-
-def free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
 def wait_until(holds, what: str, patience: float = PATIENCE):
@@ -42,12 +38,7 @@ def wait_until(holds, what: str, patience: float = PATIENCE):
         time.sleep(0.1)
 
 
-def read(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=5) as answer:
-        return answer.read().decode()
-
-
-class Keys(http.server.BaseHTTPRequestHandler):
+class Keys(web.Handler):
     """A credentials URI: temporary keys, good for nothing, for an hour. And the part of Huawei's IAM
     that knows projects."""
 
@@ -58,23 +49,16 @@ class Keys(http.server.BaseHTTPRequestHandler):
             "SecurityToken": "exampleToken", "Expiration": end.strftime("%Y-%m-%dT%H:%M:%SZ"),
         }  # fmt: skip
         projects = {"projects": [{"name": "cn-north-4", "id": "0605767b3300d5762fb7c0186d9e1779"}]}
-        body = json.dumps(projects if self.path.startswith("/v3/projects?") else keys).encode()
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
+        body = projects if self.path.startswith("/v3/projects?") else keys
+        self.answer(json.dumps(body).encode(), "application/json")
 
 
 class Stack(contextlib.ExitStack):
     """Everything runs inside of the `with`, and nothing is left of it afterwards."""
 
-    def __init__(self, gateway: str, rate: int, scrape_interval: str):
+    def __init__(self, rate: int, scrape_interval: str):
         super().__init__()
-        self._gateway, self._rate, self._interval = str(Path(gateway).resolve()), rate, scrape_interval
+        self._rate, self._interval = rate, scrape_interval
 
     def __enter__(self):
         super().__enter__()
@@ -85,86 +69,65 @@ class Stack(contextlib.ExitStack):
             raise
         return self
 
-    def _run(self, name: str, *command: str, **variables: str) -> subprocess.Popen:
-        log = self.enter_context(open(self.folder / f"{name}.log", "wb"))
-        # A group of its own: Ctrl-C in a terminal must reach this process first, which ends them
-        # in order.
-        process = subprocess.Popen(
-            command, stdout=log, stderr=log, cwd=self.folder, process_group=0,
-            env={k: v for k, v in os.environ.items() if not k.startswith(("SAVEPOINT_GATEWAY_", "OTEL_"))} | variables,
-        )  # fmt: skip
-        self.callback(self._end, process)
-        self._processes[name] = process
-        return process
-
-    @staticmethod
-    def _end(process: subprocess.Popen) -> None:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-    def _ready(self, name: str, url: str) -> None:
-        def ready():
-            if self._processes[name].poll() is not None:
-                raise RuntimeError(f"{name} ended: {(self.folder / f'{name}.log').read_text()[-2000:]}")
-            return read(url)
-
-        wait_until(ready, f"{name} is ready")
-
     def _start(self) -> None:
-        self._processes = {}
-        self.folder = Path(tempfile.mkdtemp(prefix="savepoint-gateway-"))
-        self.callback(shutil.rmtree, self.folder, ignore_errors=True)
-        keys = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Keys)
-        threading.Thread(target=keys.serve_forever, daemon=True).start()
-        self.callback(keys.server_close)
-        self.callback(keys.shutdown)
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-             "-days", "30", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
-             "-keyout", self.folder / "tls.key", "-out", self.folder / "tls.crt"],
-            check=True, capture_output=True,
-        )  # fmt: skip
-
-        self.grpc, self.admin, self.secure = free_address(), free_address(), free_address()
-        self._run(
-            "demo", self._gateway, "demo", "--rate", str(self._rate), "--max-in-flight", "16",
-            "--listen", self.grpc, "--admin-listen", self.admin, "--log-format", "json",
-        )  # fmt: skip
-        self._run(
-            "secure", self._gateway, "serve", "--listen", "127.0.0.1:0", "--admin-listen", self.secure,
-            "--alibaba-endpoint", "http://127.0.0.1:9", "--alibaba-workspace", "example",
-            "--alibaba-credentials", f"uri:http://127.0.0.1:{keys.server_address[1]}/",
-            "--huawei-region", "cn-north-4", "--tls-cert", "tls.crt", "--tls-key", "tls.key",
-            "--upstream-client-cert", "tls.crt", "--upstream-client-key", "tls.key",
-            # Nobody listens there; it is for the metrics of spans.
-            OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9",
-            HUAWEICLOUD_SDK_AK="EXAMPLEAK", HUAWEICLOUD_SDK_SK="exampleSecret",
-            HUAWEICLOUD_SDK_IAM_ENDPOINT=f"http://127.0.0.1:{keys.server_address[1]}",
+        folder = Path(tempfile.mkdtemp(prefix="savepoint-gateway-"))
+        self.callback(shutil.rmtree, folder, ignore_errors=True)
+        keys = self.enter_context(web.Server(Keys))
+        self_signed(folder)
+        self.demo = self.enter_context(
+            Gateway("demo", "--rate", str(self._rate), "--max-in-flight", "16", folder=folder)
+        )
+        self.secure = self.enter_context(
+            Gateway(
+                "serve",
+                "--alibaba-endpoint", "http://127.0.0.1:9", "--alibaba-workspace", "example",
+                "--alibaba-credentials", f"uri:{keys.url}/",
+                "--huawei-region", "cn-north-4", "--tls-cert", "tls.crt", "--tls-key", "tls.key",
+                "--upstream-client-cert", "tls.crt", "--upstream-client-key", "tls.key",
+                environment={
+                    # Nobody listens there; it is for the metrics of spans.
+                    "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
+                    "HUAWEICLOUD_SDK_AK": "EXAMPLEAK", "HUAWEICLOUD_SDK_SK": "exampleSecret",
+                    "HUAWEICLOUD_SDK_IAM_ENDPOINT": keys.url,
+                },
+                folder=folder,
+            )
         )  # fmt: skip
         config = {
             "global": {"scrape_interval": self._interval, "evaluation_interval": self._interval},
             "rule_files": [str(ALERTS)],
             "scrape_configs": [
-                {"job_name": "savepoint-gateway", "static_configs": [{"targets": [self.admin, self.secure]}]}
+                {
+                    "job_name": "savepoint-gateway",
+                    "static_configs": [{"targets": [self.demo.admin, self.secure.admin]}],
+                }
             ],
         }
         # JSON is YAML.
-        (self.folder / "prometheus.yaml").write_text(json.dumps(config))
-        address = free_address()
-        self.prometheus = f"http://{address}"
-        self._run(
-            "prometheus", "prometheus", f"--config.file={self.folder}/prometheus.yaml",
-            f"--storage.tsdb.path={self.folder}/tsdb", f"--web.listen-address={address}", "--log.level=warn",
+        (folder / "prometheus.yaml").write_text(json.dumps(config))
+        self.prometheus_address = f"127.0.0.1:{free_port()}"
+        self.prometheus = f"http://{self.prometheus_address}"
+        prometheus = Process(
+            "prometheus",
+            ["prometheus", f"--config.file={folder}/prometheus.yaml", f"--storage.tsdb.path={folder}/tsdb",
+             f"--web.listen-address={self.prometheus_address}", "--log.level=warn"],
+            environment=os.environ, folder=folder,
         )  # fmt: skip
-        self._ready("demo", f"http://{self.admin}/readyz")
-        self._ready("secure", f"http://{self.secure}/readyz")
-        self._ready("prometheus", f"{self.prometheus}/-/ready")
+        self.callback(prometheus.stop)
+        prometheus.launch()
+        for process, address, path in (
+            (self.demo, self.demo.admin, "/readyz"),
+            (self.secure, self.secure.admin, "/readyz"),
+            (prometheus, self.prometheus_address, "/-/ready"),
+        ):
+            wait_until(lambda p=process, a=address, at=path: is_ready(p, a, at), f"{process.name} is ready")
 
     def log_lines(self) -> list[dict]:
-        """What the demo has logged. Its report to people is in the same file."""
-        lines = (self.folder / "demo.log").read_text(errors="replace").splitlines()[:-1]
-        return [json.loads(line) for line in lines if line.startswith('{"')]
+        """What the demo has logged lately."""
+        return [entry for line in list(self.demo.log) if (entry := log_entry(line))]
+
+
+def is_ready(process: Process, address: str, path: str) -> bool:
+    if not process.running:
+        raise ProcessError(f"{process.name} ended: {process.last_words()}")
+    return web.get(address, path)[0] == 200
