@@ -3,13 +3,16 @@
 python3 bench/collector.py PORT
 """
 
-import http.client
-import http.server
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from machine import Process, free_port
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from machine import Process
+from tools import web
+from tools.process import free_port
 
 # Fields of ExportTraceServiceRequest down to its spans: resource_spans, scope_spans, spans.
 # https://github.com/open-telemetry/opentelemetry-proto/blob/v1.7.0/opentelemetry/proto/trace/v1/trace.proto
@@ -49,27 +52,17 @@ def count_spans(data: memoryview, path: tuple[int, ...] = PATH_TO_SPANS) -> int:
     return len(inner) if len(path) == 1 else sum(count_spans(one, path[1:]) for one in inner)
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _Handler(web.Handler):
     protocol_version = "HTTP/1.1"
     spans = 0
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
         _Handler.spans += count_spans(memoryview(body))
-        self._answer(b"", "application/x-protobuf")
+        self.answer(b"", "application/x-protobuf")
 
     def do_GET(self) -> None:
-        self._answer(str(_Handler.spans).encode(), "text/plain")
-
-    def _answer(self, body: bytes, kind: str) -> None:
-        self.send_response(200)
-        self.send_header("content-type", kind)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.answer(str(_Handler.spans).encode(), "text/plain")
 
 
 class Collector(Process):
@@ -82,13 +75,9 @@ class Collector(Process):
 
     def spans(self) -> int:
         """How many spans it was given."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        try:
-            connection.request("GET", "/")
-            return int(connection.getresponse().read())
-        finally:
-            connection.close()
+        return int(web.get(f"127.0.0.1:{self.port}", "/")[1])
 
 
 if __name__ == "__main__":
-    http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), _Handler).serve_forever()
+    web.Server(_Handler, int(sys.argv[1]))
+    threading.Event().wait()

@@ -14,6 +14,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools import process as base
+
 LIBC = ctypes.CDLL(None, use_errno=True)
 PR_SET_PDEATHSIG = 1
 TICK = os.sysconf("SC_CLK_TCK")
@@ -69,20 +71,6 @@ def raise_file_limit() -> int:
     return hard
 
 
-_given_ports: set[int] = set()
-
-
-def free_port() -> int:
-    """A port that nobody listens on and that this run has not given to another server."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        if port not in _given_ports:
-            _given_ports.add(port)
-            return port
-
-
 def clean_environment(extra: dict[str, str] | None = None) -> dict[str, str]:
     """An environment without proxies, credentials or settings of the shell that started the run."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
@@ -135,8 +123,11 @@ def run(
     return subprocess.CompletedProcess(command, child.returncode, stdout, stderr)
 
 
-class Process:
+class Process(base.Process):
     """A server started for a measurement, on its cores, with its output in a file."""
+
+    #: The port that has to accept connections before the block begins.
+    port: int
 
     def __init__(
         self,
@@ -147,68 +138,20 @@ class Process:
         log: Path,
         environment: dict[str, str] | None = None,
     ):
-        self.name = name
-        self.log = log
-        self._command = command
+        super().__init__(name, command, environment=clean_environment(environment), log_file=log)
         self._cores = cores
-        self._environment = clean_environment(environment)
-        self._child: subprocess.Popen | None = None
 
-    def start(self, *, die_with_parent: bool = True) -> float:
-        """Start it and return the instant just before exec."""
-        with open(self.log, "wb") as log, pinned(self._cores):
-            begun = time.monotonic()
-            self._child = subprocess.Popen(
-                self._command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=self._environment,
-                # A fork handler costs a millisecond, which the measurement of the start must not contain.
-                preexec_fn=_die_with_parent if die_with_parent else None,
-            )
-        return begun
+    def launch(self, *, die_with_parent: bool = True) -> float:
+        with pinned(self._cores):
+            # A fork handler costs a millisecond, which the measurement of the start must not contain.
+            return super().launch(preexec_fn=_die_with_parent if die_with_parent else None)
 
-    #: The port that has to accept connections before the block begins.
-    port: int
-
-    def __enter__(self):
-        self.start()
-        try:
-            self.wait_listening(self.port)
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
-
-    @property
-    def pid(self) -> int:
-        assert self._child is not None
-        return self._child.pid
-
-    def stop(self) -> None:
-        if self._child is None or self._child.poll() is not None:
-            return
-        self._child.terminate()
-        try:
-            self._child.wait(timeout=15)
-        except subprocess.TimeoutExpired:
-            self._child.kill()
-            self._child.wait()
+    def wait_ready(self, seconds: float = base.START_SECONDS) -> None:
+        self.wait_listening(self.port, timeout=seconds)
 
     def require_alive(self) -> None:
-        assert self._child is not None
-        code = self._child.poll()
-        if code is not None:
-            raise BenchError(f"{self.name} ended with {code}: {self.last_words()}")
-
-    def last_words(self) -> str:
-        if not self.log.is_file():
-            return "(no log)"
-        return self.log.read_text(errors="replace")[-600:].strip() or "(it said nothing)"
+        if not self.running:
+            raise BenchError(f"{self.name} ended with {self.exit_code}: {self.last_words()}")
 
     def wait_listening(self, port: int, *, timeout: float = 30, pause: float = 0.01) -> float:
         """Wait until the port accepts a connection and return the instant at which it did."""
@@ -222,21 +165,8 @@ class Process:
                 raise BenchError(f"{self.name} does not listen on {port} after {timeout:.0f} s: {self.last_words()}")
             time.sleep(pause)
 
-    def cpu_seconds(self) -> float:
-        """User and system time of all its threads, ended ones included, in nanosecond steps."""
-        return time.clock_gettime((~self.pid << 3) | 2)
-
-    def _status(self, field: str) -> int:
-        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith(field + ":"):
-                return int(line.split()[1]) * 1024
-        raise BenchError(f"/proc/{self.pid}/status has no {field}")
-
-    def rss(self) -> int:
-        return self._status("VmRSS")
-
     def peak_rss(self) -> int:
-        return self._status("VmHWM")
+        return self.status("VmHWM") * 1024
 
     def settled_rss(self, *, timeout: float = 5) -> int:
         """The resident memory once it has stood still (within 1 %) for half a second."""

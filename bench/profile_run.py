@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from load import Shape
 from machine import BenchError, Layout, Process, clean_environment, raise_file_limit, run
 from peers import ROOT, install, say

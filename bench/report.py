@@ -1,15 +1,14 @@
-"""Turns the raw results of a run into Markdown, and into a chart."""
+"""Turns the raw results of a run into Markdown."""
 
+import operator
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
-from machine import BenchError
+from tools.page import replace_block
 from upstream import CALLS
 
-BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 NOT_MEASURED = "not measured"
 MB = 1_000_000
 RPCS = list(CALLS)
@@ -74,13 +73,24 @@ def figure(results: Result, part: str, who: str, *path: str) -> Figure:
     return _gather(_rounds(results, part), who, path)
 
 
-def ratio(results: Result, part: str, path: tuple[str, ...], over: tuple[str, str] = ("gateway", "envoy")) -> Figure:
+def _combine(combine: Callable[[float, float], float], above: Figure, below: Figure) -> Figure:
     """Round by round, so that what slows the machine down for a while slows both sides down."""
-    above, below = (figure(results, part, who, *path) for who in over)
     for one in (above, below):
         if not one.values:
             return Figure(missing=one.missing)
-    return Figure(tuple(a / b for a, b in zip(above.values, below.values, strict=True)))
+    return Figure(tuple(combine(*pair) for pair in zip(above.values, below.values, strict=True)))
+
+
+def difference(above: Figure, below: Figure) -> Figure:
+    return _combine(operator.sub, above, below)
+
+
+def quotient(above: Figure, below: Figure) -> Figure:
+    return _combine(operator.truediv, above, below)
+
+
+def ratio(results: Result, part: str, path: tuple[str, ...], over: tuple[str, str] = ("gateway", "envoy")) -> Figure:
+    return quotient(*(figure(results, part, who, *path) for who in over))
 
 
 def single(results: Result, part: str, who: str, *path: str) -> Figure:
@@ -90,20 +100,6 @@ def single(results: Result, part: str, who: str, *path: str) -> Figure:
         return Figure(missing="failed")
     value = _dig(held, path)
     return Figure() if value is None else Figure((value,))
-
-
-def difference(above: Figure, below: Figure) -> Figure:
-    for one in (above, below):
-        if not one.values:
-            return Figure(missing=one.missing)
-    return Figure(tuple(a - b for a, b in zip(above.values, below.values, strict=True)))
-
-
-def quotient(above: Figure, below: Figure) -> Figure:
-    for one in (above, below):
-        if not one.values:
-            return Figure(missing=one.missing)
-    return Figure(tuple(a / b for a, b in zip(above.values, below.values, strict=True)))
 
 
 def whole(value: float) -> str:
@@ -434,13 +430,13 @@ def _conditions(results: Result) -> str:
     return text
 
 
-def _failed(value: object, where: str = "") -> list[str]:
+def problems(value: object, where: str = "") -> list[tuple[str, str, str]]:
+    """What failed or was skipped: its place in the results, which of the two, and why."""
     if isinstance(value, dict):
-        found = [f"- {where.strip(' /')}: {value['failed'].splitlines()[0]}\n"] if "failed" in value else []
-        found += [f"- {where.strip(' /')} left out: {value['skipped']}\n"] if "skipped" in value else []
-        return found + [text for key, inner in value.items() for text in _failed(inner, f"{where} / {key}")]
+        found = [(where.strip(" /"), kind, value[kind]) for kind in ("failed", "skipped") if kind in value]
+        return found + [one for key, inner in value.items() for one in problems(inner, f"{where} / {key}")]
     if isinstance(value, list):
-        return [text for number, inner in enumerate(value, 1) for text in _failed(inner, f"{where} / round {number}")]
+        return [one for number, inner in enumerate(value, 1) for one in problems(inner, f"{where} / round {number}")]
     return []
 
 
@@ -452,73 +448,12 @@ def table(results: Result) -> str:
     if "¹" in text:
         text += "\n¹ The load generator and the upstream filled their core, the server did not fill its own: "
         text += "it can carry more than this.\n"
-    problems = _failed(results["parts"])
-    if problems:
-        text += "\n### Failed or left out\n\n" + "".join(problems)
+    found = problems(results["parts"])
+    if found:
+        text += "\n### Failed or left out\n\n"
+        for place, kind, why in found:
+            text += f"- {place}{' left out' if kind == 'skipped' else ''}: {why.splitlines()[0]}\n"
     return text
-
-
-WIDTH, LABELS, BAR, GAP = 860, 250, 18, 6
-COLOURS = {"gateway": "#0b7285", "envoy": "#a0a8b0"}
-NAMES = {"gateway": "savepoint-gateway", "envoy": "Envoy reverse transcoder"}
-
-
-def chart(results: Result) -> str:
-    """Three groups of bars, one pair of bars per line, drawn to the scale of their group."""
-    groups = [
-        (
-            "Calls per second on one core (longer is better)",
-            whole,
-            [
-                (f"{CALLS[rpc]['title']}, {UPSTREAMS[part]} upstream", part, (rpc, "many", "calls_per_second"))
-                for part in ("plain", "tls")
-                for rpc in RPCS
-            ],
-        ),
-        (
-            "Median latency of one call at a time (shorter is better)",
-            micros,
-            [
-                (f"{CALLS[rpc]['title']}, {UPSTREAMS[part]} upstream", part, (rpc, "single", "p50_us"))
-                for part in ("plain", "tls")
-                for rpc in RPCS
-            ],
-        ),
-        (
-            "Memory after the run (shorter is better)",
-            megabytes,
-            [(f"{UPSTREAMS[part]} upstream", part, ("rss_after",)) for part in ("plain", "tls")],
-        ),
-    ]
-    body, y = "", 50
-    for x, who in ((20, "gateway"), (200, "envoy")):
-        body += f'<rect x="{x}" y="18" width="12" height="12" fill="{COLOURS[who]}"/>'
-        body += f'<text x="{x + 18}" y="28">{NAMES[who]}</text>\n'
-    for title, form, lines in groups:
-        y += 14
-        body += f'<text x="20" y="{y}" class="title">{escape(title)}</text>\n'
-        y += 12
-        figures = [{who: figure(results, part, who, *path) for who in COLOURS} for _, part, path in lines]
-        largest = max((one.median for both in figures for one in both.values() if one.median), default=1)
-        for (label, _, _), both in zip(lines, figures, strict=True):
-            body += f'<text x="{LABELS - 10}" y="{y + BAR + 5}" class="label">{escape(label)}</text>\n'
-            for number, (who, one) in enumerate(both.items()):
-                top = y + number * BAR
-                length = (WIDTH - LABELS - 110) * one.median / largest if one.median else 0
-                body += (
-                    f'<rect x="{LABELS}" y="{top}" width="{length:.1f}" height="{BAR - 2}" fill="{COLOURS[who]}"/>\n'
-                )
-                value = escape(one.text(form).removesuffix(" ¹"))
-                body += f'<text x="{LABELS + length + 6:.1f}" y="{top + BAR - 6}">{value}</text>\n'
-            y += 2 * BAR + GAP
-        y += 10
-    style = "text{font:12px sans-serif;fill:#212529}.title{font-weight:bold;font-size:13px}.label{text-anchor:end}"
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + 10}" '
-        f'width="{WIDTH}" height="{y + 10}" role="img" '
-        f'aria-label="savepoint-gateway beside Envoy: calls per second, latency, memory">\n<style>{style}</style>\n'
-        f'<rect width="100%" height="100%" fill="#ffffff"/>\n{body}</svg>\n'
-    )
 
 
 def _sizing(results: Result) -> str:
@@ -551,15 +486,8 @@ def _sizing(results: Result) -> str:
     return text
 
 
-def _replace(page: Path, inner: str) -> None:
-    text = page.read_text()
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise BenchError(f"{page} does not hold the markers {BEGIN} and {END} once each")
-    page.write_text(f"{text.split(BEGIN)[0]}{BEGIN}\n\n{inner}\n{END}{text.split(END)[1]}")
-
-
 def write(results: Result, docs: Path) -> None:
-    """Replace what stands between the markers of the pages, and the chart."""
-    (docs / "performance.svg").write_text(chart(results))
-    _replace(docs / "performance.md", f"![The gateway beside Envoy](performance.svg)\n\n{table(results)}")
-    _replace(docs / "operations.md", _sizing(results))
+    """Replace what stands between the markers of the pages."""
+    picture = "![The gateway beside Envoy](performance.svg)"
+    replace_block(docs / "performance.md", "bench", f"\n{picture}\n\n{table(results)}")
+    replace_block(docs / "operations.md", "bench", f"\n{_sizing(results)}")

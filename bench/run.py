@@ -24,6 +24,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import chart
 import instructions
 import machine
 import report
@@ -33,6 +36,7 @@ from load import LoadGenerator, Shape
 from machine import BenchError, Layout, available_cores, describe, layout, raise_file_limit, run
 from peers import HERE, ROOT, Tools, build_gateway, compile_descriptor, install, say
 from servers import Envoy, Gateway, Server
+from tools.gateway import binary
 from upstream import ANSWER_SIZES, CALLS, EVERY_CALL, Upstream
 
 Result = dict[str, object]
@@ -277,7 +281,7 @@ def part_idle(bench: Bench) -> Result:
 def part_start(bench: Bench) -> Result:
     def start(name: str, upstream: Upstream) -> float:
         server = bench.server(name, upstream, "plain", bench.one_core)
-        begun = server.start(die_with_parent=False)
+        begun = server.launch(die_with_parent=False)
         try:
             return (server.wait_listening(server.port, pause=0.0002) - begun) * 1000
         finally:
@@ -406,16 +410,6 @@ PARTS: dict[str, Callable[[Bench], Result]] = {
 }
 
 
-def failures(value: object, where: str = "") -> list[str]:
-    """Every measurement that failed, with its place in the results."""
-    if isinstance(value, dict):
-        found = [f"{where.strip('/')}: {value['failed']}"] if "failed" in value else []
-        return found + [text for key, inner in value.items() for text in failures(inner, f"{where}/{key}")]
-    if isinstance(value, list):
-        return [text for number, inner in enumerate(value, 1) for text in failures(inner, f"{where}/{number}")]
-    return []
-
-
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -471,9 +465,7 @@ def main() -> int:
         tools = install(folder)
         gateway = None
         if "gateway" in options.servers:
-            gateway = options.gateway or build_gateway()
-            if not os.access(gateway, os.X_OK):
-                raise BenchError(f"{gateway} is no program")
+            gateway = binary(options.gateway or build_gateway())
         if len(available_cores()) < 2:
             raise BenchError("the server needs a core of its own, and this machine has only one")
         bench = Bench(size, tools, work, gateway, "envoy" in options.servers, raise_file_limit())
@@ -501,10 +493,11 @@ def main() -> int:
     say(f"raw figures: {(folder / name).relative_to(ROOT)}")
     if options.docs and not options.no_docs:
         report.write(results, options.docs)
+        (options.docs / "performance.svg").write_text(chart.draw(results))
         say(f"written: {options.docs}/performance.md, {options.docs}/performance.svg")
-    failed = failures(results["parts"])
-    for text in failed:
-        print(f"bench: failed: {text}", file=sys.stderr)
+    failed = [found for found in report.problems(results["parts"]) if found[1] == "failed"]
+    for place, _, text in failed:
+        print(f"bench: failed: {place}: {text}", file=sys.stderr)
     return 1 if failed else 0
 
 

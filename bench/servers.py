@@ -1,24 +1,17 @@
 """The two servers that are compared, each started the way a run needs it."""
 
-import http.client
 import os
-import re
 import time
 from pathlib import Path
 from string import Template
 
 from collector import Collector
-from machine import BenchError, Process, free_port
+from machine import BenchError, Process
 from peers import HERE
+from tools import web
+from tools.gateway import EXAMPLE_CREDENTIALS, command_line, handled, labelled, series
+from tools.process import free_port
 from upstream import CALLS, Upstream
-
-# Keys as long as real ones, so that signing costs what it costs, and nobody's.
-FAKE_CREDENTIALS = {
-    "HUAWEICLOUD_SDK_AK": "EXAMPLEACCESSKEY0001",
-    "HUAWEICLOUD_SDK_SK": "ExampleSecretKeyThatOpensNothing00000001",
-    "ALIBABA_CLOUD_ACCESS_KEY_ID": "EXAMPLEACCESSKEYID000001",
-    "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "ExampleSecretThatOpensNothing1",
-}
 
 
 class Server(Process):
@@ -60,75 +53,53 @@ class Gateway(Server):
         collector: Collector | None = None,
         prefix: list[str] | None = None,
     ):
-        self._admin_port = free_port()
-        port = free_port()
+        port, admin_port = free_port(), free_port()
+        self._admin = f"127.0.0.1:{admin_port}"
         endpoint = (
             f"https://localhost:{upstream.ports[kind]}" if kind == "tls" else f"http://127.0.0.1:{upstream.ports[kind]}"
         )
-        command = [
-            *(prefix or []),
-            str(binary),
-            "serve",
-            "--listen",
-            f"127.0.0.1:{port}",
-            "--admin-listen",
-            f"127.0.0.1:{self._admin_port}",
-        ]
-        command += ["--huawei-endpoint", endpoint, "--huawei-project-id", CALLS["import"]["request"]["project_id"]]
-        command += ["--alibaba-endpoint", endpoint, "--alibaba-workspace", CALLS["get"]["request"]["workspace"]]
-        command += [
-            "--workers",
-            str(workers),
-            "--max-in-flight",
-            str(max_in_flight),
-            "--log-format",
-            "json",
-            "--log-level",
-            log_level,
-        ]
+        flags = ["--huawei-endpoint", endpoint, "--huawei-project-id", CALLS["import"]["request"]["project_id"]]
+        flags += ["--alibaba-endpoint", endpoint, "--alibaba-workspace", CALLS["get"]["request"]["workspace"]]
+        flags += ["--workers", str(workers), "--max-in-flight", str(max_in_flight), "--log-level", log_level]
         if max_connections is not None:
-            command += ["--max-connections", str(max_connections)]
+            flags += ["--max-connections", str(max_connections)]
         self._logs_to_file = log_level == "info" and not log_to_null
-        environment = FAKE_CREDENTIALS | {"SSL_CERT_FILE": str(upstream.ca)}
+        environment = EXAMPLE_CREDENTIALS | {"SSL_CERT_FILE": str(upstream.ca)}
         self._collector = collector
         if collector is not None:
             self._collected_before = collector.spans()
             environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{collector.port}"
         super().__init__(
             "gateway",
-            command,
+            # Ports of its own choice would have to be read from a log that some runs do not have.
+            command_line(
+                "serve",
+                *flags,
+                program=binary,
+                listen=f"127.0.0.1:{port}",
+                admin_listen=self._admin,
+                prefix=prefix or [],
+            ),
             port,
             cores=cores,
             log=Path(os.devnull) if log_to_null else folder / "gateway.log",
             environment=environment,
         )
 
-    def _counter(self, name: str) -> list[tuple[str, int]]:
-        """What its metrics say of a counter, by its labels."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._admin_port, timeout=10)
-        try:
-            connection.request("GET", "/metrics")
-            text = connection.getresponse().read().decode()
-        finally:
-            connection.close()
-        found = re.findall(rf"^{name}_total\{{([^}}]*)\}} (\d+)", text, re.MULTILINE)
-        return [(labels, int(value)) for labels, value in found]
+    def _metrics(self) -> dict[str, float]:
+        return series(web.get(self._admin, "/metrics")[1])
 
     def _spans(self) -> dict[str, int]:
-        queued, lost = 0, 0
-        for labels, value in self._counter("otel_sdk_processor_span_processed"):
-            if 'error_type=""' in labels:
-                queued += value
-            else:
-                lost += value
-        exported = 0
-        for labels, value in self._counter("otel_sdk_exporter_span_exported"):
-            if 'error_type=""' in labels:
-                exported += value
-            else:
-                lost += value
-                queued -= value
-        return {"exported": exported, "lost": lost, "waiting": queued - exported}
+        def counted(name: str) -> tuple[int, int]:
+            """How many went well, and how many did not."""
+            found = list(labelled(metrics, name))
+            well = sum(value for labels, value in found if labels["error_type"] == "")
+            return int(well), int(sum(value for _, value in found) - well)
+
+        metrics = self._metrics()
+        queued, dropped = counted("otel_sdk_processor_span_processed_total")
+        exported, failed = counted("otel_sdk_exporter_span_exported_total")
+        return {"exported": exported, "lost": dropped + failed, "waiting": queued - failed - exported}
 
     def traced(self) -> dict[str, float]:
         """The share of its spans that was exported; every call has to have made two."""
@@ -147,17 +118,13 @@ class Gateway(Server):
 
     def _handled(self) -> dict[str, int]:
         """How many calls ended with OK."""
-        handled = dict.fromkeys(self.sent, 0)
-        for labels, value in self._counter("grpc_server_handled"):
-            method = re.search(r'grpc_method="([^"]*)"', labels)
-            if method and method[1] in handled and 'grpc_code="OK"' in labels:
-                handled[method[1]] += value
-        return handled
+        counts = handled(self._metrics())
+        return {title: counts[title, "OK"] for title in self.sent}
 
     def _logged(self) -> dict[str, int]:
         """How many calls have a line in its log."""
         logged = dict.fromkeys(self.sent, 0)
-        with open(self.log, "rb") as log:
+        with open(self.log_file, "rb") as log:
             for line in log:
                 for title in logged:
                     logged[title] += title.encode() in line

@@ -1,15 +1,16 @@
 """The upstream: nginx with both REST calls in memory, plain, with TLS, and delayed."""
 
 import copy
-import http.client
 import json
 import re
 import socket
 from pathlib import Path
 from string import Template
 
-from machine import BenchError, Process, free_port, run
+from machine import BenchError, Process, run
 from peers import HERE, Tools
+from tools import web
+from tools.process import free_port
 
 CALLS = json.loads((HERE / "calls.json").read_text())
 DELAYS_MS = (5, 200)
@@ -128,12 +129,7 @@ class Upstream(Process):
 
     def requests(self) -> int:
         """How many calls have arrived so far; asking is not counted."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        try:
-            connection.request("GET", "/requests")
-            text = connection.getresponse().read().decode()
-        finally:
-            connection.close()
+        _, text = web.get(f"127.0.0.1:{self.port}", "/requests")
         found = re.search(r"\n\s*\d+\s+\d+\s+(\d+)", text)
         if not found:
             raise BenchError(f"nginx does not count requests: {text!r}")
