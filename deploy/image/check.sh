@@ -331,7 +331,7 @@ check_build() {
 check_context() {
   local known found
   build --target skeleton --tag localhost/skeleton:check "$context" >"$work/context.log" 2>&1
-  known='^(Cargo\.(toml|lock)|LICENSE|build\.rs|(proto|src)/.*|(tests|benches|examples)/([^/]*/)?([^/]*\.rs)?)$'
+  known='^(Cargo\.(toml|lock)|LICENSE|build\.rs|\.cargo/(config\.toml)?|(proto|src)/.*|(tests|benches|examples)/([^/]*/)?([^/]*\.rs)?)$'
   found=$("${engine[@]}" export "$("${engine[@]}" create localhost/skeleton:check true)" |
     tar --list | sed -n 's,^\(\./\)\?context/\(..*\),\2,p')
   check "the build context has the sources" grep -qx src/main.rs <<<"$found"
