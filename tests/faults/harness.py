@@ -60,6 +60,16 @@ def get_request(savepoint_id="88a8fc49-e090-430a-85d8-3ee8c79c0001"):
     )
 
 
+class Started:
+    """What `async with` starts and stops."""
+
+    async def __aenter__(self):
+        return await self.start()
+
+    async def __aexit__(self, *_):
+        await self.stop()
+
+
 # --- The provider.
 
 
@@ -108,17 +118,17 @@ class Request:
         }
 
 
-class Cloud:
+class Cloud(Started):
     """An HTTP/1.1 server on loopback that answers by a function of the request."""
 
-    def __init__(self, answer=good, host="127.0.0.1"):
+    def __init__(self, answer=good, host="127.0.0.1", port=0):
         self.answer = answer
         self.host = host
         self.requests = 0
         self.by_path = collections.Counter()
         self.connections = set()
         self.server = None
-        self.port = 0
+        self.port = port
 
     async def start(self):
         loop = asyncio.get_running_loop()
@@ -204,7 +214,7 @@ class _Connection(asyncio.Protocol):
                 self.next()
 
 
-class Proxy:
+class Proxy(Started):
     """A TCP proxy in front of a provider. While it is frozen, bytes vanish without a word, as
     behind a firewall that forgot the connection."""
 
@@ -263,7 +273,7 @@ class Proxy:
 # --- The gateway.
 
 
-class Gateway:
+class Gateway(Started):
     """`serve` in front of a provider; what takes time is awaited."""
 
     def __init__(self, cloud_url, *flags, env=(), **options):
@@ -282,7 +292,11 @@ class Gateway:
 
     async def start(self):
         self.process.launch()
-        await asyncio.to_thread(self.process.wait_ready)
+        try:
+            await asyncio.to_thread(self.process.wait_ready)
+        except BaseException:
+            await self.stop()
+            raise
         return self
 
     @property

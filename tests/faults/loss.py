@@ -11,6 +11,8 @@ import contextlib
 import random
 import time
 
+from harness import Started
+
 # What fits into a packet of 1,500 bytes.
 SEGMENT = 1448
 # For a segment of data (RFC 6298, with Linux's least variation of 200 ms on top of the round
@@ -19,7 +21,7 @@ DATA_TIMEOUT = 0.3
 SYN_TIMEOUT = 1.0
 
 
-class LossyPath:
+class LossyPath(Started):
     def __init__(self, port, delay, loss, chance):
         self.target = port
         self.delay = delay

@@ -16,7 +16,7 @@ import tempfile
 import time
 
 import harness
-from harness import Callers, Cloud, Gateway, Reply, good
+from harness import Callers, Cloud, Gateway, Reply, Started, good
 from scenario import Skip, ms, scenario
 
 NAME = "provider.test"
@@ -25,7 +25,7 @@ OLD, NEW = "127.0.0.2", "127.0.0.3"
 MOVED_WITHIN = 60
 
 
-class NameServer(asyncio.DatagramProtocol):
+class NameServer(Started, asyncio.DatagramProtocol):
     """Knows one name. Silent, it takes questions and answers none."""
 
     def __init__(self, address):
@@ -40,7 +40,7 @@ class NameServer(asyncio.DatagramProtocol):
             lambda: self, local_addr=("127.0.0.1", 53))
         return self
 
-    def stop(self):
+    async def stop(self):
         self.transport.close()
 
     def connection_made(self, transport):
@@ -120,7 +120,6 @@ async def unnamed(quick):
 
 
 async def moved_inside(quick):
-    names = await NameServer(OLD).start()
     came = {OLD: 0, NEW: 0}
 
     def answering(address):
@@ -131,13 +130,9 @@ async def moved_inside(quick):
             return Reply(plain.status, plain.body, delay=0.05)
         return answer
 
-    old = await Cloud(answering(OLD), host=OLD).start()
-    new = Cloud(answering(NEW), host=NEW)
-    new.port = old.port
-    await new.start()
-    gateway = Gateway(f"http://{NAME}:{old.port}", "--allow-insecure-endpoints")
-    try:
-        await gateway.start()
+    async with (NameServer(OLD) as names, Cloud(answering(OLD), host=OLD) as old,
+                Cloud(answering(NEW), host=NEW, port=old.port),
+                Gateway(f"http://{NAME}:{old.port}", "--allow-insecure-endpoints") as gateway):
         async with Callers(50, gateway.channel) as callers:
             some = 20 if quick else 100
             await harness.until(lambda: came[OLD] > some, what="calls at the old address")
@@ -170,23 +165,14 @@ async def moved_inside(quick):
         return (f"{callers.calls + 50} calls, none failed; the first new connection went to the "
                 f"new address within {ms(first)}; {100 * share:.0f} % of calls went there while "
                 f"the old one served on, all within {took:.1f} s of its closing")
-    finally:
-        await gateway.stop()
-        await old.stop()
-        await new.stop()
-        names.stop()
 
 
 async def unnamed_inside(quick):
-    names = await NameServer(OLD).start()
-    cloud = await Cloud(host=OLD).start()
     timeout = 0.3 if quick else 1.0
     flags = ("--allow-insecure-endpoints", "--connect-timeout", f"{1000 * timeout:.0f}ms")
-    url = f"http://{NAME}:{cloud.port}"
-    warm, cold = Gateway(url, *flags), Gateway(url, *flags)
-    try:
-        await warm.start()
-        await cold.start()
+    async with (NameServer(OLD) as names, Cloud(host=OLD) as cloud,
+                Gateway(f"http://{NAME}:{cloud.port}", *flags) as warm,
+                Gateway(f"http://{NAME}:{cloud.port}", *flags) as cold):
         threads = 0
 
         async def without_a_connection():
@@ -209,10 +195,11 @@ async def unnamed_inside(quick):
             silent = await without_a_connection()
             while time.monotonic() < down + (0 if quick else 60):
                 silent = max(silent, await without_a_connection())
-            names.stop()
+            await names.stop()
             await asyncio.sleep(0)
             refused = await without_a_connection()
-            names = await NameServer(OLD).start()
+            names.silent = False
+            await names.start()
             began = time.monotonic()
             async with cold.channel() as channel:
                 code, _, _ = await harness.get(channel, timeout=20.0)
@@ -227,11 +214,6 @@ async def unnamed_inside(quick):
                 f"UNAVAILABLE after {silent:.1f} s at most while it was silent (connect timeout "
                 f"{ms(timeout)}, three attempts), {ms(refused)} when it was gone; OK {ms(back)} "
                 f"after its return; {threads} threads at most")
-    finally:
-        await warm.stop()
-        await cold.stop()
-        await cloud.stop()
-        names.stop()
 
 
 if __name__ == "__main__":

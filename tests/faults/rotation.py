@@ -67,7 +67,7 @@ def folders(*names):
         yield made
 
 
-async def guarded(doorkeeper):
+def guarded(doorkeeper):
     """A provider that lets nobody in without a good signature."""
 
     def answer(request):
@@ -75,14 +75,13 @@ async def guarded(doorkeeper):
             return good(request)
         return Reply(401, b'{"error_code":"APIGW.0301","Code":"InvalidAccessKeyId.Inactive"}')
 
-    return await Cloud(answer).start()
+    return Cloud(answer)
 
 
 async def rotate(quick, make_files, put_huawei, put_alibaba, huawei_source, alibaba_source):
     """Replaces both credentials under load, then revokes the old ones at the provider; once by
     polling and once by SIGHUP. Returns the number of calls and the longest take-over."""
     doorkeeper = Doorkeeper()
-    cloud = await guarded(doorkeeper)
     generations = [make_files(doorkeeper, n) for n in range(2 if quick else 3)]
 
     def install(generation):
@@ -91,11 +90,9 @@ async def rotate(quick, make_files, put_huawei, put_alibaba, huawei_source, alib
         return {generation["huawei"][0], generation["alibaba"][0]}
 
     serving = install(generations[0])
-    gateway = Gateway(cloud.url, "--huawei-credentials", huawei_source,
-                      "--alibaba-credentials", alibaba_source)
+    sources = ("--huawei-credentials", huawei_source, "--alibaba-credentials", alibaba_source)
     slowest = 0.0
-    try:
-        await gateway.start()
+    async with guarded(doorkeeper) as cloud, Gateway(cloud.url, *sources) as gateway:
         async with harness.own_lag() as lag, Callers(
                 QUICK_RATE if quick else RATE, gateway.channel) as callers:
             await harness.until(lambda: serving <= set(doorkeeper.seen), what="the first keys")
@@ -118,9 +115,6 @@ async def rotate(quick, make_files, put_huawei, put_alibaba, huawei_source, alib
                 after = await obtained(gateway)
                 assert all(after[p] > before[p] for p in PROVIDERS), (before, after)
             ready, _ = await gateway.http("/readyz")
-    finally:
-        await gateway.stop()
-        await cloud.stop()
     assert ready == 200, ready
     assert not doorkeeper.refused, f"refused: {doorkeeper.refused[:3]}"
     callers.assert_none_failed()
@@ -237,12 +231,9 @@ async def certificates(quick):
         cert, key = shown[0]
         return grpc.ssl_channel_credentials(servers.pem, key, cert)
 
-    cloud = await Cloud().start()
     with folders("tls") as (folder,):
         mount(folder, tls_files(first, [old_callers.pem]))
-        gateway = Gateway(cloud.url, *tls_flags(folder))
-        try:
-            await gateway.start()
+        async with Cloud() as cloud, Gateway(cloud.url, *tls_flags(folder)) as gateway:
             with_old = Handshake(gateway, servers, old)
             assert await with_old.serves(first), "the first certificate"
             made = 0
@@ -283,9 +274,6 @@ async def certificates(quick):
                 with contextlib.suppress(asyncio.CancelledError):
                     await churning
             metrics = await gateway.metrics()
-        finally:
-            await gateway.stop()
-            await cloud.stop()
     callers.assert_none_failed()
     taken = metrics['tls_reloads_total{outcome="success"}']
     assert taken == 2, f"{taken:.0f} changes taken over"
@@ -330,15 +318,13 @@ async def spoiled(quick):
     doorkeeper, servers, callers_ca = Doorkeeper(), Issuer(), Issuer()
     pair, other = servers.certificate("localhost"), servers.certificate("localhost")
     cert, key = callers_ca.certificate("caller.test")
-    cloud = await guarded(doorkeeper)
     with folders("huawei", "alibaba", "tls") as (huawei, alibaba, tls):
         mount(huawei, token_file(doorkeeper, "exampleToken1"))
         mount(alibaba, key_files(doorkeeper, "KEY1"))
         mount(tls, tls_files(pair, [callers_ca.pem]))
-        gateway = Gateway(cloud.url, "--huawei-credentials", f"token-file:{huawei}/token",
-                          "--alibaba-credentials", f"dir:{alibaba}", *tls_flags(tls))
-        try:
-            await gateway.start()
+        flags = ("--huawei-credentials", f"token-file:{huawei}/token",
+                 "--alibaba-credentials", f"dir:{alibaba}", *tls_flags(tls))
+        async with guarded(doorkeeper) as cloud, Gateway(cloud.url, *flags) as gateway:
             handshake = Handshake(gateway, servers, (cert, key))
             kinds = garbage(pair, other)[: 1 if quick else None]
 
@@ -388,9 +374,6 @@ async def spoiled(quick):
                     what="the new credentials sign")
                 await harness.until(lambda: handshake.serves(other), what="the new certificate")
                 assert await refreshed() == [1, 1], "the metrics tell of the recovery"
-        finally:
-            await gateway.stop()
-            await cloud.stop()
     callers.assert_none_failed()
     assert not doorkeeper.refused, f"refused: {doorkeeper.refused[:3]}"
     return (f"{3 * len(kinds)} kinds of garbage, each told by log and metrics; {callers.calls} "

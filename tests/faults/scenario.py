@@ -28,13 +28,7 @@ def ms(seconds):
 @contextlib.asynccontextmanager
 async def stage(answer=good, *flags, **options):
     """A provider and a gateway in front of it, and both gone afterwards."""
-    cloud = await Cloud(answer).start()
-    gateway = Gateway(cloud.url, *flags, **options)
-    try:
-        await gateway.start()
+    async with Cloud(answer) as cloud, Gateway(cloud.url, *flags, **options) as gateway:
         async with gateway.channel() as channel:
             yield cloud, gateway, channel
         assert gateway.panics == 0, "a panic"
-    finally:
-        await gateway.stop()
-        await cloud.stop()

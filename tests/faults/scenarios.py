@@ -117,39 +117,31 @@ async def slow(quick):
           "each costs one call its deadline at most; calls work again within 20 s; the caller is "
           "disconnected within 90 s (not in --quick)")
 async def half_open(quick):
-    cloud = await Cloud().start()
-    proxy = await Proxy(cloud.port).start()
-    gateway = Gateway(proxy.url, "--workers", "1")
-    try:
-        await gateway.start()
-        async with gateway.channel() as channel:
-            await asyncio.gather(*(harness.get(channel) for _ in range(2 if quick else 8)))
-            pooled = proxy.accepted
-            proxy.freeze()
-            began, failed = time.monotonic(), 0
-            while True:
-                code, _, _ = await harness.get(channel, timeout=1.0)
-                if code == "OK":
-                    break
-                assert code in ("DeadlineExceeded", "Unavailable"), code
-                failed += 1
-                assert failed <= pooled, "more failures than connections"
-            took = time.monotonic() - began
-            assert took < 20, f"{took:.1f} s"
-            figure = f"{pooled} connections went dead, {failed} calls failed, OK after {took:.1f} s"
-            if quick:
-                return figure
-            began = time.monotonic()
-            reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-            writer.write(H2_HELLO)
-            with contextlib.suppress(ConnectionError):
-                await asyncio.wait_for(reader.read(), 90)
-            writer.close()
-            return f"{figure}; the caller disconnected after {time.monotonic() - began:.0f} s"
-    finally:
-        await gateway.stop()
-        await proxy.stop()
-        await cloud.stop()
+    async with (Cloud() as cloud, Proxy(cloud.port) as proxy,
+                Gateway(proxy.url, "--workers", "1") as gateway, gateway.channel() as channel):
+        await asyncio.gather(*(harness.get(channel) for _ in range(2 if quick else 8)))
+        pooled = proxy.accepted
+        proxy.freeze()
+        began, failed = time.monotonic(), 0
+        while True:
+            code, _, _ = await harness.get(channel, timeout=1.0)
+            if code == "OK":
+                break
+            assert code in ("DeadlineExceeded", "Unavailable"), code
+            failed += 1
+            assert failed <= pooled, "more failures than connections"
+        took = time.monotonic() - began
+        assert took < 20, f"{took:.1f} s"
+        figure = f"{pooled} connections went dead, {failed} calls failed, OK after {took:.1f} s"
+        if quick:
+            return figure
+        began = time.monotonic()
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(H2_HELLO)
+        with contextlib.suppress(ConnectionError):
+            await asyncio.wait_for(reader.read(), 90)
+        writer.close()
+        return f"{figure}; the caller disconnected after {time.monotonic() - began:.0f} s"
 
 
 @scenario(5, "the provider closes a connection just before it is used again",
@@ -178,29 +170,18 @@ async def idle_close(quick):
           "every call ends with OK; no import is sent twice; p99 below two round trips and what "
           "loss explains: the longest stall of either side and two single ones")
 async def lossy(quick):
-    cloud = await Cloud().start()
-    far = await loss.path(cloud.port, seed=1).start()
-    gateway = Gateway(f"http://{far.address}")
-    near = None
-    try:
-        await gateway.start()
-        near = await loss.path(gateway.port, seed=2).start()
-        async with harness.own_lag() as lag, \
-                gateway.channel(address=near.address) as channel:
-            async def one(index):
-                if index % 2:
-                    return await harness.get(channel, timeout=20)
-                return await harness.put(channel, index + 1, timeout=20)
+    async with (Cloud() as cloud, loss.path(cloud.port, seed=1) as far,
+                Gateway(f"http://{far.address}") as gateway,
+                loss.path(gateway.port, seed=2) as near, harness.own_lag() as lag,
+                gateway.channel(address=near.address) as channel):
+        async def one(index):
+            if index % 2:
+                return await harness.get(channel, timeout=20)
+            return await harness.put(channel, index + 1, timeout=20)
 
-            # Its connections stand; a lost SYN would be felt by many calls at once.
-            await asyncio.gather(*(one(index) for index in range(8)))
-            results = await at_rate(10, 2 if quick else 60, lambda index: one(8 + index))
-    finally:
-        await gateway.stop()
-        for end in (near, far):
-            if end is not None:
-                await end.stop()
-        await cloud.stop()
+        # Its connections stand; a lost SYN would be felt by many calls at once.
+        await asyncio.gather(*(one(index) for index in range(8)))
+        results = await at_rate(10, 2 if quick else 60, lambda index: one(8 + index))
     codes = collections.Counter(code for code, _, _ in results)
     imports = [n for (method, _), n in cloud.by_path.items() if method == "POST"]
     assert set(codes) == {"OK"}, codes
@@ -279,13 +260,13 @@ async def rolling(quick):
         plain = good(request)
         return Reply(plain.status, plain.body, delay=latency)
 
-    cloud = await Cloud(answer).start()
     flags = ("--drain-timeout", "10s", "--drain-delay", f"{1000 * pause:.0f}ms",
              "--max-in-flight", "4096")
-    gateways = [Gateway(cloud.url, *flags) for _ in range(2)]
-    try:
-        for gateway in gateways:
-            await gateway.start()
+    async with Cloud(answer) as cloud, contextlib.AsyncExitStack() as stack:
+        async def started(**options):
+            return await stack.enter_async_context(Gateway(cloud.url, *flags, **options))
+
+        gateways = [await started(), await started()]
         target = "ipv4:" + ",".join(gateway.address for gateway in gateways)
         # Its own default would be both addresses with a comma, which is no authority.
         options = [("grpc.default_authority", "gateway.test"),
@@ -318,8 +299,7 @@ async def rolling(quick):
                 code = await old.ended()
                 drained.append(time.monotonic() - began)
                 assert code == 0, f"exit code {code}"
-                gateways[index] = Gateway(cloud.url, *flags, listen=old.address)
-                await gateways[index].start()
+                gateways[index] = await started(listen=old.address)
                 await asyncio.sleep(pause)
             stop.set()
             results = await load
@@ -328,10 +308,6 @@ async def rolling(quick):
         slowest = max(drained)
         assert slowest < 11, f"{slowest:.1f} s"
         return f"{len(results)} calls, none failed; a drain took {slowest:.1f} s at most"
-    finally:
-        for gateway in gateways:
-            await gateway.stop()
-        await cloud.stop()
 
 
 @scenario(15, "SIGTERM with a peer that never speaks and one that never answers, and twice with a "
@@ -376,25 +352,18 @@ async def killed_itself(_):
     with tempfile.TemporaryDirectory() as folder:
         figures = []
         for listen in ("127.0.0.1:0", f"unix:{folder}/gateway.sock"):
-            cloud = await Cloud().start()
-            old = await Gateway(cloud.url, listen=listen).start()
-            new = Gateway(cloud.url, listen=old.address)
-            try:
+            async with Cloud() as cloud, Gateway(cloud.url, listen=listen) as old:
                 old.signal(signal.SIGKILL)
                 await old.ended()
                 began = time.monotonic()
-                async with harness.own_lag() as lag:
-                    await new.start()
-                    async with new.channel() as channel:
-                        code, _, _ = await harness.put(channel, wait_for_ready=True)
-                took = time.monotonic() - began
+                async with (harness.own_lag() as lag,
+                            Gateway(cloud.url, listen=old.address) as new,
+                            new.channel() as channel):
+                    code, _, _ = await harness.put(channel, wait_for_ready=True)
+                    took = time.monotonic() - began
                 assert code == "OK", code
                 assert took < 1 + 2 * lag[0], f"{took:.2f} s"
                 figures.append(ms(took))
-            finally:
-                await old.stop()
-                await new.stop()
-                await cloud.stop()
         return f"first answer {figures[0]} after the start on a port, {figures[1]} on a socket"
 
 
@@ -577,28 +546,27 @@ async def telemetry_stuck(quick):
     rounds = 100 if quick else 1000
     # Long lines fill the queue soon.
     reply = Reply(GOT.status, GOT.body.replace(b"R-1", b"R" * 128))
-    cloud = await Cloud(lambda _: reply).start()
     black_hole = await asyncio.get_running_loop().create_server(
         asyncio.Protocol, "127.0.0.1", 0)
-    # Bound and not listening: nobody else can have the port, and connections are refused.
-    closed = socket.socket()
-    closed.bind(("127.0.0.1", 0))
-    gateways = {"plain": Gateway(cloud.url), "log unread": Gateway(cloud.url)}
     otlp = speaks_otlp()
-    if otlp:
-        silent, refusing = black_hole.sockets[0].getsockname()[1], closed.getsockname()[1]
-        for name, protocol, port in (("collector silent", "http/protobuf", silent),
-                                     ("silent over gRPC", "grpc", silent),
-                                     ("collector refuses", "http/protobuf", refusing)):
-            gateways[name] = Gateway(cloud.url, env={
-                "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}",
-                "OTEL_EXPORTER_OTLP_PROTOCOL": protocol, "OTEL_TRACES_EXPORTER": "otlp",
-                # Soon, so that exports are under way while it is measured.
-                "OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_EXPORTER_OTLP_TIMEOUT": "1000"})
-    try:
-        for gateway in gateways.values():
-            await gateway.start()
+    async with black_hole, Cloud(lambda _: reply) as cloud:
         async with contextlib.AsyncExitStack() as stack:
+            # Bound and not listening: nobody else can have the port, and connections are refused.
+            closed = stack.enter_context(socket.socket())
+            closed.bind(("127.0.0.1", 0))
+            gateways = {"plain": Gateway(cloud.url), "log unread": Gateway(cloud.url)}
+            if otlp:
+                silent, refusing = black_hole.sockets[0].getsockname()[1], closed.getsockname()[1]
+                for name, protocol, port in (("collector silent", "http/protobuf", silent),
+                                             ("silent over gRPC", "grpc", silent),
+                                             ("collector refuses", "http/protobuf", refusing)):
+                    gateways[name] = Gateway(cloud.url, env={
+                        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}",
+                        "OTEL_EXPORTER_OTLP_PROTOCOL": protocol, "OTEL_TRACES_EXPORTER": "otlp",
+                        # Soon, so that exports are under way while it is measured.
+                        "OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_EXPORTER_OTLP_TIMEOUT": "1000"})
+            for gateway in gateways.values():
+                await stack.enter_async_context(gateway)
             channels = {name: await stack.enter_async_context(gateway.channel())
                         for name, gateway in gateways.items()}
             stuck = gateways["log unread"]
@@ -633,12 +601,6 @@ async def telemetry_stuck(quick):
             assert stuck.process.running, "the gateway is gone"
         for gateway in gateways.values():
             assert gateway.panics == 0, "a panic"
-    finally:
-        for gateway in gateways.values():
-            await gateway.stop()
-        await cloud.stop()
-        black_hole.close()
-        closed.close()
     if not otlp:
         print("   skipped: this binary sends no traces, so no collector was tried", flush=True)
         figures.append("no collector tried: the binary sends no traces")

@@ -89,15 +89,10 @@ def slope_per_hour(points):
 
 
 async def soak(minutes, rate, churn_seconds=1.0, samples_file=None):
-    cloud = await Cloud(answer).start()
     # Silent calls end by the gateway's own clock, so that both sides see the same code.
-    gateway = Gateway(cloud.url, "--default-timeout", "2s", "--max-timeout", "2s")
-    try:
-        await gateway.start()
+    flags = ("--default-timeout", "2s", "--max-timeout", "2s")
+    async with Cloud(answer) as cloud, Gateway(cloud.url, *flags) as gateway:
         return await load(cloud, gateway, minutes, rate, churn_seconds, samples_file)
-    finally:
-        await gateway.stop()
-        await cloud.stop()
 
 
 async def load(cloud, gateway, minutes, rate, churn_seconds, samples_file):
