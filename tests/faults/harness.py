@@ -99,8 +99,10 @@ IMPORTED = Reply(200, b'{"is_success":true,"message":"done"}')
 GOT = Reply(200, b'{"requestId":"R-1","success":true,"data":{"savepointId":"s"}}')
 
 
-def good(request):
-    return IMPORTED if request.method == "POST" else GOT
+def good(request, **behaviour):
+    """The documented success; `behaviour` as of a Reply."""
+    plain = IMPORTED if request.method == "POST" else GOT
+    return Reply(plain.status, plain.body, **behaviour)
 
 
 class Request:
@@ -144,6 +146,12 @@ class Cloud(Started):
         for connection in list(self.connections):
             connection.reset()
         await asyncio.sleep(0)
+
+    def assert_imports_once(self):
+        """Every import that came, came once. Returns how many there were."""
+        imports = [n for (method, _), n in self.by_path.items() if method == "POST"]
+        assert all(n == 1 for n in imports), "an import was sent twice"
+        return len(imports)
 
     @property
     def url(self):
@@ -326,6 +334,12 @@ class Gateway(Started):
     async def http(self, path):
         return await asyncio.to_thread(self.process.get, path, LONG)
 
+    async def is_ready(self):
+        return (await self.http("/readyz"))[0] == 200
+
+    async def is_draining(self):
+        return (await self.http("/readyz"))[0] == 503
+
     async def metrics(self):
         return await asyncio.to_thread(self.process.metrics)
 
@@ -427,7 +441,13 @@ class Callers:
         """Puts a new channel in the place of this one."""
         old, self.channels[index] = self.channels[index], self.make_channel()
         await until(lambda: not self.in_use[old], what="the calls of a channel end")
+        del self.in_use[old]
         await old.close()
+
+    def end(self):
+        """Begins no more calls."""
+        self.running.cancel()
+        self.ended = time.monotonic()
 
     async def __aenter__(self):
         self.began = time.monotonic()
@@ -435,9 +455,9 @@ class Callers:
         return self
 
     async def __aexit__(self, *_):
-        self.running.cancel()
-        self.ended = time.monotonic()
-        await asyncio.gather(*list(self.tasks), return_exceptions=True)
+        if not self.ended:
+            self.end()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
         for channel in self.channels:
             await channel.close()
 

@@ -16,7 +16,7 @@ import tempfile
 import time
 
 import harness
-from harness import Callers, Cloud, Gateway, Reply, Started, good
+from harness import Callers, Cloud, Gateway, Started, good
 from scenario import Skip, ms, scenario
 
 NAME = "provider.test"
@@ -125,9 +125,8 @@ async def moved_inside(quick):
     def answering(address):
         def answer(request):
             came[address] += 1
-            plain = good(request)
             # Long enough that calls at the same time need connections of their own.
-            return Reply(plain.status, plain.body, delay=0.05)
+            return good(request, delay=0.05)
         return answer
 
     async with (NameServer(OLD) as names, Cloud(answering(OLD), host=OLD) as old,

@@ -100,11 +100,11 @@ async def slow(quick):
         calls = [asyncio.ensure_future(harness.get(channel)) for _ in range(500)]
         await harness.until(lambda: cloud.requests >= 64, what="64 calls at the provider")
         others = [await harness.put(channel) for _ in range(50)]
-        ready, _ = await gateway.http("/readyz")
+        ready = await gateway.is_ready()
         results = await asyncio.gather(*calls)
         codes = collections.Counter(code for code, _, _ in results)
         assert codes == {"OK": 64, "ResourceExhausted": 436}, codes
-        assert ready == 200 and all(code == "OK" for code, _, _ in others)
+        assert ready and all(code == "OK" for code, _, _ in others)
         shed = quantile([took for code, took, _ in results if code != "OK"], 0.99)
         other = quantile([took for _, took, _ in others], 0.99)
         assert shed < 2 + 2 * lag[0], f"shed after {shed:.2f} s"
@@ -149,11 +149,7 @@ async def half_open(quick):
 async def idle_close(quick):
     count = 50 if quick else 200
 
-    def answer(request):
-        plain = good(request)
-        return Reply(plain.status, plain.body, then="close")
-
-    async with stage(answer) as (cloud, _, channel):
+    async with stage(functools.partial(good, then="close")) as (cloud, _, channel):
         codes = collections.Counter()
         for job in range(1, count + 1):
             code, _, _ = await harness.get(channel)
@@ -161,8 +157,7 @@ async def idle_close(quick):
             code, _, _ = await harness.put(channel, job)
             codes[code] += 1
             assert code in ("OK", "Unavailable"), code
-        imports = [n for (method, _), n in cloud.by_path.items() if method == "POST"]
-        assert all(n == 1 for n in imports), "an import was sent twice"
+        cloud.assert_imports_once()
         return f"{count} gets OK; {count} imports: {dict(codes)}, none sent twice"
 
 
@@ -183,9 +178,8 @@ async def lossy(quick):
         await asyncio.gather(*(one(index) for index in range(8)))
         results = await at_rate(10, 2 if quick else 60, lambda index: one(8 + index))
     codes = collections.Counter(code for code, _, _ in results)
-    imports = [n for (method, _), n in cloud.by_path.items() if method == "POST"]
     assert set(codes) == {"OK"}, codes
-    assert all(n == 1 for n in imports), "an import was sent twice"
+    cloud.assert_imports_once()
     times = [took for _, took, _ in results]
     bound = 0.2 + near.longest + far.longest + 2 * loss.DATA_TIMEOUT + 2 * lag[0]
     p99 = quantile(times, 0.99)
@@ -217,8 +211,7 @@ async def resets(quick):
             if code != "OK":
                 assert b"unknown" in trailers["grpc-status-details-bin"], trailers
                 assert trailers["grpc-retry-pushback-ms"] == "-1", trailers
-        sent = [n for (method, _), n in cloud.by_path.items() if method == "POST"]
-        assert all(n == 1 for n in sent) and len(sent) == count, "imports at the provider"
+        assert cloud.assert_imports_once() == count, "imports at the provider"
         assert set(gets) <= {"OK", "Unavailable", "Internal"}, gets
         assert gets["OK"] >= 0.8 * count, gets
         return f"{count} gets: {dict(gets)}; {count} imports: {dict(imports)}, each sent once"
@@ -255,11 +248,7 @@ async def throttled(_):
           "no call fails; each ends with exit code 0 in its time; not ready before connections end")
 async def rolling(quick):
     latency, pause = (0.2, 0.3) if quick else (2.0, 1.0)
-
-    def answer(request):
-        plain = good(request)
-        return Reply(plain.status, plain.body, delay=latency)
-
+    answer = functools.partial(good, delay=latency)
     flags = ("--drain-timeout", "10s", "--drain-delay", f"{1000 * pause:.0f}ms",
              "--max-in-flight", "4096")
     async with Cloud(answer) as cloud, contextlib.AsyncExitStack() as stack:
@@ -291,11 +280,7 @@ async def rolling(quick):
                 old = gateways[index]
                 began = time.monotonic()
                 old.signal(signal.SIGTERM)
-
-                async def unready(gateway=old):
-                    return (await gateway.http("/readyz"))[0] == 503
-
-                await harness.until(unready, what="not ready while it drains")
+                await harness.until(old.is_draining, what="not ready while it drains")
                 code = await old.ended()
                 drained.append(time.monotonic() - began)
                 assert code == 0, f"exit code {code}"
@@ -331,11 +316,7 @@ async def deaf_peers(_):
         call = asyncio.ensure_future(harness.get(channel))
         await harness.until(lambda: cloud.requests, what="the call is at the provider")
         gateway.signal(signal.SIGTERM)
-
-        async def unready():
-            return (await gateway.http("/readyz"))[0] == 503
-
-        await harness.until(unready, what="it drains")
+        await harness.until(gateway.is_draining, what="it drains")
         began = time.monotonic()
         gateway.signal(signal.SIGTERM)
         code = await gateway.ended()

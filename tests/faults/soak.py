@@ -17,7 +17,7 @@ import sys
 import time
 
 import harness
-from harness import Cloud, Gateway, Reply, launcher
+from harness import Callers, Cloud, Gateway, Reply, launcher
 
 # Savepoint ids and job ids choose what the provider does.
 ANSWERS = {
@@ -49,11 +49,7 @@ def answer(request):
         name = NAMES[int(request.path.split("/")[-2]) - 1]
     else:
         name = request.path.rsplit("/", 1)[1]
-    reply = ANSWERS[name]
-    if reply is not None:
-        return reply
-    plain = harness.good(request)
-    return Reply(plain.status, plain.body, delay=LATENCY)
+    return ANSWERS[name] or harness.good(request, delay=LATENCY)
 
 
 # A slope needs some windows, and windows some samples.
@@ -95,18 +91,20 @@ async def soak(minutes, rate, churn_seconds=1.0, samples_file=None):
         return await load(cloud, gateway, minutes, rate, churn_seconds, samples_file)
 
 
-async def load(cloud, gateway, minutes, rate, churn_seconds, samples_file):
-    await gateway.metrics()
-    rest_fds = gateway.sample()[2]
-    chance = random.Random(1)
-    seen = collections.Counter()
-    churned = 0
-    samples = []
-    channels = [gateway.channel() for _ in range(CHANNELS)]
-    in_use = collections.Counter()
+class Mixed(Callers):
+    """Draws channel, method and answer of each call, and counts by method and code."""
 
-    async def call(channel, name, is_get):
-        in_use[channel] += 1
+    def __init__(self, rate, make_channel):
+        super().__init__(rate, make_channel, CHANNELS)
+        self.chance = random.Random(1)
+        self.seen = collections.Counter()
+
+    async def one(self, _):
+        name = self.chance.choices(NAMES, WEIGHTS)[0]
+        await self.call(self.chance.choice(self.channels), name, self.chance.random() < 0.5)
+
+    async def call(self, channel, name, is_get):
+        self.in_use[channel] += 1
         try:
             # No deadline of the caller's own.
             if is_get:
@@ -114,65 +112,45 @@ async def load(cloud, gateway, minutes, rate, churn_seconds, samples_file):
             else:
                 code, _, _ = await harness.put(channel, NAMES.index(name) + 1, timeout=None)
         finally:
-            in_use[channel] -= 1
-        seen["GetSavepoint" if is_get else "ImportSavepoint", code] += 1
+            self.in_use[channel] -= 1
+        self.seen["GetSavepoint" if is_get else "ImportSavepoint", code] += 1
 
-    async def one(_):
-        name = chance.choices(NAMES, WEIGHTS)[0]
-        await call(chance.choice(channels), name, chance.random() < 0.5)
 
+async def load(cloud, gateway, minutes, rate, churn_seconds, samples_file):
+    await gateway.metrics()
+    rest_fds = gateway.sample()[2]
+    churned = 0
+    samples = []
+    callers = Mixed(rate, gateway.channel)
     if minutes >= 1:
         # Every worker has once had as many connections to each provider as it keeps: what comes
         # later, whatever else the machine does, needs no more memory than this.
-        for channel in channels:
+        for channel in callers.channels:
             for is_get in (True, False):
-                await asyncio.gather(*(call(channel, "slow", is_get) for _ in range(CROWD)))
+                await asyncio.gather(*(callers.call(channel, "slow", is_get) for _ in range(CROWD)))
+    crowd = callers.seen.total()
     crowd_fds, crowd_rss = gateway.sample()[2], gateway.sample()[0]
 
-    closing = set()
-
-    async def close(channel):
-        """When its calls have ended."""
-        while in_use[channel]:
-            await asyncio.sleep(0.05)
-        del in_use[channel]
-        await channel.close()
-
-    async def churn():
+    async def churn(tasks):
         nonlocal churned
         while True:
             await asyncio.sleep(churn_seconds)
-            old, channels[churned % CHANNELS] = channels[churned % CHANNELS], gateway.channel()
+            tasks.create_task(callers.replace(churned % CHANNELS))
             churned += 1
-            task = asyncio.ensure_future(close(old))
-            closing.add(task)
-            task.add_done_callback(closing.discard)
-
-    began = time.monotonic()
 
     async def watch():
         while True:
-            samples.append((time.monotonic() - began, *gateway.sample()))
+            samples.append((time.monotonic() - callers.began, *gateway.sample()))
             await asyncio.sleep(1)
 
-    side = [asyncio.ensure_future(churn()), asyncio.ensure_future(watch())]
-    tasks = set()
-    total = int(minutes * 60 * rate)
-    for index in range(total):
-        wait = began + index / rate - time.monotonic()
-        if wait > 0:
-            await asyncio.sleep(wait)
-        task = asyncio.ensure_future(one(index))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-    took = time.monotonic() - began
-    while tasks:
-        await asyncio.gather(*list(tasks))
-    for task in side:
-        task.cancel()
-    await asyncio.gather(*closing)
-    for channel in channels:
-        await channel.close()
+    async with callers, asyncio.TaskGroup() as tasks:
+        side = [tasks.create_task(churn(tasks)), tasks.create_task(watch())]
+        await asyncio.sleep(minutes * 60)
+        callers.end()
+        for task in side:
+            task.cancel()
+    seen, took = callers.seen, callers.ended - callers.began
+    assert seen.total() == crowd + callers.calls, "a call has no result"
     if minutes < 1:
         # No time to wait until idle connections to the provider are closed.
         await cloud.stop()
@@ -197,7 +175,7 @@ async def load(cloud, gateway, minutes, rate, churn_seconds, samples_file):
     memory = windows([(t, r / mib) for t, r, _, _ in warm], statistics.median)
     figures = {
         "calls": sum(seen.values()),
-        "rate": total / took,
+        "rate": callers.achieved,
         "minutes": took / 60,
         "connections": churned + CHANNELS,
         "rss_warm": memory[0][1],
