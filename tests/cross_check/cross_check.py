@@ -19,7 +19,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -247,23 +247,23 @@ def profiles(rng: random.Random) -> list[Profile]:
 def import_differences(asked: Import, exchange: Exchange) -> list[str]:
     target = f"/v1.0/{asked.project_id}/streaming/jobs/{asked.job_id}/import-savepoint"
     job_id, savepoint_path = import_body(exchange.request.body)
-    pairs = (
+    return differences(
         ("target", target_of(exchange.request), target),
         ("X-Project-Id", exchange.request.value("x-project-id"), asked.project_id),
         ("job_id", job_id, asked.job_id),
         ("savepoint_path", savepoint_path.encode(), asked.savepoint_path.encode()),
     )
-    return [
-        f"{name}: {got!r} arrived, {want!r} was asked" for name, got, want in pairs if got != want
-    ]
 
 
 def get_differences(asked: Get, exchange: Exchange) -> list[str]:
     target = f"/api/v2/namespaces/{asked.namespace}/savepoints/{asked.savepoint_id}"
-    pairs = (
+    return differences(
         ("target", target_of(exchange.request), target),
         ("workspace", exchange.request.value("workspace"), asked.workspace),
     )
+
+
+def differences(*pairs: tuple[str, object, object]) -> list[str]:
     return [
         f"{name}: {got!r} arrived, {want!r} was asked" for name, got, want in pairs if got != want
     ]
@@ -503,21 +503,16 @@ def rejected_problems(outcome: Outcome, arrived: int) -> list[str]:
 def check_rejected(bench: Bench, right: Profile) -> None:
     """Wrong secrets and wrong tokens are refused by the vendors' signers."""
     rng = bench.rng("rejected")
-    wrong_secret = Profile(
-        "wrong secrets",
-        right.huawei_key_id,
-        right.huawei_secret[:-1] + "~",
-        right.alibaba_key_id,
-        right.alibaba_secret[:-1] + "~",
-        huawei_token=right.huawei_token,
-        alibaba_token=right.alibaba_token,
+    right = replace(right, project_id=None, workspace=None)
+    wrong_secret = replace(
+        right,
+        name="wrong secrets",
+        huawei_secret=right.huawei_secret[:-1] + "~",
+        alibaba_secret=right.alibaba_secret[:-1] + "~",
     )
-    wrong_token = Profile(
-        "wrong tokens",
-        right.huawei_key_id,
-        right.huawei_secret,
-        right.alibaba_key_id,
-        right.alibaba_secret,
+    wrong_token = replace(
+        right,
+        name="wrong tokens",
         huawei_token="EXAMPLE-wrong-token",
         alibaba_token="EXAMPLE-wrong-token",
     )

@@ -7,6 +7,7 @@ import json
 import threading
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from socketserver import StreamRequestHandler
 
 from tools import web
@@ -123,6 +124,12 @@ class Endpoint(web.Server, ABC):
                         return
 
         return Handler
+
+
+def far_off(date: str, form: str) -> bool:
+    """Whether a date is too far from this clock; ValueError when it is not of the form."""
+    skew = datetime.strptime(date, form).replace(tzinfo=UTC) - datetime.now(UTC)
+    return abs(skew.total_seconds()) > MAX_CLOCK_SKEW_SECONDS
 
 
 def common_faults(request: Message, authorities: set[str], allowed: frozenset[str]) -> list[str]:
