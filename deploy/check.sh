@@ -45,7 +45,7 @@ refuse() {
 step 'tools'
 gateway=$(gateway_binary)
 export SAVEPOINT_GATEWAY_BIN=$gateway
-python=$(ensure_venv deploy deploy/check/requirements.txt)
+python=$(ensure_venv "$tools/deploy" --requirement deploy/check/requirements.txt)
 crds=''
 if have go; then
   # As data: the definitions of the Prometheus operator, out of its module.

@@ -6,6 +6,9 @@ tools=$root/target/tools
 mkdir -p "$tools/bin"
 PATH=$tools/bin:$PATH
 
+# shellcheck source=tools/venv.sh disable=SC1091
+. "$root/tools/venv.sh"
+
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # Debian's prometheus and promtool. Only the two programs are taken out of the package: installing
@@ -38,18 +41,4 @@ gateway_binary() {
     SAVEPOINT_GATEWAY_BIN=$root/target/debug/savepoint-gateway
   fi
   realpath "$SAVEPOINT_GATEWAY_BIN"
-}
-
-# ensure_venv NAME REQUIREMENTS: a virtual environment in target/tools with exactly these packages.
-# Prints its python.
-ensure_venv() {
-  local folder=$tools/$1 mark
-  mark=$folder/.$(sha256sum "$2" | cut -c 1-16)
-  if [ ! -e "$mark" ]; then
-    rm -rf "$folder"
-    python3 -m venv "$folder"
-    "$folder/bin/pip" install --quiet --disable-pip-version-check --requirement "$2"
-    touch "$mark"
-  fi
-  echo "$folder/bin/python"
 }

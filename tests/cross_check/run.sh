@@ -6,16 +6,15 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
-venv=$root/target/venv-cross-check
+# shellcheck source=tools/venv.sh disable=SC1091
+. "$root/tools/venv.sh"
 
 skip() {
     echo "SKIPPED cross-check with the vendors' signers: $1"
     exit 0
 }
 
-command -v python3 >/dev/null || skip "python3 is not installed"
-python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
-    skip "needs Python 3.11 or later with its venv module"
+! reason=$(python_missing) || skip "$reason"
 
 gateway_given=${SAVEPOINT_GATEWAY_BIN:+yes}
 for argument in "$@"; do
@@ -29,17 +28,8 @@ if [[ -z $gateway_given ]]; then
     export SAVEPOINT_GATEWAY_BIN=${CARGO_TARGET_DIR:-$root/target}/debug/savepoint-gateway
 fi
 
-# The stamp is a copy of what was installed, so that a changed pin rebuilds the venv.
-pins=$(cat "$here/requirements.txt" "$root/tests/vectors/requirements.txt")
-if [[ ! -f $venv/installed.txt || $pins != "$(cat "$venv/installed.txt")" ]]; then
-    rm -rf "$venv"
-    mkdir -p "$root/target"
-    python3 -m venv "$venv"
-    # --no-deps: what the list does not pin must fail the check below, not be resolved.
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
-        --requirement "$here/requirements.txt"
-    "$venv/bin/python" -m pip check
-    printf '%s\n' "$pins" >"$venv/installed.txt"
-fi
+# --no-deps: what the list does not pin must fail pip's check, not be resolved.
+python=$(ensure_venv "$root/target/venv-cross-check" --no-deps \
+    --requirement "$here/requirements.txt" --requirement "$root/tests/vectors/requirements.txt")
 
-exec "$venv/bin/python" "$here/cross_check.py" "$@"
+exec "$python" "$here/cross_check.py" "$@"

@@ -11,20 +11,13 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$root"
 
-if ! command -v python3 >/dev/null; then
-    echo "skipped: faults and soak need python3, which is not here"
+# shellcheck source=tools/venv.sh disable=SC1091
+. tools/venv.sh
+if reason=$(python_missing); then
+    echo "skipped: faults and soak: $reason"
     exit 0
 fi
-
-venv=target/venv-faults
-packages=(grpcio==1.85.1 trustme==1.2.1 cryptography==50.0.2)
-# Only what was installed to the end has its mark.
-if [[ $(cat "$venv/packages" 2>/dev/null) != "${packages[*]}" ]]; then
-    rm -rf "$venv"
-    python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check "${packages[@]}"
-    echo "${packages[*]}" >"$venv/packages"
-fi
+python=$(ensure_venv "$root/target/venv-faults" grpcio==1.85.1 trustme==1.2.1 cryptography==50.0.2)
 
 if [[ -z ${SAVEPOINT_GATEWAY_BIN:-} ]]; then
     cargo build --release --locked
@@ -33,6 +26,6 @@ fi
 
 if [[ ${1:-} == soak ]]; then
     shift
-    exec "$venv/bin/python" tests/faults/soak.py "$@"
+    exec "$python" tests/faults/soak.py "$@"
 fi
-exec "$venv/bin/python" tests/faults/scenarios.py "$@"
+exec "$python" tests/faults/scenarios.py "$@"

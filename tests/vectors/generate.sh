@@ -6,7 +6,8 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
-venv=$root/target/venv-vectors
+# shellcheck source=tools/venv.sh disable=SC1091
+. "$root/tools/venv.sh"
 
 case ${1-} in
 '') mode='write' ;;
@@ -17,35 +18,21 @@ case ${1-} in
     ;;
 esac
 
-if ! command -v python3 >/dev/null; then
-    echo "SKIPPED signing vectors: python3 is not installed"
+if reason=$(python_missing); then
+    echo "SKIPPED signing vectors: $reason"
     exit 0
 fi
-if ! python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-    echo "SKIPPED signing vectors: needs Python 3.11 or later with its venv module"
-    exit 0
-fi
-
-# The stamp is a copy of what was installed, so that a changed pin rebuilds the venv.
-if ! cmp -s "$here/requirements.txt" "$venv/installed.txt"; then
-    rm -rf "$venv"
-    mkdir -p "$root/target"
-    python3 -m venv "$venv"
-    # --no-deps: what the list does not pin must fail the check below, not be resolved.
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
-        --requirement "$here/requirements.txt"
-    "$venv/bin/python" -m pip check
-    cp "$here/requirements.txt" "$venv/installed.txt"
-fi
+# --no-deps: what the list does not pin must fail pip's check, not be resolved.
+python=$(ensure_venv "$root/target/venv-vectors" --no-deps --requirement "$here/requirements.txt")
 
 if [[ $mode == write ]]; then
-    "$venv/bin/python" "$here/generate.py"
+    "$python" "$here/generate.py"
     exit 0
 fi
 
 fresh=$(mktemp -d)
 trap 'rm -rf "$fresh"' EXIT
-"$venv/bin/python" "$here/generate.py" --output "$fresh"
+"$python" "$here/generate.py" --output "$fresh"
 different=0
 for scheme in "$fresh"/*/; do
     scheme=$(basename "$scheme")
