@@ -530,56 +530,56 @@ async def telemetry_stuck(quick):
     black_hole = await asyncio.get_running_loop().create_server(
         asyncio.Protocol, "127.0.0.1", 0)
     otlp = speaks_otlp()
-    async with black_hole, Cloud(lambda _: reply) as cloud:
-        async with contextlib.AsyncExitStack() as stack:
-            # Bound and not listening: nobody else can have the port, and connections are refused.
-            closed = stack.enter_context(socket.socket())
-            closed.bind(("127.0.0.1", 0))
-            gateways = {"plain": Gateway(cloud.url), "log unread": Gateway(cloud.url)}
-            if otlp:
-                silent, refusing = black_hole.sockets[0].getsockname()[1], closed.getsockname()[1]
-                for name, protocol, port in (("collector silent", "http/protobuf", silent),
-                                             ("silent over gRPC", "grpc", silent),
-                                             ("collector refuses", "http/protobuf", refusing)):
-                    gateways[name] = Gateway(cloud.url, env={
-                        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}",
-                        "OTEL_EXPORTER_OTLP_PROTOCOL": protocol, "OTEL_TRACES_EXPORTER": "otlp",
-                        # Soon, so that exports are under way while it is measured.
-                        "OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_EXPORTER_OTLP_TIMEOUT": "1000"})
-            for gateway in gateways.values():
-                await stack.enter_async_context(gateway)
-            channels = {name: await stack.enter_async_context(gateway.channel())
-                        for name, gateway in gateways.items()}
-            stuck = gateways["log unread"]
-            pipe = stuck.process.stop_reading()
+    async with (black_hole, Cloud(lambda _: reply) as cloud,
+                contextlib.AsyncExitStack() as stack):
+        # Bound and not listening: nobody else can have the port, and connections are refused.
+        closed = stack.enter_context(socket.socket())
+        closed.bind(("127.0.0.1", 0))
+        gateways = {"plain": Gateway(cloud.url), "log unread": Gateway(cloud.url)}
+        if otlp:
+            silent, refusing = black_hole.sockets[0].getsockname()[1], closed.getsockname()[1]
+            for name, protocol, port in (("collector silent", "http/protobuf", silent),
+                                         ("silent over gRPC", "grpc", silent),
+                                         ("collector refuses", "http/protobuf", refusing)):
+                gateways[name] = Gateway(cloud.url, env={
+                    "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}",
+                    "OTEL_EXPORTER_OTLP_PROTOCOL": protocol, "OTEL_TRACES_EXPORTER": "otlp",
+                    # Soon, so that exports are under way while it is measured.
+                    "OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_EXPORTER_OTLP_TIMEOUT": "1000"})
+        for gateway in gateways.values():
+            await stack.enter_async_context(gateway)
+        channels = {name: await stack.enter_async_context(gateway.channel())
+                    for name, gateway in gateways.items()}
+        stuck = gateways["log unread"]
+        pipe = stuck.process.stop_reading()
 
-            async def full():
-                unread = -1
-                for _ in range(20 if quick else 400):
-                    await asyncio.gather(
-                        *(harness.get(channels["log unread"]) for _ in range(50)))
-                    before, unread = unread, in_pipe(pipe)
-                    # The lines of these calls are not in the pipe any more.
-                    if quick and unread == before > 16_384:
-                        return True
-                    if (await stuck.metrics())["log_lines_dropped_total"] > 0:
-                        return True
-                return False
+        async def full():
+            unread = -1
+            for _ in range(20 if quick else 400):
+                await asyncio.gather(
+                    *(harness.get(channels["log unread"]) for _ in range(50)))
+                before, unread = unread, in_pipe(pipe)
+                # The lines of these calls are not in the pipe any more.
+                if quick and unread == before > 16_384:
+                    return True
+                if (await stuck.metrics())["log_lines_dropped_total"] > 0:
+                    return True
+            return False
 
-            assert await full(), "the log is never full"
-            await in_turn(channels, 50)
-            times = await in_turn(channels, rounds)
-            plain = times.pop("plain")
-            figures = [no_slower(name, found, plain) for name, found in times.items()]
-            dropped = (await stuck.metrics())["log_lines_dropped_total"]
-            for name in times:
-                if name != "log unread":
-                    await harness.until(
-                        functools.partial(lost_spans, gateways[name]), what=f"{name}: lost spans")
-            # And then it is closed.
-            pipe.close()
-            await in_turn({"log closed": channels["log unread"]}, 50)
-            assert stuck.process.running, "the gateway is gone"
+        assert await full(), "the log is never full"
+        await in_turn(channels, 50)
+        times = await in_turn(channels, rounds)
+        plain = times.pop("plain")
+        figures = [no_slower(name, found, plain) for name, found in times.items()]
+        dropped = (await stuck.metrics())["log_lines_dropped_total"]
+        for name in times:
+            if name != "log unread":
+                await harness.until(
+                    functools.partial(lost_spans, gateways[name]), what=f"{name}: lost spans")
+        # And then it is closed.
+        pipe.close()
+        await in_turn({"log closed": channels["log unread"]}, 50)
+        assert stuck.process.running, "the gateway is gone"
         for gateway in gateways.values():
             assert gateway.panics == 0, "a panic"
     if not otlp:
