@@ -32,8 +32,8 @@ def binary(given: str | Path | None = None) -> Path:
     path = Path(given).resolve()
     if not (path.is_file() and os.access(path, os.X_OK)):
         raise SystemExit(
-            f"there is no program {path}: build it with cargo build --release --locked, "
-            "or name another one in SAVEPOINT_GATEWAY_BIN"
+            f"{path} does not exist or cannot be run: build it with cargo build --release --locked, "
+            "or name another program in SAVEPOINT_GATEWAY_BIN"
         )
     return path
 
@@ -51,8 +51,8 @@ def command_line(
 
 
 class Gateway(Process):
-    """`serve` or `demo` with these flags. It takes no variable from the caller's environment but
-    PATH: no credential or option that is set there may decide a check."""
+    """`serve` or `demo` with these flags. Only PATH comes from the caller's environment: a
+    credential or an option that is set there must not decide a check."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Virtual environments for the scripts that need packages.
 
-# What is missing for that; fails when nothing is.
+# Prints what is missing for that; fails when nothing is missing.
 python_missing() {
   command -v python3 >/dev/null || { echo "python3 is not installed" && return; }
   ! python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null &&
