@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build_server(true)
         // Channels are made by those who need one; the generated code stays transport-free.
         .build_transport(false)
-        .codec_path("crate::codec::SmallMessages")
+        .codec_path("crate::rpc::codec::SmallMessages")
         .extern_path(".google.api", "crate::pb::google::api")
         .compile_fds(compiler(&FILES, true)?.file_descriptor_set())?;
     tonic_prost_build::configure()

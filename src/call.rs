@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::deadline::Deadline;
-use crate::error::Error;
-use crate::failure::{Failure, Outcome};
+use crate::rpc::operation::Operation;
+use crate::rpc::reason::{Outcome, Reason};
+use crate::rpc::{Deadline, Error};
 use crate::telemetry::Trace;
-use crate::upstream::Sent;
+use crate::transport::WriteStarted;
 
 /// One RPC: its bounds, and the record that its log line and metrics are written from.
 ///
@@ -24,10 +24,11 @@ pub struct Call(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    operation: Option<&'static Operation>,
     deadline: Deadline,
-    /// Ends the call when the process must go.
+    /// Ends the call when the process must end.
     stop: CancellationToken,
-    sent: Sent,
+    write_started: WriteStarted,
     attempts: AtomicU32,
     http_status: AtomicU16,
     ended: Mutex<Ended>,
@@ -39,8 +40,8 @@ struct Inner {
 #[derive(Debug, Clone, Default)]
 pub struct Ended {
     /// Why it failed.
-    pub failure: Option<Failure>,
-    /// Whether the job may have been changed although it failed.
+    pub reason: Option<Reason>,
+    /// Whether the change may have been made although it failed.
     pub outcome: Option<Outcome>,
     /// The provider's own code.
     pub provider_code: Option<String>,
@@ -49,17 +50,19 @@ pub struct Ended {
 }
 
 impl Call {
-    /// A call that begins now.
+    /// A call that begins now; without an operation when it is not one of the contract's.
     pub fn new(
+        operation: Option<&'static Operation>,
         deadline: Deadline,
         stop: CancellationToken,
         peer: Option<SocketAddr>,
         trace: Option<Trace>,
     ) -> Self {
         Self(Arc::new(Inner {
+            operation,
             deadline,
             stop,
-            sent: Sent::default(),
+            write_started: WriteStarted::default(),
             attempts: AtomicU32::new(0),
             http_status: AtomicU16::new(0),
             ended: Mutex::default(),
@@ -68,17 +71,22 @@ impl Call {
         }))
     }
 
+    /// The RPC, if it is one of the contract's.
+    pub fn operation(&self) -> Option<&'static Operation> {
+        self.0.operation
+    }
+
     /// When it must have been answered.
     pub fn deadline(&self) -> Deadline {
         self.0.deadline
     }
 
     /// Whether any byte of the current attempt may have left.
-    pub fn sent(&self) -> &Sent {
-        &self.0.sent
+    pub fn write_started(&self) -> &WriteStarted {
+        &self.0.write_started
     }
 
-    /// How many attempts there were.
+    /// How many attempts the present run of a REST call has had.
     pub fn attempts(&self) -> u32 {
         self.0.attempts.load(Ordering::Relaxed)
     }
@@ -93,7 +101,7 @@ impl Call {
         self.0.peer
     }
 
-    /// The trace that it belongs to, if anybody traces it.
+    /// The trace that it belongs to, if it is traced.
     pub fn trace(&self) -> Option<&Trace> {
         self.0.trace.as_ref()
     }
@@ -104,11 +112,17 @@ impl Call {
     }
 
     /// Why it failed, as far as that is known by now.
-    pub fn failure(&self) -> Option<Failure> {
-        self.lock().failure
+    pub fn reason(&self) -> Option<Reason> {
+        self.lock().reason
+    }
+
+    /// An RPC may make several REST calls: each begins with attempts of its own.
+    pub(crate) fn begin_run(&self) {
+        self.0.attempts.store(0, Ordering::Relaxed);
     }
 
     pub(crate) fn begin_attempt(&self) {
+        self.0.write_started.clear();
         self.0.attempts.fetch_add(1, Ordering::Relaxed);
         self.0.http_status.store(0, Ordering::Relaxed);
     }
@@ -120,32 +134,42 @@ impl Call {
     pub(crate) fn note_retry(&self, error: &Error, wait: Duration) {
         tracing::debug!(
             provider = error.provider().map(tracing::field::display),
-            reason = error.failure().row().reason,
+            reason = error.reason().row().name,
             attempts = self.attempts(),
             wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-            "trying again"
+            "retrying"
         );
     }
 
-    pub(crate) fn note_success(&self, provider_request_id: &str) {
-        self.lock().provider_request_id = Some(provider_request_id.to_owned());
+    pub(crate) fn note_success(&self, provider_request_id: Option<String>) {
+        self.lock().provider_request_id = provider_request_id;
+    }
+
+    /// Notes a failure, and adds to the error which RPC failed.
+    pub(crate) fn failed(&self, error: Error) -> Error {
+        let error = match self.0.operation {
+            Some(operation) => error.with_operation(operation),
+            None => error,
+        };
+        self.note_failure(&error);
+        error
     }
 
     pub(crate) fn note_failure(&self, error: &Error) {
-        let fault = error.fault();
+        let provider_error = error.provider_error();
         *self.lock() = Ended {
-            failure: Some(error.failure()),
+            reason: Some(error.reason()),
             outcome: error.outcome(),
-            provider_code: fault.code.clone(),
-            provider_request_id: fault.request_id.clone(),
+            provider_code: provider_error.code.clone(),
+            provider_request_id: provider_error.request_id.clone(),
         };
     }
 
-    /// Runs this until it is done, the deadline passes or the process must go. It is pinned
-    /// where the caller has it: a future that is handed on is copied, and kept room for, twice.
+    /// Runs this until it is done, the deadline passes or the process must end. Takes a pinned
+    /// reference, so that the future's state is not duplicated in this one.
     ///
     /// # Errors
-    /// Its own, or [`Failure::DeadlineExceeded`] or [`Failure::Draining`].
+    /// Its own, or [`Reason::DeadlineExceeded`] or [`Reason::Draining`].
     pub async fn bound<T>(
         &self,
         work: Pin<&mut impl Future<Output = Result<T, Error>>>,
@@ -156,9 +180,16 @@ impl Call {
         tokio::select! {
             biased;
             result = work => result,
-            () = tokio::time::sleep_until(self.0.deadline.instant()) => Err(deadline_exceeded()),
+            error = self.limit() => Err(error),
+        }
+    }
+
+    /// Returns when the call's time is over, with the reason.
+    pub async fn limit(&self) -> Error {
+        tokio::select! {
+            () = tokio::time::sleep_until(self.0.deadline.instant()) => deadline_exceeded(),
             () = self.0.stop.cancelled() => {
-                Err(Error::new(Failure::Draining, "the gateway is shutting down"))
+                Error::new(Reason::Draining, "the gateway is shutting down")
             }
         }
     }
@@ -170,7 +201,7 @@ impl Call {
 }
 
 fn deadline_exceeded() -> Error {
-    Error::new(Failure::DeadlineExceeded, "the deadline passed before the provider answered")
+    Error::new(Reason::DeadlineExceeded, "the deadline passed before the provider answered")
 }
 
 #[cfg(test)]
@@ -181,7 +212,7 @@ mod tests {
 
     fn call(timeout: Duration) -> (Call, CancellationToken) {
         let stop = CancellationToken::new();
-        (Call::new(Deadline::after(timeout), stop.clone(), None, None), stop)
+        (Call::new(None, Deadline::after(timeout), stop.clone(), None, None), stop)
     }
 
     #[tokio::test(start_paused = true)]
@@ -189,7 +220,7 @@ mod tests {
         let (call, _stop) = call(Duration::from_secs(1));
         let began = tokio::time::Instant::now();
         let result = call.bound(pin!(std::future::pending::<Result<(), Error>>())).await;
-        assert_eq!(result.map_err(|e| e.failure()), Err(Failure::DeadlineExceeded));
+        assert_eq!(result.map_err(|e| e.reason()), Err(Reason::DeadlineExceeded));
         assert_eq!(began.elapsed(), Duration::from_secs(1));
     }
 
@@ -203,15 +234,15 @@ mod tests {
                 Ok(())
             }))
             .await;
-        assert_eq!(result.map_err(|e| e.failure()), Err(Failure::DeadlineExceeded));
+        assert_eq!(result.map_err(|e| e.reason()), Err(Reason::DeadlineExceeded));
         assert!(!started);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_ends_when_the_process_must_go() {
+    async fn a_call_ends_when_the_process_must_end() {
         let (call, stop) = call(Duration::from_secs(1));
         stop.cancel();
         let result = call.bound(pin!(std::future::pending::<Result<(), Error>>())).await;
-        assert_eq!(result.map_err(|e| e.failure()), Err(Failure::Draining));
+        assert_eq!(result.map_err(|e| e.reason()), Err(Reason::Draining));
     }
 }

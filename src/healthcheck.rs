@@ -1,17 +1,64 @@
-//! Asking a running gateway whether it serves.
+//! The health of a running gateway.
 
 use std::time::Duration;
 
+use clap::Args;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, UnixStream};
 use tonic::transport::{Channel, Endpoint, Uri};
+use tower::service_fn;
 
+use crate::options::problems::non_empty;
+use crate::options::{Address, ConfigError, Problems};
 use crate::pb::health::HealthCheckRequest;
 use crate::pb::health::health_check_response::ServingStatus;
 use crate::pb::health::health_client::HealthClient;
-use crate::server::Address;
+use crate::server::ADMIN_LISTEN;
 
-/// Why the answer is no.
+/// The options of `healthcheck`.
+#[derive(Debug, Args)]
+pub struct HealthcheckOptions {
+    /// The address to ask: host:port or unix:/path [default: the admin address]
+    #[arg(long, value_name = "ADDRESS")]
+    address: Option<String>,
+    /// The admin address of the gateway, as `serve` has it
+    #[arg(long, value_name = "ADDRESS")]
+    admin_listen: Option<String>,
+    /// The gRPC address of the gateway, as `serve` has it
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// The service to ask about; empty for the whole gateway
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub service: String,
+    /// How long to wait for the response, with a unit
+    #[arg(long, value_name = "DURATION", default_value = "3s")]
+    timeout: String,
+}
+
+impl HealthcheckOptions {
+    /// The address to ask, and how long to wait.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn target(&self) -> Result<(Address, Duration), ConfigError> {
+        let none = |_: &str| Ok(None);
+        let mut problems = Problems::new(&none);
+        let (flag, text) = [
+            ("--address", &self.address),
+            ("--admin-listen", &self.admin_listen),
+            ("--listen", &self.listen),
+        ]
+        .into_iter()
+        .find_map(|(flag, option)| Some((flag, non_empty(option)?)))
+        .unwrap_or(("--address", ADMIN_LISTEN));
+        let address = problems.parse(flag, text);
+        let timeout = problems.positive_duration("--timeout", &self.timeout);
+        let address = address.unwrap_or_else(|| Address::Tcp(String::new()));
+        problems.finish((address, timeout))
+    }
+}
+
+/// Why the gateway is not healthy.
 #[derive(Debug, thiserror::Error)]
 pub enum Unhealthy {
     /// Nobody answers there.
@@ -79,26 +126,26 @@ pub async fn ask(address: &Address, service: &str, timeout: Duration) -> Result<
 pub(crate) async fn connect(address: &Address) -> Result<Channel, tonic::transport::Error> {
     match address.clone() {
         Address::Tcp(address) => {
-            // What listens everywhere is asked on loopback.
+            // A gateway that listens everywhere is called on loopback.
             let address = address
                 .strip_prefix("0.0.0.0:")
                 .map(|port| format!("127.0.0.1:{port}"))
                 .or_else(|| address.strip_prefix("[::]:").map(|port| format!("[::1]:{port}")))
                 .unwrap_or(address);
-            let connector = tower_fn(move |_: Uri| {
+            let connector = service_fn(move |_: Uri| {
                 let address = address.clone();
                 async move {
                     let stream = TcpStream::connect(address).await?;
                     // The head and the message of a request are two writes; the second must
                     // not wait until the first is acknowledged.
                     stream.set_nodelay(true)?;
-                    Ok(TokioIo::new(stream))
+                    Ok::<_, std::io::Error>(TokioIo::new(stream))
                 }
             });
             endpoint().connect_with_connector(connector).await
         }
         Address::Unix(path) => {
-            let connector = tower_fn(move |_: Uri| {
+            let connector = service_fn(move |_: Uri| {
                 let path = path.clone();
                 async move { UnixStream::connect(path).await.map(TokioIo::new) }
             });
@@ -110,39 +157,4 @@ pub(crate) async fn connect(address: &Address) -> Result<Channel, tonic::transpo
 /// The authority is a name for the `:authority` header only.
 fn endpoint() -> Endpoint {
     Endpoint::from_static("http://localhost")
-}
-
-/// A connector made of a function.
-pub(crate) fn tower_fn<F, R, T>(
-    f: F,
-) -> impl tower_service::Service<Uri, Response = T, Error = std::io::Error, Future = R> + Clone
-where
-    F: Fn(Uri) -> R + Clone,
-    R: Future<Output = std::io::Result<T>>,
-{
-    Connector(f)
-}
-
-#[derive(Clone)]
-struct Connector<F>(F);
-
-impl<F, R, T> tower_service::Service<Uri> for Connector<F>
-where
-    F: Fn(Uri) -> R,
-    R: Future<Output = std::io::Result<T>>,
-{
-    type Response = T;
-    type Error = std::io::Error;
-    type Future = R;
-
-    fn poll_ready(
-        &mut self,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        std::task::Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> R {
-        (self.0)(uri)
-    }
 }

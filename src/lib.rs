@@ -3,50 +3,53 @@
 //!
 //! The way of a request:
 //!
-//! 1. [`server`] accepts a connection, and finds the method, the deadline and the one message;
+//! 1. [`server`] accepts a connection, and finds the operation, the deadline and the one message;
 //! 2. [`service`] picks the provider;
-//! 3. [`huawei`] or [`alibaba`] checks the fields, builds the REST request and signs it;
-//! 4. [`upstream`] sends it, as often as is safe, and reads the answer whole;
-//! 5. the provider's room reads the answer into a proto message, or [`failure`] finds the row
-//!    of the failure table;
-//! 6. [`status`] turns an [`error::Error`] into a gRPC status with details, and
-//!    [`telemetry`] writes down what happened.
+//! 3. the provider's room in [`providers`] checks the fields, and builds and signs the request;
+//! 4. [`upstream`] sends it, as often as is safe, and reads the response to its end;
+//! 5. the room turns the response into a message, or [`rpc::reason`] has the row of the failure
+//!    table;
+//! 6. [`rpc::status`] turns an [`rpc::Error`] into a gRPC status with details, and [`server`]
+//!    records what happened.
 //!
 //! What it does not do: it stores nothing, it follows no redirect, it sends nothing that a
-//! caller put into metadata, but for the trace context where an option says so, and it never
+//! caller put into metadata, except the trace context where an option says so, and it never
 //! says OK unless the provider proved success.
+//!
+//! The modules, from the top floor down. Each imports only what stands below it, which
+//! `tests/it/house.rs` checks.
 
-pub mod alibaba;
-pub mod call;
-mod canonical;
-pub mod certificate;
-pub mod clock;
-mod codec;
-pub mod config;
-pub mod credential;
-pub mod deadline;
+pub mod cli;
 pub mod demo;
-pub mod endpoint;
-pub mod error;
-pub mod failure;
-mod fault;
 pub mod healthcheck;
-pub mod huawei;
-#[cfg(feature = "inside")]
-pub mod inside;
-mod json;
-pub mod operation;
-pub mod secret;
-pub mod server;
-pub mod service;
+// The composition root.
+pub mod gateway;
+// gRPC on one side, the providers on the other.
 pub mod simulator;
-pub mod status;
-pub mod telemetry;
-mod text;
+pub mod service;
+pub mod server;
+pub mod providers;
 pub mod upstream;
-mod validate;
+pub mod otlp;
+pub mod credential;
+pub mod call;
+// What they stand on.
+pub mod transport;
+pub mod tls;
+mod files;
+pub mod refresh;
+pub mod telemetry;
+mod signing;
+pub mod rpc;
+pub mod options;
+pub mod clock;
+mod json;
+pub mod secret;
+mod text;
+#[cfg(feature = "internals")]
+pub mod test_util;
 
-/// What the gateway calls itself at a provider. It is not part of any signature.
+/// The `User-Agent` of requests to providers. It is not part of any signature.
 const USER_AGENT: &str = concat!("savepoint-gateway/", env!("CARGO_PKG_VERSION"));
 
 /// The messages, clients and servers that are generated from the protos.
@@ -69,6 +72,5 @@ pub mod pb {
     }
 
     /// All protos as reflection serves them, options included.
-    pub(crate) const DESCRIPTOR: &[u8] =
-        include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.bin"));
+    pub const DESCRIPTOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.bin"));
 }

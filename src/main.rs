@@ -5,17 +5,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Parser;
+use savepoint_gateway::cli::{Cli, Command};
 use savepoint_gateway::clock::SystemClock;
-use savepoint_gateway::config::{Cli, Command, Config, LogConfig, ServeOptions, environment};
-use savepoint_gateway::server::Server;
-use savepoint_gateway::telemetry::{LogSink, Telemetry, install};
+use savepoint_gateway::gateway::{Config, Gateway, ServeOptions};
+use savepoint_gateway::options::environment;
+use savepoint_gateway::service::OPERATIONS;
+use savepoint_gateway::telemetry::{LogConfig, LogSink, Telemetry, install};
 use savepoint_gateway::{demo, healthcheck};
 use tikv_jemallocator::Jemalloc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The system's allocator costs a call a fifth more, and keeps most of what a burst of
-/// connections took (`docs/performance.md`).
+/// The system's allocator costs a call a fifth more, and keeps most of the memory that a burst
+/// of connections needed (`docs/performance.md`).
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
@@ -23,8 +24,13 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let cli = Cli::from_args();
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        // Name lookups and readings of files: those that hang must not accumulate.
+        .max_blocking_threads(32)
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &error),
     };
@@ -46,7 +52,7 @@ fn main() -> ExitCode {
             },
         }
     });
-    // A name lookup that hangs must not hold up the end of the process.
+    // A name lookup that hangs must not delay the end of the process.
     runtime.shutdown_background();
     code
 }
@@ -60,12 +66,12 @@ async fn serve(options: &ServeOptions) -> ExitCode {
         Ok(sink) => sink,
         Err(error) => return fail(1, &*error),
     };
-    let code = serve_until_told(config, Telemetry::new(sink.clone())).await;
+    let code = serve_until_signal(config, Telemetry::new(sink.clone(), &OPERATIONS)).await;
     sink.flush(Duration::from_secs(1));
     code
 }
 
-async fn serve_until_told(config: Config, telemetry: Telemetry) -> ExitCode {
+async fn serve_until_signal(config: Config, telemetry: Telemetry) -> ExitCode {
     let signals = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
@@ -77,26 +83,26 @@ async fn serve_until_told(config: Config, telemetry: Telemetry) -> ExitCode {
     };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        huawei = config.huawei.as_ref().map(|provider| provider.endpoint.origin()),
-        alibaba = config.alibaba.as_ref().map(|provider| provider.endpoint.origin()),
+        huawei = config.providers.huawei.as_ref().map(|setup| setup.common.endpoint.origin()),
+        alibaba = config.providers.alibaba.as_ref().map(|setup| setup.common.endpoint.origin()),
         workers = config.workers,
         max_in_flight = config.max_in_flight,
-        default_timeout = ?config.timeouts.default,
-        max_timeout = ?config.timeouts.max,
-        drain_timeout = ?config.drain_timeout,
-        drain_delay = ?config.drain_delay,
+        default_timeout = ?config.server.timeouts.default,
+        max_timeout = ?config.server.timeouts.max,
+        drain_timeout = ?config.server.drain_timeout,
+        drain_delay = ?config.server.drain_delay,
         "starting"
     );
-    let server = match Server::bind(config, telemetry, Arc::new(SystemClock)).await {
-        Ok(server) => server,
+    let gateway = match Gateway::bind(config, telemetry, Arc::new(SystemClock)).await {
+        Ok(gateway) => gateway,
         Err(error) => return fail(1, &error),
     };
     tracing::info!(
-        listen = %server.address(),
-        admin_listen = %server.admin_address(),
+        listen = %gateway.address(),
+        admin_listen = %gateway.admin_address(),
         "listening"
     );
-    let reloader = server.reloader();
+    let reloader = gateway.reloader();
     let reloading = async {
         while hangup.recv().await.is_some() {
             reloader.reload();
@@ -104,13 +110,13 @@ async fn serve_until_told(config: Config, telemetry: Telemetry) -> ExitCode {
         // No more such signals will come.
         std::future::pending::<()>().await;
     };
-    let (told, begin_drain) = tokio::sync::oneshot::channel::<()>();
-    let running = server.run(async {
+    let (shutdown, begin_drain) = tokio::sync::oneshot::channel::<()>();
+    let running = gateway.run(async {
         let _ = begin_drain.await;
     });
-    let ended_at_once = async {
+    let second_signal = async {
         either(&mut terminate, &mut interrupt).await;
-        let _ = told.send(());
+        let _ = shutdown.send(());
         either(&mut terminate, &mut interrupt).await;
     };
     tokio::select! {
@@ -119,8 +125,8 @@ async fn serve_until_told(config: Config, telemetry: Telemetry) -> ExitCode {
             Err(error) => fail(1, &error),
         },
         () = reloading => ExitCode::FAILURE,
-        () = ended_at_once => {
-            tracing::warn!("told twice: ending at once");
+        () = second_signal => {
+            tracing::warn!("second signal received, exiting immediately");
             ExitCode::FAILURE
         }
     }
@@ -139,7 +145,7 @@ fn start_log(config: LogConfig) -> Result<LogSink, Box<dyn std::error::Error>> {
     Ok(sink)
 }
 
-/// Says what went wrong, with its causes, on standard error.
+/// Reports what went wrong, with its causes, on standard error.
 fn fail(code: u8, error: &dyn std::error::Error) -> ExitCode {
     let mut text = format!("savepoint-gateway: {error}");
     let mut cause = error.source();
@@ -148,7 +154,7 @@ fn fail(code: u8, error: &dyn std::error::Error) -> ExitCode {
         cause = error.source();
     }
     text.push('\n');
-    // Nobody is left to be told when standard error is gone.
+    // Nothing can be reported when standard error is closed.
     let _ = std::io::stderr().write_all(text.as_bytes());
     ExitCode::from(code)
 }

@@ -1,171 +1,189 @@
-//! The handlers of `savepoint.v1.SavepointService`.
+//! The handlers: one line for each RPC of the contract, and the list of all of them.
 
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
+use http_body_util::Full;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
+use tonic::codec::CompressionEncoding;
 use tonic::{Request, Response, Status};
+use tower_service::Service as _;
 
-use crate::alibaba::Alibaba;
 use crate::call::Call;
-use crate::error::Error;
-use crate::failure::{Failure, Outcome};
-use crate::huawei::Huawei;
-use crate::operation::Operation;
-use crate::pb::savepoint_service_server::SavepointService;
+use crate::pb::savepoint_service_server::{SavepointService, SavepointServiceServer};
 use crate::pb::{
     GetSavepointRequest, GetSavepointResponse, ImportSavepointRequest, ImportSavepointResponse,
 };
+use crate::providers::alibaba::{Alibaba, GET_SAVEPOINT};
+use crate::providers::huawei::{Huawei, IMPORT_SAVEPOINT};
+use crate::rpc::Error;
+use crate::rpc::operation::Operation;
+use crate::rpc::reason::{Outcome, Reason};
+use crate::server::{MESSAGE_BYTES, Services};
+
+/// Every RPC of the contract. Routing, metrics, health and logs read it.
+pub static OPERATIONS: [&Operation; 2] = [&IMPORT_SAVEPOINT, &GET_SAVEPOINT];
 
 /// The providers that this gateway is configured for, as one worker calls them.
-#[derive(Debug, Clone)]
-pub struct Service {
-    huawei: Option<Arc<Huawei>>,
-    alibaba: Option<Arc<Alibaba>>,
-    /// Imports that run on although their caller left.
-    imports: TaskTracker,
-}
-
-impl Service {
-    /// A service of these providers. `imports` counts the imports under way, so that a
-    /// shutdown can wait for those whose caller left.
-    pub fn new(huawei: Option<Huawei>, alibaba: Option<Alibaba>, imports: TaskTracker) -> Self {
-        Self { huawei: huawei.map(Arc::new), alibaba: alibaba.map(Arc::new), imports }
-    }
+#[derive(Debug, Clone, Default)]
+pub struct Handlers {
+    /// Huawei Cloud.
+    pub huawei: Option<Arc<Huawei>>,
+    /// Alibaba Cloud.
+    pub alibaba: Option<Arc<Alibaba>>,
+    /// Changes under way whose caller left. A shutdown waits for them.
+    pub detached: TaskTracker,
 }
 
 #[tonic::async_trait]
-impl SavepointService for Service {
+impl SavepointService for Handlers {
     async fn import_savepoint(
         &self,
         request: Request<ImportSavepointRequest>,
     ) -> Result<Response<ImportSavepointResponse>, Status> {
-        const OPERATION: Operation = Operation::ImportSavepoint;
-        let call = call_of(&request)?;
-        let Some(huawei) = self.huawei.clone() else {
-            return Err(fail(&call, not_configured(OPERATION), OPERATION));
-        };
-        let request = request.into_inner();
+        let (request, call) = begin(request)?;
+        let huawei = configured(&self.huawei, &call)?;
         let import = {
-            let call = call.clone();
+            let (huawei, call) = (Arc::clone(huawei), call.clone());
             async move { huawei.import_savepoint(&request, &call).await }
         };
-        match RunsOn::new(Box::pin(import), &call, &self.imports).await {
-            Ok(response) => {
-                call.note_success(&response.request_id);
-                Ok(Response::new(response))
-            }
-            Err(error) => Err(fail(&call, error, OPERATION)),
-        }
+        finish(DetachOnDrop::new(Box::pin(import), &call, &self.detached).await, &call)
     }
 
     async fn get_savepoint(
         &self,
         request: Request<GetSavepointRequest>,
     ) -> Result<Response<GetSavepointResponse>, Status> {
-        const OPERATION: Operation = Operation::GetSavepoint;
-        let call = call_of(&request)?;
-        let Some(alibaba) = &self.alibaba else {
-            return Err(fail(&call, not_configured(OPERATION), OPERATION));
-        };
-        match alibaba.get_savepoint(request.get_ref(), &call).await {
-            Ok(response) => {
-                call.note_success(&response.request_id);
-                Ok(Response::new(response))
-            }
-            Err(error) => Err(fail(&call, error, OPERATION)),
+        let (request, call) = begin(request)?;
+        let alibaba = configured(&self.alibaba, &call)?;
+        finish(alibaba.get_savepoint(&request, &call).await, &call)
+    }
+}
+
+/// The services of the contract, as the server calls them.
+#[derive(Debug, Clone)]
+pub struct Service {
+    savepoints: SavepointServiceServer<Handlers>,
+}
+
+impl Service {
+    /// Services with these handlers.
+    pub fn new(handlers: Handlers) -> Self {
+        let savepoints = SavepointServiceServer::new(handlers)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .max_decoding_message_size(MESSAGE_BYTES);
+        Self { savepoints }
+    }
+}
+
+impl Services for Service {
+    fn operations(&self) -> &'static [&'static Operation] {
+        &OPERATIONS
+    }
+
+    async fn serve(
+        &self,
+        _: &'static Operation,
+        request: http::Request<Full<Bytes>>,
+    ) -> http::Response<tonic::body::Body> {
+        let result: Result<_, Infallible> = self.savepoints.clone().call(request).await;
+        match result {
+            Ok(response) => response,
+            Err(never) => match never {},
         }
     }
 }
 
-type Import = Pin<Box<dyn Future<Output = Result<ImportSavepointResponse, Error>> + Send>>;
+/// The message of a request, and the call that the server put into it.
+fn begin<T>(request: Request<T>) -> Result<(T, Call), Status> {
+    let call = request.extensions().get::<Call>().cloned();
+    let call = call.ok_or_else(|| {
+        Status::from(Error::new(Reason::GatewayInternal, "the request came in without its call"))
+    })?;
+    Ok((request.into_inner(), call))
+}
 
-/// An import that runs on to its answer although it is dropped.
+/// The provider that serves a call, if it is configured.
+fn configured<'a, P>(provider: &'a Option<Arc<P>>, call: &Call) -> Result<&'a Arc<P>, Status> {
+    provider.as_ref().ok_or_else(|| {
+        let name = call.operation().map_or("its provider", |operation| operation.provider.name);
+        let text = format!("this gateway is not configured for {name}");
+        call.failed(Error::new(Reason::NotConfigured, text)).into()
+    })
+}
+
+fn finish<T>(result: Result<T, Error>, call: &Call) -> Result<Response<T>, Status> {
+    result.map(Response::new).map_err(|error| call.failed(error).into())
+}
+
+type Change<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
+
+/// A change that runs on to its response although it is dropped.
 ///
-/// When a caller leaves, hyper drops the handler. A request that is on its way changes the job
-/// all the same, and its outcome must be seen: what is left of the import becomes a task. An
-/// import of which no byte was sent ends with its caller.
-struct RunsOn<'a> {
+/// When a caller leaves, hyper drops the handler. A request that is on its way has its effect all
+/// the same, and its outcome must be logged: what is left of the change becomes a task. A change
+/// of which no byte was sent ends with its caller.
+struct DetachOnDrop<'a, T: Send + 'static> {
     /// None when it is over, or being polled: what panicked must not run on.
-    import: Option<Import>,
+    change: Option<Change<T>>,
     call: &'a Call,
     tasks: &'a TaskTracker,
 }
 
-impl<'a> RunsOn<'a> {
-    fn new(import: Import, call: &'a Call, tasks: &'a TaskTracker) -> Self {
-        Self { import: Some(import), call, tasks }
+impl<'a, T: Send> DetachOnDrop<'a, T> {
+    fn new(change: Change<T>, call: &'a Call, tasks: &'a TaskTracker) -> Self {
+        Self { change: Some(change), call, tasks }
     }
 }
 
-impl Future for RunsOn<'_> {
-    type Output = Result<ImportSavepointResponse, Error>;
+impl<T: Send> Future for DetachOnDrop<'_, T> {
+    type Output = Result<T, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(mut import) = self.import.take() else { return Poll::Pending };
-        let polled = import.as_mut().poll(cx);
+        let Some(mut change) = self.change.take() else { return Poll::Pending };
+        let polled = change.as_mut().poll(cx);
         if polled.is_pending() {
-            self.import = Some(import);
+            self.change = Some(change);
         }
         polled
     }
 }
 
-impl Drop for RunsOn<'_> {
+impl<T: Send + 'static> Drop for DetachOnDrop<'_, T> {
     fn drop(&mut self) {
-        let Some(import) = self.import.take() else { return };
+        let Some(change) = self.change.take() else { return };
         // Without a runtime the process is at its end, and nothing can run on.
-        if self.call.sent().get()
+        if self.call.write_started().get()
             && let Ok(runtime) = Handle::try_current()
         {
-            self.tasks.spawn_on(see_the_outcome(import, self.call.clone()), &runtime);
+            self.tasks.spawn_on(log_the_outcome(change, self.call.clone()), &runtime);
         }
     }
 }
 
-async fn see_the_outcome(import: Import, call: Call) {
-    match import.await {
-        Ok(response) => tracing::info!(
-            method = Operation::ImportSavepoint.name(),
-            provider_request_id = response.request_id,
-            trace_id = trace_id(&call),
-            "the caller left; the import succeeded"
+async fn log_the_outcome<T>(change: Change<T>, call: Call) {
+    let result = change.await.map_err(|error| call.failed(error));
+    let ended = call.ended();
+    let method = call.operation().map(|operation| operation.name);
+    let trace_id = call.trace().map(|trace| tracing::field::display(trace.trace_id()));
+    match result {
+        Ok(_) => tracing::info!(
+            method,
+            provider_request_id = ended.provider_request_id,
+            trace_id,
+            "the caller left; the call succeeded"
         ),
-        Err(error) => {
-            tracing::warn!(
-                method = Operation::ImportSavepoint.name(),
-                reason = error.failure().row().reason,
-                outcome = error.outcome().map(Outcome::as_str),
-                provider_request_id = error.fault().request_id,
-                trace_id = trace_id(&call),
-                "the caller left; the import failed"
-            );
-        }
+        Err(error) => tracing::warn!(
+            method,
+            reason = error.reason().row().name,
+            outcome = ended.outcome.map(Outcome::as_str),
+            provider_request_id = ended.provider_request_id,
+            trace_id,
+            "the caller left; the call failed"
+        ),
     }
-}
-
-fn trace_id(call: &Call) -> Option<impl tracing::Value> {
-    call.trace().map(|trace| tracing::field::display(trace.trace_id()))
-}
-
-/// The call that the server put into the request.
-fn call_of<T>(request: &Request<T>) -> Result<Call, Status> {
-    request.extensions().get::<Call>().cloned().ok_or_else(|| {
-        Error::new(Failure::GatewayInternal, "the request came in without its call").into()
-    })
-}
-
-fn not_configured(operation: Operation) -> Error {
-    Error::new(
-        Failure::NotConfigured,
-        format!("this gateway is not configured for {}", operation.provider()),
-    )
-}
-
-fn fail(call: &Call, error: Error, operation: Operation) -> Status {
-    let error = error.with_operation(operation);
-    call.note_failure(&error);
-    error.into()
 }

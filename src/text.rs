@@ -10,13 +10,15 @@ pub(crate) fn clip(text: &str, bytes: usize) -> &str {
     &text[..end]
 }
 
-/// Replaces every control character by a space, so that no text can move a terminal's
-/// cursor, end a log line or split a header; and cuts the text to this many bytes.
+/// Replaces every control character by a space and drops characters without a width, so that no
+/// text can move a terminal's cursor, end a log line, split a header or hide a word; and cuts the
+/// text to this many bytes.
 pub(crate) fn clean(text: &str, bytes: usize) -> String {
     let cleaned: String = text
         .chars()
-        // What cannot be in the result need not be looked at.
+        // Characters that cannot be in the result are not processed.
         .take(bytes)
+        .filter(|c| !has_no_width(*c))
         .map(|c| if is_unprintable(c) { ' ' } else { c })
         .collect();
     clip(cleaned.trim(), bytes).to_owned()
@@ -25,7 +27,23 @@ pub(crate) fn clean(text: &str, bytes: usize) -> String {
 fn is_unprintable(c: char) -> bool {
     c.is_control()
         // Line and paragraph separators, and the marks that reorder what a person reads.
-        || matches!(c, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
+        || matches!(c, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+fn has_no_width(c: char) -> bool {
+    matches!(c, '\u{AD}' | '\u{200B}'..='\u{200F}' | '\u{2060}'..='\u{2064}' | '\u{FEFF}')
+}
+
+/// Lower-case hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: [u8; 16] = *b"0123456789abcdef";
+    let mut text = vec![0; bytes.len() * 2];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    // Digits are text.
+    String::from_utf8(text).unwrap_or_default()
 }
 
 /// A header-safe identifier: visible ASCII, cut to this many bytes. None when nothing is left.

@@ -15,15 +15,15 @@ use http_body_util::Full;
 use jiff::Timestamp;
 use prost::Message;
 use savepoint_gateway::credential::Credential;
-use savepoint_gateway::error::Error;
-use savepoint_gateway::inside::{self, Providers, Records, SECRETS};
-use savepoint_gateway::operation::Operation;
 use savepoint_gateway::pb::{
     GetSavepointRequest, GetSavepointResponse, ImportSavepointRequest, ImportSavepointResponse,
 };
+use savepoint_gateway::providers::alibaba::{self, GET_SAVEPOINT};
+use savepoint_gateway::providers::huawei::{self, IMPORT_SAVEPOINT};
+use savepoint_gateway::rpc::Error;
 use savepoint_gateway::secret::Secret;
-use savepoint_gateway::upstream::Answer;
-use savepoint_gateway::{alibaba, huawei};
+use savepoint_gateway::test_util::{self, Providers, Records, SECRETS};
+use savepoint_gateway::transport::Response;
 use serde_json::Value;
 use tonic::Status;
 
@@ -88,8 +88,8 @@ struct Call<Q, A> {
     request: Q,
     framed: Bytes,
     unsigned: Request<Bytes>,
-    success: Answer,
-    failure: Answer,
+    success: Response,
+    failure: Response,
     response: A,
 }
 
@@ -124,7 +124,7 @@ impl Inputs {
         let import = Call {
             framed: framed(&request),
             unsigned,
-            failure: Answer {
+            failure: Response {
                 status: 400,
                 body: Bytes::from_static(
                     br#"{"error_code":"DLI.0001","error_msg":"The savepoint path does not exist."}"#,
@@ -155,7 +155,7 @@ impl Inputs {
         let get = Call {
             framed: framed(&request),
             unsigned,
-            failure: Answer {
+            failure: Response {
                 status: 429,
                 body: Bytes::from_static(
                     br#"{"RequestId":"CBC799F0-AB7C-1D30-8A4F-882ED4DD0001","Code":"Throttling.User","Message":"Request was denied due to user flow control.","HostId":"alibaba.example"}"#,
@@ -246,12 +246,12 @@ impl Inputs {
 
     fn record_success(&self) {
         let id = black_box(&self.get.response.request_id);
-        self.records.record(Operation::GetSavepoint, 200, Ok(id));
+        self.records.record(&GET_SAVEPOINT, 200, Ok(id));
     }
 
     fn record_failure(&self) {
         static ERROR: LazyLock<Error> = LazyLock::new(|| INPUTS.import_error());
-        self.records.record(Operation::ImportSavepoint, 400, Err(black_box(&*ERROR)));
+        self.records.record(&IMPORT_SAVEPOINT, 400, Err(black_box(&*ERROR)));
     }
 
     fn import_error(&self) -> Error {
@@ -260,12 +260,12 @@ impl Inputs {
 }
 
 /// The provider's answer as `calls.json` has it.
-fn answer(upstream: &Value) -> Answer {
+fn answer(upstream: &Value) -> Response {
     let headers = upstream["headers"].as_object().expect("headers").iter().map(|(name, value)| {
         let value = value.as_str().expect("a text");
         (name.parse::<HeaderName>().expect("a name"), value.parse().expect("a value"))
     });
-    Answer {
+    Response {
         status: 200,
         headers: headers.collect(),
         body: upstream["body"].to_string().into(),
@@ -285,7 +285,7 @@ fn framed(message: &impl Message) -> Bytes {
 
 /// The message of a request body, which is there whole.
 fn body(framed: &Bytes) -> Result<Bytes, Error> {
-    let read = pin!(inside::unary(Full::new(black_box(framed).clone()), 64 * 1024));
+    let read = pin!(test_util::single_message(Full::new(black_box(framed).clone()), 64 * 1024));
     match read.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(read) => read.map(|message| message.slice(5..)),
         Poll::Pending => unreachable!("all of the body is there"),

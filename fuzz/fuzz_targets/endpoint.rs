@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use savepoint_gateway::endpoint::{Endpoint, InvalidEndpoint};
+use savepoint_gateway::options::{Endpoint, InvalidEndpoint};
 
 fuzz_target!(|text: &str| {
     let strict = Endpoint::parse(text, false);

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use savepoint_gateway::inside::frames;
+use savepoint_gateway::test_util::guarded_frames;
 
 const BURST: u32 = 1000;
 const PER_CALL: u32 = 8;
@@ -40,7 +40,7 @@ fuzz_target!(|data: &[u8]| {
         .expect("a runtime");
     let flood = is_flood(&sent);
     for piece in [usize::from(*piece) * 7 + 1, 1 << 20] {
-        match runtime.block_on(frames(&sent, piece)) {
+        match runtime.block_on(guarded_frames(&sent, piece)) {
             Ok(passed) => {
                 assert!(!flood, "a flood is let through in pieces of {piece}");
                 let behind = passed.strip_prefix(PREFACE).expect("the preface");

@@ -8,7 +8,7 @@ use arbitrary::Arbitrary;
 use http::{HeaderMap, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 use libfuzzer_sys::fuzz_target;
-use savepoint_gateway::inside::retry_after;
+use savepoint_gateway::test_util::retry_after;
 
 const DAY: u64 = 24 * 60 * 60;
 

@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use savepoint_gateway::failure::Failure;
-use savepoint_gateway::inside::unary;
+use savepoint_gateway::rpc::reason::Reason;
+use savepoint_gateway::test_util::single_message;
 
 /// Small, so that the fuzzer can get beyond it.
 const MOST: usize = 64;
@@ -28,29 +28,29 @@ impl http_body::Body for Pieces {
     }
 }
 
-fn read(message: &[u8], piece: usize) -> Result<Bytes, Failure> {
+fn read(message: &[u8], piece: usize) -> Result<Bytes, Reason> {
     let pieces = message.chunks(piece).rev().map(Bytes::copy_from_slice).collect();
-    let mut reading = std::pin::pin!(unary(Pieces(pieces), MOST));
+    let mut reading = std::pin::pin!(single_message(Pieces(pieces), MOST));
     let mut context = Context::from_waker(std::task::Waker::noop());
     match reading.as_mut().poll(&mut context) {
-        Poll::Ready(result) => result.map_err(|error| error.failure()),
+        Poll::Ready(result) => result.map_err(|error| error.reason()),
         Poll::Pending => panic!("it waits for what is there"),
     }
 }
 
-fn expected(message: &[u8]) -> Result<(), Failure> {
+fn expected(message: &[u8]) -> Result<(), Reason> {
     let [_, a, b, c, d, rest @ ..] = message else {
         let empty = message.is_empty();
-        return Err(if empty { Failure::MessageCount } else { Failure::MalformedMessage });
+        return Err(if empty { Reason::MessageCount } else { Reason::MalformedMessage });
     };
     let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
     if length > MOST {
-        Err(Failure::MessageTooLarge)
+        Err(Reason::MessageTooLarge)
     } else {
         match rest.len().cmp(&length) {
-            std::cmp::Ordering::Less => Err(Failure::MalformedMessage),
+            std::cmp::Ordering::Less => Err(Reason::MalformedMessage),
             std::cmp::Ordering::Equal => Ok(()),
-            std::cmp::Ordering::Greater => Err(Failure::MessageCount),
+            std::cmp::Ordering::Greater => Err(Reason::MessageCount),
         }
     }
 }

@@ -5,10 +5,10 @@ use std::sync::LazyLock;
 
 use arbitrary::Arbitrary;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use savepoint_gateway::error::Error;
-use savepoint_gateway::failure::Failure;
-use savepoint_gateway::inside::{Providers, SECRETS};
-use savepoint_gateway::upstream::Answer;
+use savepoint_gateway::rpc::Error;
+use savepoint_gateway::rpc::reason::Reason;
+use savepoint_gateway::test_util::{Providers, SECRETS};
+use savepoint_gateway::transport::Response;
 use serde::Deserializer;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
@@ -45,7 +45,7 @@ const STATUSES: [u16; 24] = [
 ///
 /// The second byte's bits say: 1 cut short; 2, 4, 8 with the first line of the body as a request
 /// id, a wait in milliseconds, a wait in seconds.
-pub fn answer(data: &[u8]) -> Option<Answer> {
+pub fn answer(data: &[u8]) -> Option<Response> {
     let [status, flags, rest @ ..] = data else { return None };
     let mut headers = HeaderMap::new();
     let line = rest.split(|b| *b == b'\n').next().unwrap_or_default();
@@ -65,7 +65,7 @@ pub fn answer(data: &[u8]) -> Option<Answer> {
     }
     let body = if flags & 14 == 0 { rest } else { rest.get(line.len() + 1..).unwrap_or_default() };
     let index = usize::from(status.wrapping_sub(b' ')) % STATUSES.len();
-    Some(Answer {
+    Some(Response {
         status: STATUSES[index],
         headers,
         body: body.to_vec().into(),
@@ -74,7 +74,7 @@ pub fn answer(data: &[u8]) -> Option<Answer> {
 }
 
 /// Whether the body is an object that says success in this field, as the contract takes it.
-pub fn says_success(answer: &Answer, field: &str) -> bool {
+pub fn says_success(answer: &Response, field: &str) -> bool {
     let Ok(body) = str::from_utf8(&answer.body) else { return false };
     let mut reader = serde_json::Deserializer::from_str(body);
     let says = match reader.deserialize_map(ValueOf(field)) {
@@ -117,7 +117,7 @@ pub fn check_request_id(id: &str) {
 
 /// What every status keeps to, whatever a provider said.
 pub fn check_error(error: Error) -> Status {
-    let failure = error.failure();
+    let failure = error.reason();
     let status = Status::from(error);
     assert_ne!(status.code(), Code::Ok);
     assert_eq!(status.code(), failure.row().code);
@@ -131,7 +131,7 @@ pub fn check_error(error: Error) -> Status {
     let details = status.get_error_details();
     let info = details.error_info().expect("an ErrorInfo");
     assert_eq!(info.domain, "savepoint-gateway");
-    assert!(Failure::ALL.iter().any(|failure| failure.row().reason == info.reason));
+    assert!(Reason::ALL.iter().any(|failure| failure.row().name == info.reason));
     for (name, value) in &info.metadata {
         check_text(name, value);
     }
@@ -172,7 +172,7 @@ pub fn is_name(text: &str, others: &str) -> bool {
 
 /// What a refusal of a request for its fields keeps to.
 pub fn check_refusal(error: Error, expected: &[(&str, bool)]) {
-    assert_eq!(error.failure(), Failure::InvalidRequest);
+    assert_eq!(error.reason(), Reason::InvalidRequest);
     let named: Vec<_> = error.violations().iter().map(|violation| violation.field).collect();
     let bad: Vec<_> = expected.iter().filter(|(_, good)| !good).map(|(field, _)| *field).collect();
     assert_eq!(named, bad);

@@ -1,34 +1,38 @@
 //! Credentials: what a request is authorized with, and where it comes from.
 //!
-//! A [`Credential`] is one key or token. A [`Source`] hands out credentials, and [`Credentials`]
-//! keeps the one that serves: it asks the source in the background, before the old one ends,
-//! so that no call waits and no two calls ask twice.
+//! A [`Credential`] is one key or token. A [`Source`] grants credentials, and [`Credentials`] is
+//! the one in use: it is refreshed in the background, before the old one expires, so that no call
+//! waits and no two calls cause two requests.
 
-mod cache;
-mod directory;
-mod exchange;
-mod keeper;
+mod client;
+mod credentials;
+mod files;
+mod lease;
+mod metrics;
+mod options;
 mod redact;
-mod schedule;
 mod source;
 
-pub use cache::Credentials;
-pub use directory::{Directory, Problems};
-pub(crate) use directory::{read_identity_token, read_secret};
-pub use exchange::{Exchange, SourceError};
-pub(crate) use exchange::{lease, refused, token_lease};
-pub(crate) use schedule::backoff;
-pub use source::{Changed, Fetch, Lease, Source};
+pub use client::SourceClient;
+pub(crate) use client::rejected;
+pub use credentials::Credentials;
+pub use files::{Directory, Problems, SecretFile};
+pub use lease::Lease;
+pub(crate) use lease::{lease, token_lease};
+pub use metrics::CredentialMetrics;
+pub(crate) use options::{Choice, SESSION_NAME, key_from_environment, no_credential, of_files};
+pub(crate) use redact::Redactor;
+pub use source::{Changed, Fetch, Source};
 
 use std::fmt;
 
 use aws_lc_rs::hmac;
 
-use crate::error::Error;
-use crate::failure::Failure;
+use crate::rpc::Error;
+use crate::rpc::reason::Reason;
 use crate::secret::Secret;
 
-/// What proves to a provider who calls.
+/// Proves to a provider who sends a request.
 #[derive(PartialEq, Eq)]
 pub struct Credential(Kind);
 
@@ -93,12 +97,12 @@ impl Credential {
     /// The key to sign with.
     ///
     /// # Errors
-    /// [`Failure::CredentialsUnavailable`] when there is a token instead.
+    /// [`Reason::CredentialsUnavailable`] when there is a token instead.
     pub fn access_key(&self) -> Result<&AccessKey, Error> {
         match &self.0 {
             Kind::Key(key) => Ok(key),
             Kind::Token(_) => Err(Error::new(
-                Failure::CredentialsUnavailable,
+                Reason::CredentialsUnavailable,
                 "the credential is a token, and this request needs a signature",
             )),
         }
@@ -112,19 +116,8 @@ impl Credential {
         }
     }
 
-    /// A provider's text without anything in it that must not be shown: the parts of this
-    /// credential, and whatever a provider echoes of signed headers when it refuses a
-    /// signature.
-    pub(crate) fn redact(&self, text: &str) -> String {
-        redact::redact(text, self.parts())
-    }
-
-    /// Whether the text holds a part of this credential.
-    pub(crate) fn is_in(&self, text: &str) -> bool {
-        self.parts().any(|part| text.contains(part))
-    }
-
-    fn parts(&self) -> impl Iterator<Item = &str> {
+    /// The texts that must never be shown.
+    fn secrets(&self) -> impl Iterator<Item = &str> {
         let known = match &self.0 {
             Kind::Key(key) => [
                 Some(key.access_key_secret.expose()),
@@ -143,7 +136,7 @@ fn check(part: &'static str, text: &str) -> Result<(), InvalidCredential> {
         return Err(InvalidCredential { part, fault: "is empty" });
     }
     if !text.bytes().all(|b| b.is_ascii_graphic()) {
-        let fault = "holds a character other than visible ASCII, perhaps a space or a line break";
+        let fault = "holds a character other than visible ASCII, such as a space or a line break";
         return Err(InvalidCredential { part, fault });
     }
     Ok(())
@@ -220,13 +213,13 @@ mod tests {
                 "ID",
                 "hidden\n",
                 None,
-                "the access key secret holds a character other than visible ASCII, perhaps a space or a line break",
+                "the access key secret holds a character other than visible ASCII, such as a space or a line break",
             ),
             (
                 "ID",
                 "s",
                 Some("hidden\r"),
-                "the security token holds a character other than visible ASCII, perhaps a space or a line break",
+                "the security token holds a character other than visible ASCII, such as a space or a line break",
             ),
             ("I,D", "s", None, "the access key id holds a comma, a semicolon or an equals sign"),
         ] {

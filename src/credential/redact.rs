@@ -1,71 +1,156 @@
-//! Removing secrets from texts that a provider sent.
+//! One function for every text of a provider that anybody sees: clean it, redact it, cut it.
+//!
+//! In this order, because control characters could hide a secret, and half of a secret would not
+//! be recognized after the cut. The work grows linearly with a bounded prefix of the text.
+
+use super::Credential;
+use crate::text::{clean, clip};
 
 const REDACTED: &str = "[redacted]";
 
-/// Headers whose values a provider may echo when it refuses a signature, and parts of an
-/// `Authorization` value. A token of an earlier credential is caught by these, too.
-const LABELS: [&str; 7] = [
-    "authorization",
-    "x-security-token",
-    "x-auth-token",
-    "x-acs-security-token",
-    "x-acs-accesskey-id",
-    "signature=",
-    "access=",
-];
+/// How much of a text is looked at for each byte that is shown.
+const LOOK_AHEAD: usize = 16;
 
-/// The text with `[redacted]` in place of each known secret and of each value behind a label
-/// that announces one.
-pub(super) fn redact<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let mut text = text.to_owned();
-    for secret in known.filter(|secret| !secret.is_empty()) {
-        if text.contains(secret) {
-            text = text.replace(secret, REDACTED);
-        }
-    }
-    for label in LABELS {
-        text = redact_labelled(&text, label);
-    }
-    text
+/// A part of a secret that is this long gives away enough of it to be hidden.
+const TELLING_BYTES: usize = 8;
+
+/// What ends a labelled value.
+const VALUE_ENDS: [char; 9] = ['|', '\n', '\r', ',', ';', '"', '\'', '&', '}'];
+
+/// Removes the secrets of one credential from a provider's texts.
+#[derive(Debug)]
+pub(crate) struct Redactor<'a> {
+    credential: &'a Credential,
+    /// Texts, in lower case, that stand before a secret. A token of an earlier credential is
+    /// caught by these, too.
+    labels: &'static [&'static str],
 }
 
-/// Replaces what follows each occurrence of the label and its separator, up to the next
-/// character that ends a value.
-fn redact_labelled(text: &str, label: &str) -> String {
-    // ASCII lower-casing keeps every byte offset.
-    let lower = text.to_ascii_lowercase();
-    let mut shown = String::with_capacity(text.len());
-    let mut from = 0;
-    while let Some(found) = lower[from..].find(label) {
-        let after_label = from + found + label.len();
-        let value = text[after_label..].trim_start_matches([':', '=', ' ', '"', '\'']);
-        let start = text.len() - value.len();
-        // A name in a list of signed headers has no value behind it.
-        let has_separator = label.ends_with('=') || start > after_label;
-        let end = start
-            + value.find(['|', '\n', '\r', ',', ';', '"', '\'', '&', '}']).unwrap_or(value.len());
-        if !has_separator || start == end {
-            shown.push_str(&text[from..after_label]);
-            from = after_label;
-            continue;
-        }
-        shown.push_str(&text[from..start]);
-        shown.push_str(REDACTED);
-        from = end;
+impl<'a> Redactor<'a> {
+    /// `labels`: see [`crate::rpc::operation::Provider::secret_labels`].
+    pub(crate) fn new(credential: &'a Credential, labels: &'static [&'static str]) -> Self {
+        Self { credential, labels }
     }
-    shown.push_str(&text[from..]);
-    shown
+
+    /// A text for people, of at most `max` bytes.
+    pub(crate) fn text(&self, text: &str, max: usize) -> String {
+        let cleaned = clean(text, LOOK_AHEAD * max);
+        clip(self.redact(&cleaned).trim(), max).to_owned()
+    }
+
+    /// A header-safe identifier of at most `max` bytes: visible ASCII. None when nothing is left.
+    pub(crate) fn identifier(&self, text: &str, max: usize) -> Option<String> {
+        let visible: String =
+            text.chars().filter(char::is_ascii_graphic).take(LOOK_AHEAD * max).collect();
+        let shown = self.redact(&visible);
+        (!shown.is_empty()).then(|| clip(&shown, max).to_owned())
+    }
+
+    /// Whether the text holds a secret.
+    pub(crate) fn finds_secret(&self, text: &str) -> bool {
+        !self.secrets_in(text).is_empty()
+    }
+
+    fn redact(&self, text: &str) -> String {
+        let mut ranges = self.secrets_in(text);
+        self.add_labelled(text, &mut ranges);
+        ranges.sort_unstable();
+        let mut shown = String::with_capacity(text.len());
+        let mut from = 0;
+        for (start, end) in ranges {
+            if end <= from {
+                continue;
+            }
+            if start >= from {
+                shown.push_str(&text[from..start]);
+                shown.push_str(REDACTED);
+            }
+            from = end;
+        }
+        shown.push_str(&text[from..]);
+        shown
+    }
+
+    /// Where the text holds a secret, or the beginning of one. Characters that no secret holds
+    /// may stand in between.
+    fn secrets_in(&self, text: &str) -> Vec<(usize, usize)> {
+        let mut ranges = Vec::new();
+        let (mut visible, mut offsets) = (String::with_capacity(text.len()), Vec::new());
+        for (offset, c) in text.char_indices().filter(|(_, c)| c.is_ascii_graphic()) {
+            visible.push(c);
+            offsets.push(offset);
+        }
+        for secret in self.credential.secrets().filter(|secret| !secret.is_empty()) {
+            let telling = &secret[..secret.len().min(TELLING_BYTES)];
+            let mut from = 0;
+            while let Some(found) = visible[from..].find(telling) {
+                let start = from + found;
+                let rest = visible[start..].bytes().zip(secret.bytes());
+                let length = rest.take_while(|(found, secret)| found == secret).count();
+                from = start + length;
+                ranges.push((offsets[start], offsets[from - 1] + 1));
+            }
+        }
+        ranges
+    }
+
+    /// Adds what follows each label and its separator, up to the next character that ends a
+    /// value.
+    fn add_labelled(&self, text: &str, ranges: &mut Vec<(usize, usize)>) {
+        // ASCII lower-casing keeps every byte offset.
+        let lower = text.to_ascii_lowercase();
+        for label in self.labels {
+            let mut from = 0;
+            while let Some(found) = lower[from..].find(label) {
+                let after_label = from + found + label.len();
+                from = after_label;
+                let value = text[after_label..].trim_start_matches([':', '=', ' ', '"', '\'']);
+                let start = text.len() - value.len();
+                // A name in a list of signed headers has no value behind it.
+                if !label.ends_with('=') && start == after_label {
+                    continue;
+                }
+                let end = start + value.find(VALUE_ENDS).unwrap_or(value.len());
+                if start < end {
+                    ranges.push((start, end));
+                    from = end;
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::Secret;
+
+    const LABELS: [&str; 7] = [
+        "authorization",
+        "x-security-token",
+        "x-auth-token",
+        "x-acs-security-token",
+        "x-acs-accesskey-id",
+        "signature=",
+        "access=",
+    ];
+
+    fn credential() -> Credential {
+        Credential::new("EXAMPLEKEYID", Secret::new("exampleSecretKey"), None).unwrap()
+    }
 
     #[test]
     fn known_secrets_and_labelled_values_disappear() {
+        let credential = credential();
+        let redactor = Redactor::new(&credential, &LABELS);
         for (text, want) in [
             ("nothing to hide", "nothing to hide"),
-            ("key sk-EXAMPLE here", "key [redacted] here"),
+            ("key exampleSecretKey here", "key [redacted] here"),
+            ("exampleSecretKeyexampleSecretKey", "[redacted][redacted]"),
+            ("the beginning, exampleSecre", "the beginning, [redacted]"),
+            ("example, which is short", "example, which is short"),
+            ("zero\u{200b}width: exam\u{200b}pleSecret\u{200b}Key.", "zerowidth: [redacted]."),
+            ("spaced: example Secret\u{1}Key.", "spaced: [redacted]."),
             (
                 "canonicalRequest:POST|/v1.0/|x-sdk-date:20260115T083000Z|x-security-token:OLDER TOKEN|host:h",
                 "canonicalRequest:POST|/v1.0/|x-sdk-date:20260115T083000Z|x-security-token:[redacted]|host:h",
@@ -74,11 +159,43 @@ mod tests {
                 "SDK-HMAC-SHA256 Access=AK, SignedHeaders=host;x-security-token, Signature=abc",
                 "SDK-HMAC-SHA256 Access=[redacted], SignedHeaders=host;x-security-token, Signature=[redacted]",
             ),
-            ("X-Auth-Token: T\nnext", "X-Auth-Token: [redacted]\nnext"),
+            ("X-Auth-Token: T, next", "X-Auth-Token: [redacted], next"),
             (r#"{"x-acs-security-token":"T"}"#, r#"{"x-acs-security-token":"[redacted]"}"#),
             ("点x-auth-token=é点", "点x-auth-token=[redacted]"),
         ] {
-            assert_eq!(redact(text, ["sk-EXAMPLE", ""].into_iter()), want, "{text}");
+            assert_eq!(redactor.text(text, 512), want, "{text}");
         }
+    }
+
+    #[test]
+    fn a_text_is_redacted_before_it_is_cut() {
+        let credential = credential();
+        let redactor = Redactor::new(&credential, &LABELS);
+        for padding in 0..40 {
+            let text = format!("{}exampleSecretKey", "x".repeat(padding));
+            for max in 1..60 {
+                let shown = redactor.text(&text, max);
+                assert!(!shown.contains("example"), "{padding} {max}: {shown}");
+                let shown = redactor.identifier(&text, max).unwrap();
+                assert!(!shown.contains("example") && shown.len() <= max, "{shown}");
+            }
+        }
+    }
+
+    #[test]
+    fn identifiers_hide_secrets_between_other_characters() {
+        let credential = credential();
+        let redactor = Redactor::new(&credential, &LABELS);
+        for (id, found) in [
+            ("R-1", false),
+            ("R-exampleSecretKey", true),
+            ("example\u{1}Secret Key", true),
+            ("EXAMPLEKEYID", true),
+        ] {
+            assert_eq!(redactor.finds_secret(id), found, "{id:?}");
+        }
+        let code = redactor.identifier("example\u{1}Secret Key", 128);
+        assert_eq!(code.as_deref(), Some("[redacted]"));
+        assert_eq!(redactor.identifier("点", 128), None);
     }
 }

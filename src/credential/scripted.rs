@@ -1,4 +1,5 @@
-//! A source that answers as a test says, and credentials that are kept from it in turned time.
+#![cfg(test)]
+//! A scripted source of credentials, in paused time, for tests.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -8,24 +9,27 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::schedule::later;
-use super::{Changed, Credential, Credentials, Exchange, Fetch, Lease, Source, SourceError};
+use super::{
+    Changed, Credential, CredentialMetrics, Credentials, Fetch, Lease, Source, SourceClient,
+};
 use crate::clock::Clock;
-use crate::failure::Failure;
-use crate::operation::Provider;
+use crate::providers::huawei::HUAWEI;
+use crate::refresh::{FetchError, later};
+use crate::rpc::reason::Reason;
 use crate::secret::Secret;
-use crate::telemetry::{LogFormat, LogLevel, LogSink, Telemetry};
-use crate::upstream::{Client, ClientOptions, Trust};
+use crate::telemetry::Metrics;
+use crate::tls::Trust;
+use crate::transport::{Client, ClientOptions};
 
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
 const START: &str = "2026-01-15T08:30:00Z";
 
-/// A clock that goes with tokio's time, which tests turn.
+/// A clock that follows tokio's time, which tests pause and advance.
 #[derive(Debug)]
-pub(super) struct Turned(Instant);
+pub(super) struct TestClock(Instant);
 
-impl Clock for Turned {
+impl Clock for TestClock {
     fn now(&self) -> Timestamp {
         later(START.parse().unwrap(), self.0.elapsed())
     }
@@ -41,17 +45,16 @@ impl Clock for Turned {
 
 type Answers = dyn Fn(usize) -> Result<Duration, &'static str> + Send + Sync;
 
-/// Answers, after a second, with a credential of this length of life and of a name that
-/// counts.
-struct Scripted {
+/// Answers, after a second, with a credential of this lifetime and a numbered name.
+struct ScriptedSource {
     answers: Box<Answers>,
     asked: Arc<Mutex<Vec<Timestamp>>>,
     changed: Arc<Notify>,
 }
 
-impl fmt::Debug for Scripted {
+impl fmt::Debug for ScriptedSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Scripted")
+        f.write_str("ScriptedSource")
     }
 }
 
@@ -63,8 +66,8 @@ pub(super) fn credential(n: usize) -> Credential {
     }
 }
 
-impl Source for Scripted {
-    fn fetch<'a>(&'a self, _: &'a Exchange, clock: &'a dyn Clock) -> Fetch<'a> {
+impl Source for ScriptedSource {
+    fn fetch<'a>(&'a self, _: &'a SourceClient, clock: &'a dyn Clock) -> Fetch<'a> {
         Box::pin(async move {
             let n = {
                 let mut asked = self.asked.lock().unwrap();
@@ -73,8 +76,8 @@ impl Source for Scripted {
             };
             tokio::time::sleep(Duration::from_secs(1)).await;
             let lives = (self.answers)(n).map_err(|text| match text {
-                LOCKS => SourceError::new(text).leave_alone(HOUR),
-                _ => SourceError::new(text),
+                LOCKS => FetchError::new(text).with_retry_after(HOUR),
+                _ => FetchError::new(text),
             })?;
             Ok(Lease::until(credential(n), later(clock.now(), lives)))
         })
@@ -85,31 +88,30 @@ impl Source for Scripted {
     }
 }
 
-/// What a source says that locks whom it refuses too often.
+/// The answer of a source that locks a user after too many refusals.
 pub(super) const LOCKS: &str = "refused";
 
-/// What a test holds of credentials that are kept from a scripted source.
-pub(super) struct Kept {
+/// Credentials that are refreshed from a scripted source.
+pub(super) struct Scripted {
     pub(super) credentials: Credentials,
-    pub(super) clock: Arc<Turned>,
+    pub(super) clock: Arc<TestClock>,
     asked: Arc<Mutex<Vec<Timestamp>>>,
     pub(super) changed: Arc<Notify>,
-    pub(super) telemetry: Telemetry,
+    pub(super) metrics: Metrics,
 }
 
-impl Kept {
-    pub(super) fn new(
+impl Scripted {
+    pub(super) fn start(
         answers: impl Fn(usize) -> Result<Duration, &'static str> + Send + Sync + 'static,
     ) -> Self {
         let asked = Arc::default();
         let changed = Arc::<Notify>::default();
         let (asked_too, changed_too) = (Arc::clone(&asked), Arc::clone(&changed));
         let answers = Box::new(answers);
-        let source = Scripted { answers, asked: asked_too, changed: changed_too };
-        let clock = Arc::new(Turned(Instant::now()));
-        let sink = LogSink::new(std::io::sink(), LogFormat::Json, LogLevel::Off).unwrap();
-        let telemetry = Telemetry::new(sink);
-        let credentials = Credentials::cached(source, None);
+        let source = ScriptedSource { answers, asked: asked_too, changed: changed_too };
+        let clock = Arc::new(TestClock(Instant::now()));
+        let metrics = Metrics::new(&[]);
+        let credentials = Credentials::refreshed(source, None);
         let client = Client::new(&ClientOptions {
             connect_timeout: Duration::from_secs(1),
             max_idle: 1,
@@ -117,25 +119,22 @@ impl Kept {
             proxy: None,
         })
         .unwrap();
-        let exchange = Exchange::new(client.clone(), client);
-        let keeping = credentials.clone().keep(
-            Provider::HuaweiDli,
-            exchange,
-            clock.clone(),
-            telemetry.clone(),
-        );
-        tokio::spawn(keeping);
-        Self { credentials, clock, asked, changed, telemetry }
+        let client = SourceClient::new(client.clone(), client);
+        let credential_metrics =
+            CredentialMetrics::register(&metrics, [&HUAWEI].into_iter()).remove(0);
+        let running = credentials.clone().run(&HUAWEI, client, clock.clone(), credential_metrics);
+        tokio::spawn(running);
+        Self { credentials, clock, asked, changed, metrics }
     }
 
-    pub(super) async fn current(&self) -> Result<String, Failure> {
+    pub(super) async fn current(&self) -> Result<String, Reason> {
         let credential = self.credentials.current(&*self.clock).await;
         credential
             .map(|credential| match credential.auth_token() {
                 Some(token) => token.expose().to_owned(),
                 None => credential.access_key().unwrap().id().to_owned(),
             })
-            .map_err(|error| error.failure())
+            .map_err(|error| error.reason())
     }
 
     pub(super) fn asked(&self) -> usize {

@@ -1,9 +1,8 @@
-//! What operators and probes ask: metrics, `/livez`, `/readyz`, and `grpc.health.v1`.
+//! The admin port: metrics, `/livez`, `/readyz`, and `grpc.health.v1` for probes.
 //!
 //! On an address of its own, in plain HTTP, because Kubernetes' gRPC probes dial the pod's
 //! address without TLS while the gRPC port may be loopback only.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,30 +11,48 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::service::Routes;
 use tower_service::Service as _;
 
-use super::dispatch::{answered, health_service};
+use super::Peer;
+use super::connection::{self, ConnectionLimits, Handler};
+use super::grpc::{answered, health_service};
 use super::health::Stage;
 use super::listener::{Accepted, Bound};
-use super::readiness;
-use super::worker::Shared;
+use super::shared::Shared;
 
-/// Operators are few. More connections wait.
+/// Operators and probes are few. More connections wait.
 const CONNECTIONS: usize = 64;
 
-/// A connection that takes longer is no operator's.
-const LONGEST: Duration = Duration::from_secs(60 * 60);
+/// Calls that one connection may have open.
+const STREAMS: u32 = 16;
+
+/// How long a connection may stay without a request, and how old it may get: longer than the
+/// interval of any scraper.
+const MAX_IDLE: Duration = Duration::from_secs(5 * 60);
+const MAX_AGE: Duration = Duration::from_secs(60 * 60);
+
+/// What is missing to serve every call, a line for each.
+pub(crate) type Missing = dyn Fn() -> Vec<String> + Send + Sync;
 
 /// Serves until the task is aborted.
-pub(super) async fn serve(bound: Bound, shared: Arc<Shared>) {
+pub(crate) async fn serve(bound: Bound, shared: Arc<Shared>, missing: Arc<Missing>) {
+    let limits = Arc::new(ConnectionLimits {
+        peer_timeout: shared.config.peer_timeout,
+        max_age: Some(MAX_AGE),
+        max_idle: Some(MAX_IDLE),
+        max_streams: STREAMS,
+        http_1: true,
+        // Probes ask until the end whether the process drains.
+        drain: CancellationToken::new(),
+        clock: Arc::clone(&shared.clock),
+    });
     let routes = Routes::default().add_service(health_service(shared.health.clone())).prepare();
+    let admin = Admin { routes, shared, missing };
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -46,19 +63,19 @@ pub(super) async fn serve(bound: Bound, shared: Arc<Shared>) {
                 continue;
             }
         };
-        let (routes, shared) = (routes.clone(), Arc::clone(&shared));
+        let (admin, limits) = (admin.clone(), Arc::clone(&limits));
         tokio::spawn(async move {
-            let serving = async {
-                match accepted {
-                    Accepted::Tcp(stream, _) => {
-                        serve_connection(TcpStream::from_std(stream)?, routes, shared).await
-                    }
-                    Accepted::Unix(stream) => {
-                        serve_connection(UnixStream::from_std(stream)?, routes, shared).await
-                    }
-                }
+            let served = match accepted {
+                Accepted::Tcp(stream, peer) => match TcpStream::from_std(stream) {
+                    Ok(stream) => connection::serve(stream, Some(peer), admin, &limits).await,
+                    Err(error) => Err(error),
+                },
+                Accepted::Unix(stream) => match UnixStream::from_std(stream) {
+                    Ok(stream) => connection::serve(stream, None, admin, &limits).await,
+                    Err(error) => Err(error),
+                },
             };
-            if let Ok(Err(error)) = tokio::time::timeout(LONGEST, serving).await {
+            if let Err(error) = served {
                 tracing::debug!(error = %error, "admin connection ended");
             }
             drop(place);
@@ -66,62 +83,56 @@ pub(super) async fn serve(bound: Bound, shared: Arc<Shared>) {
     }
 }
 
-async fn serve_connection<S>(stream: S, routes: Routes, shared: Arc<Shared>) -> std::io::Result<()>
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
-{
-    let service = service_fn(move |request: Request<Incoming>| {
-        let (routes, shared) = (routes.clone(), Arc::clone(&shared));
-        async move { Ok::<_, Infallible>(answer(request, routes, &shared).await) }
-    });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10));
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(16);
-    builder.serve_connection(TokioIo::new(stream), service).await.map_err(std::io::Error::other)
+/// Answers the requests of operators and probes.
+#[derive(Clone)]
+struct Admin {
+    routes: Routes,
+    shared: Arc<Shared>,
+    missing: Arc<Missing>,
 }
 
-async fn answer(request: Request<Incoming>, mut routes: Routes, shared: &Shared) -> Response<Body> {
-    let is_grpc = request
-        .headers()
-        .get(CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-    if is_grpc {
-        return answered(routes.call(request.map(Body::new)).await);
-    }
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n".into());
-    }
-    match request.uri().path() {
-        "/livez" => text(StatusCode::OK, "ok\n".into()),
-        "/readyz" => {
-            let (status, mut body) = match shared.health.stage() {
-                Stage::Serving => (StatusCode::OK, "ok\n".to_owned()),
-                Stage::Starting => {
-                    (StatusCode::SERVICE_UNAVAILABLE, "waiting for credentials\n".to_owned())
-                }
-                Stage::Ended => {
-                    (StatusCode::SERVICE_UNAVAILABLE, "all credentials have ended\n".to_owned())
-                }
-                Stage::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned()),
-            };
-            for line in readiness::missing(shared) {
-                body.push_str(&line);
-                body.push('\n');
+impl Handler for Admin {
+    async fn handle(&self, request: Request<Incoming>, _: Peer) -> Response<Body> {
+        let kind = request.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        if kind.starts_with(b"application/grpc") {
+            return answered(self.routes.clone().call(request.map(Body::new)).await);
+        }
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n".into());
+        }
+        match request.uri().path() {
+            "/livez" => text(StatusCode::OK, "ok\n".into()),
+            "/readyz" => self.ready(),
+            "/metrics" => self.metrics(),
+            _ => {
+                let paths = "/metrics, /livez and /readyz are served here\n";
+                text(StatusCode::NOT_FOUND, paths.into())
             }
-            text(status, body)
         }
-        "/metrics" => {
-            let dropped = shared.telemetry.log().dropped();
-            let mut response = text(StatusCode::OK, shared.telemetry.metrics().encode(dropped));
-            response.headers_mut().insert(
-                CONTENT_TYPE,
-                HeaderValue::from_static(
-                    "application/openmetrics-text; version=1.0.0; charset=utf-8",
-                ),
-            );
-            response
-        }
-        _ => text(StatusCode::NOT_FOUND, "/metrics, /livez and /readyz are served here\n".into()),
+    }
+}
+
+impl Admin {
+    fn ready(&self) -> Response<Body> {
+        let (status, line) = match self.shared.health.stage() {
+            Stage::Serving => (StatusCode::OK, "ok"),
+            Stage::Starting => (StatusCode::SERVICE_UNAVAILABLE, "waiting for credentials"),
+            Stage::Expired => (StatusCode::SERVICE_UNAVAILABLE, "all credentials have expired"),
+            Stage::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+        };
+        let mut lines = vec![line.to_owned()];
+        lines.extend((self.missing)());
+        lines.push(String::new());
+        text(status, lines.join("\n"))
+    }
+
+    fn metrics(&self) -> Response<Body> {
+        let telemetry = &self.shared.telemetry;
+        let page = telemetry.metrics().encode(telemetry.log().dropped());
+        let mut response = text(StatusCode::OK, page);
+        let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        response
     }
 }
 

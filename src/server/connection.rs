@@ -12,104 +12,127 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 
 use super::Peer;
-use super::activity::{ActiveBody, Activity};
-use super::dispatch::Dispatch;
-use super::frames::{Frames, PREFACE};
-use super::web::Web;
-use super::worker::Shared;
+use super::h2_guard::{H2Guard, PREFACE};
+use super::in_flight::{InFlight, TrackedBody};
 use crate::clock::Clock;
 
-/// What a caller that speaks HTTP/1.1 is told.
+/// The response to a peer that speaks HTTP/1.1 where only HTTP/2 is served.
 const NOT_HTTP_1: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
     content-type: text/plain\r\ncontent-length: 41\r\nconnection: close\r\n\r\n\
     This port speaks gRPC over HTTP/2 only.\r\n";
 
-/// Calls that one connection may have open. More are refused without harm to the others.
-const STREAMS: u32 = 256;
-
 /// What the HTTP/2 library reads of headers before it gives up on a stream. It does so
-/// without a gRPC status, so that [`super::dispatch`] refuses with one well below.
+/// without a gRPC status, so that [`super::grpc`] refuses with one well below.
 const HEADER_BYTES: u32 = 64 * 1024;
 
-/// An idle peer is asked whether it is still there, and given up if it does not say so.
+/// An idle peer is sent a PING, and its connection is closed if it does not answer.
 const PING_INTERVAL: Duration = Duration::from_secs(60);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long a connection that was told to end may stay without a call: calls that were sent
-/// before the peer knew arrive in that time.
+/// How long a connection that is to end may stay without a call: calls that were sent before the
+/// peer knew arrive in that time.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// The limits of connections, the same on every port.
+#[derive(Debug, Clone)]
+pub(crate) struct ConnectionLimits {
+    /// Limit for each step that a peer must complete: the HTTP/2 preface or an HTTP/1.1 head, a
+    /// frame that it began, reading a response.
+    pub(crate) peer_timeout: Duration,
+    /// How old a connection may get.
+    pub(crate) max_age: Option<Duration>,
+    /// How long a connection may stay without a call.
+    pub(crate) max_idle: Option<Duration>,
+    /// Calls that one connection may have open. More are refused without harm to the others.
+    pub(crate) max_streams: u32,
+    /// Whether HTTP/1.1 is served as well as HTTP/2.
+    pub(crate) http_1: bool,
+    /// Asks connections to end in good order.
+    pub(crate) drain: CancellationToken,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// Answers the requests of a connection.
+pub(crate) trait Handler: Clone + Send + Sync + 'static {
+    /// Answers one request. Whatever happens, there is a response.
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        peer: Peer,
+    ) -> impl Future<Output = Response<Body>> + Send;
+}
 
 /// Serves a connection until it ends.
 ///
 /// # Errors
 /// What the peer or the network did to it. Nobody needs to act.
-pub(super) async fn serve<S>(
+pub(crate) async fn serve<S>(
     mut stream: S,
     peer: Peer,
-    handler: Handler,
-    shared: &Shared,
+    handler: impl Handler,
+    limits: &ConnectionLimits,
 ) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    let patience = limits.peer_timeout;
     let opening = tokio::select! {
-        opening = tokio::time::timeout(shared.config.handshake_timeout, read_opening(&mut stream)) => {
-            opening.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no HTTP/2 preface in time"))??
+        opening = tokio::time::timeout(patience, read_opening(&mut stream)) => {
+            let late = |_| io::Error::new(io::ErrorKind::TimedOut, "no HTTP/2 preface in time");
+            opening.map_err(late)??
         }
-        // Nothing was asked yet, so nothing is lost.
-        () = shared.drain.cancelled() => return Ok(()),
+        // No request was read yet, so nothing is lost.
+        () = limits.drain.cancelled() => return Ok(()),
     };
     let begun = match opening {
         Opening::Http2 => None,
-        Opening::Other(begun) if handler.web.is_some() => Some(begun),
+        Opening::Other(begun) if limits.http_1 => Some(begun),
         Opening::Other(_) => {
             stream.write_all(NOT_HTTP_1).await?;
             return stream.shutdown().await;
         }
     };
-    let activity = Activity::default();
+    let in_flight = InFlight::default();
     let service = service_fn({
-        let activity = activity.clone();
+        let in_flight = in_flight.clone();
         move |request: Request<Incoming>| {
-            let (handler, active) = (handler.clone(), activity.begin());
+            let (handler, guard) = (handler.clone(), in_flight.begin());
             async move {
                 let response = handler.handle(request, peer).await;
-                Ok::<_, Infallible>(response.map(|inner| ActiveBody::new(inner, active)))
+                Ok::<_, Infallible>(response.map(|inner| TrackedBody::new(inner, guard)))
             }
         }
     });
-    // From here on the peer has as long for each thing that it must do.
-    let patience = shared.config.handshake_timeout;
     match begun {
         None => {
-            let connection = http2(Frames::new(stream, patience), service);
-            run(connection, http2::Connection::graceful_shutdown, activity, shared).await
+            let connection = http2(H2Guard::new(stream, patience), limits.max_streams, service);
+            run(connection, http2::Connection::graceful_shutdown, in_flight, limits).await
         }
         Some(begun) => {
             let connection = http1(stream, begun, patience, service);
-            run(connection, http1::Connection::graceful_shutdown, activity, shared).await
+            run(connection, http1::Connection::graceful_shutdown, in_flight, limits).await
         }
     }
 }
 
-/// A connection is large, and a future keeps room for it in each place that it passes through:
-/// boxed where it is made, it passes through none.
-fn http2<S, F>(stream: Frames<S>, service: F) -> Pin<Box<Http2<Frames<S>, F>>>
+/// Boxed at once: a connection is large, and every future that moves it reserves space for it.
+fn http2<S, F>(stream: H2Guard<S>, max_streams: u32, service: F) -> Pin<Box<Http2<H2Guard<S>, F>>>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    F: HttpService<Incoming, ResBody = ActiveBody>,
+    F: HttpService<Incoming, ResBody = TrackedBody>,
     F::Future: Send + 'static,
     F::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS)
-        // Callers whose deadlines pass together leave all their calls together. The library
-        // takes 20 such for an attack and ends the connection, with every other call on it.
-        .max_pending_accept_reset_streams(STREAMS as usize)
+        .max_concurrent_streams(max_streams)
+        // Callers whose deadlines pass together leave all their calls together. By default the
+        // library treats 20 such as an attack and closes the connection, with every other call.
+        .max_pending_accept_reset_streams(max_streams as usize)
         .max_header_list_size(HEADER_BYTES)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT)
@@ -126,7 +149,7 @@ fn http1<S, F>(
 ) -> Pin<Box<http1::Connection<TokioIo<impl AsyncRead + AsyncWrite + Unpin>, F>>>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    F: HttpService<Incoming, ResBody = ActiveBody>,
+    F: HttpService<Incoming, ResBody = TrackedBody>,
     F::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let (read, write) = tokio::io::split(stream);
@@ -142,48 +165,32 @@ where
 async fn run<C>(
     mut connection: Pin<Box<C>>,
     shut_down: impl FnOnce(Pin<&mut C>),
-    activity: Activity,
-    shared: &Shared,
+    in_flight: InFlight,
+    limits: &ConnectionLimits,
 ) -> io::Result<()>
 where
     C: Future<Output = hyper::Result<()>>,
 {
-    let patience = shared.config.handshake_timeout;
+    let patience = limits.peer_timeout;
     tokio::select! {
         ended = &mut connection => return ended.map_err(io::Error::other),
-        () = shared.drain.cancelled() => {}
-        () = old_age(shared.config.max_connection_age, &*shared.clock) => {}
-        () = idleness(&activity, shared.config.max_connection_idle) => {}
-        () = activity.stalled(patience) => return Err(not_read()),
+        () = limits.drain.cancelled() => {}
+        () = old_age(limits.max_age, &*limits.clock) => {}
+        () = idleness(&in_flight, limits.max_idle) => {}
+        () = in_flight.stalled(patience) => return Err(not_read()),
     }
     shut_down(connection.as_mut());
-    // hyper then waits for the peer to answer a PING and to close. A peer that does neither
-    // is not waited for: once it has no call here, it has nothing to lose.
+    // hyper then waits for the peer to answer a PING and to close. For a peer that does neither,
+    // the wait ends: once it has no call here, it has nothing to lose.
     tokio::select! {
         ended = connection => ended.map_err(io::Error::other),
-        () = activity.idle_for(LINGER) => Ok(()),
-        () = activity.stalled(patience) => Err(not_read()),
+        () = in_flight.idle_for(LINGER) => Ok(()),
+        () = in_flight.stalled(patience) => Err(not_read()),
     }
 }
 
 fn not_read() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "the peer does not read its answers")
-}
-
-/// What answers the requests of a connection.
-#[derive(Debug, Clone)]
-pub(super) struct Handler {
-    pub(super) dispatch: Dispatch,
-    pub(super) web: Option<Arc<Web>>,
-}
-
-impl Handler {
-    async fn handle(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
-        match &self.web {
-            None => self.dispatch.handle(request, peer).await,
-            Some(web) => web.handle(request.map(Body::new), peer).await,
-        }
-    }
 }
 
 type Http2<S, F> = http2::Connection<TokioIo<S>, F, TokioExecutor>;
@@ -233,9 +240,9 @@ fn spread(age: Duration, chance: f64) -> Duration {
     age.mul_f64(0.9 + 0.2 * chance)
 }
 
-async fn idleness(activity: &Activity, idle: Option<Duration>) {
+async fn idleness(in_flight: &InFlight, idle: Option<Duration>) {
     let Some(idle) = idle else { return std::future::pending().await };
-    activity.idle_for(idle).await;
+    in_flight.idle_for(idle).await;
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! `grpc.health.v1`: whether calls should be sent here.
 
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -13,66 +14,64 @@ use crate::pb::health::health_server::Health;
 use crate::pb::health::{
     HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
 };
+use crate::rpc::operation::Operation;
 
-/// The names that are known: the whole server, its service, and what Kubernetes' manifests
-/// like to ask for. `liveness` stays SERVING while the process drains: a process that is
-/// about to end in good order must not be killed for it.
-const NAMES: [&str; 4] = ["", "savepoint.v1.SavepointService", "readiness", LIVENESS];
+/// The names that are known in addition to the services: the whole server, and the names that
+/// Kubernetes' manifests commonly use. `liveness` stays SERVING while the process drains: a
+/// process that is about to end in good order must not be killed for it.
+const NAMES: [&str; 3] = ["", "readiness", LIVENESS];
 const LIVENESS: &str = "liveness";
 
-/// How far the process is.
+/// The stage of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// A credential is still missing.
     Starting,
     /// Calls should be sent here.
     Serving,
-    /// No cloud can be called any more: every credential has ended.
-    Ended,
+    /// No provider can be called any more: every credential has expired.
+    Expired,
     /// The process is about to end.
     Draining,
 }
 
-/// The state that all copies of the health service tell.
+/// The state that all copies of the health service report.
 #[derive(Debug, Clone)]
-pub struct HealthState(Arc<watch::Sender<Stage>>);
+pub struct HealthState {
+    stage: Arc<watch::Sender<Stage>>,
+    operations: &'static [&'static Operation],
+}
 
 impl HealthState {
     /// Not serving yet.
-    pub fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(Stage::Starting)))
+    pub fn new(operations: &'static [&'static Operation]) -> Self {
+        Self { stage: Arc::new(watch::Sender::new(Stage::Starting)), operations }
     }
 
-    /// Says from now on whether calls should be sent here. Watchers are told.
+    /// Says from now on whether calls should be sent here. Watchers get the change.
     pub fn set(&self, stage: Stage) {
-        self.0.send_replace(stage);
+        self.stage.send_replace(stage);
     }
 
-    /// How far the process is.
+    /// The stage of the process.
     pub fn stage(&self) -> Stage {
-        *self.0.borrow()
+        *self.stage.borrow()
     }
 
-    /// Whether calls should be sent here.
-    pub fn is_serving(&self) -> bool {
-        self.stage() == Stage::Serving
+    /// The names that are known.
+    fn names(&self) -> BTreeSet<&'static str> {
+        NAMES.into_iter().chain(self.operations.iter().map(|operation| operation.service)).collect()
     }
-}
 
-impl Default for HealthState {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// What a service of this name answers.
-fn status_of(name: &str, serving: bool) -> ServingStatus {
-    if !NAMES.contains(&name) {
-        ServingStatus::ServiceUnknown
-    } else if serving || name == LIVENESS {
-        ServingStatus::Serving
-    } else {
-        ServingStatus::NotServing
+    /// The status of this name at this stage.
+    fn status_of(&self, name: &str, stage: Stage) -> ServingStatus {
+        if !self.names().contains(name) {
+            ServingStatus::ServiceUnknown
+        } else if stage == Stage::Serving || name == LIVENESS {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        }
     }
 }
 
@@ -86,7 +85,7 @@ impl Health for HealthState {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
-        match status_of(&request.get_ref().service, self.is_serving()) {
+        match self.status_of(&request.get_ref().service, self.stage()) {
             ServingStatus::ServiceUnknown => Err(Status::not_found("no such service")),
             status @ (ServingStatus::Unknown
             | ServingStatus::Serving
@@ -98,27 +97,26 @@ impl Health for HealthState {
         &self,
         _: Request<HealthListRequest>,
     ) -> Result<Response<HealthListResponse>, Status> {
-        let serving = self.is_serving();
-        let statuses = NAMES
-            .into_iter()
-            .map(|name| (name.to_owned(), response(status_of(name, serving))))
-            .collect();
+        let status = |name: &str| response(self.status_of(name, self.stage()));
+        let statuses =
+            self.names().into_iter().map(|name| (name.to_owned(), status(name))).collect();
         Ok(Response::new(HealthListResponse { statuses }))
     }
 
     type WatchStream =
         Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send + 'static>>;
 
-    /// An unknown name is told as SERVICE_UNKNOWN and the stream stays open, as health.proto
-    /// asks for.
+    /// An unknown name is reported as SERVICE_UNKNOWN and the stream stays open, as health.proto
+    /// requires.
     async fn watch(
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         let name = request.into_inner().service;
         let mut last = None;
-        let changes = WatchStream::new(self.0.subscribe()).filter_map(move |stage| {
-            let status = status_of(&name, stage == Stage::Serving);
+        let state = self.clone();
+        let changes = WatchStream::new(self.stage.subscribe()).filter_map(move |stage| {
+            let status = state.status_of(&name, stage);
             let changed = last != Some(status);
             last = Some(status);
             changed.then(|| Ok(response(status)))

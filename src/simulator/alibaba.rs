@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::scenario::Scenario;
 use super::{Reply, State, part, unsigned};
-use crate::alibaba::sign;
-use crate::canonical::{hex_sha256, percent_decode};
+use crate::providers::alibaba::sign;
+use crate::signing::{hex_sha256, percent_decode};
 
 /// A signature may be this old.
 ///
@@ -35,12 +35,12 @@ pub(super) fn answer(state: &State, request: &Request<Bytes>) -> Reply {
         return gateway_error(400, "MissingWorkspace", "workspace is mandatory for this action.");
     }
     match Scenario::of_savepoint(&savepoint) {
-        Some(scenario) => scenario.alibaba(state.count(scenario.name), &namespace, &savepoint),
+        Some(scenario) => reply(scenario, state.count(scenario.name), &namespace, &savepoint),
         None => success(&namespace, &savepoint, "COMPLETED"),
     }
 }
 
-pub(super) fn success(namespace: &str, savepoint: &str, state: &str) -> Reply {
+fn success(namespace: &str, savepoint: &str, state: &str) -> Reply {
     let failure = match state {
         "FAILED" => json!({
             "message": "create savepoint failed",
@@ -76,7 +76,7 @@ pub(super) fn success(namespace: &str, savepoint: &str, state: &str) -> Reply {
 }
 
 /// The shape of Alibaba's API gateway.
-pub(super) fn gateway_error(status: u16, code: &str, message: &str) -> Reply {
+fn gateway_error(status: u16, code: &str, message: &str) -> Reply {
     Reply::Json(
         status,
         json!({
@@ -89,7 +89,7 @@ pub(super) fn gateway_error(status: u16, code: &str, message: &str) -> Reply {
 }
 
 /// The shape of the service itself, which answers 200 to everything.
-pub(super) fn business_error(code: &str, message: &str) -> Reply {
+fn business_error(code: &str, message: &str) -> Reply {
     Reply::Json(
         200,
         json!({
@@ -100,6 +100,58 @@ pub(super) fn business_error(code: &str, message: &str) -> Reply {
             "errorMessage": message,
         }),
     )
+}
+
+/// What the provider answers in a scenario.
+fn reply(scenario: Scenario, count: u32, namespace: &str, savepoint: &str) -> Reply {
+    match scenario.name {
+        "rejected-argument" => {
+            gateway_error(400, "InvalidNamespaceParameter.Format", "The namespace is not valid.")
+        }
+        "not-found" => business_error("990301", "The savepoint does not exist."),
+        "reported-failure" => business_error("990000", "The workspace is being upgraded."),
+        "throttled" => Reply::With(
+            "x-acs-retry-after",
+            "60000".into(),
+            Box::new(gateway_error(
+                400,
+                "Throttling.User",
+                "Request was denied due to user flow control.",
+            )),
+        ),
+        "quota-exceeded" => gateway_error(429, "QuotaExceeded", "The quota is used up."),
+        "permission-denied" => Reply::Json(
+            403,
+            json!({
+                "RequestId": "0B7C9E0F-1111-5222-9333-ABCDEF000001",
+                "Code": "NoPermission",
+                "Message": "You are not authorized to do this action.",
+                "AccessDeniedDetail": {
+                    "AuthAction": "stream:GetSavepoint",
+                    "NoPermissionType": "ImplicitDeny",
+                },
+            }),
+        ),
+        "credentials-rejected" => gateway_error(
+            400,
+            "SignatureDoesNotMatch",
+            "Specified signature does not match our calculation.",
+        ),
+        "clock-skew" => gateway_error(
+            400,
+            "InvalidTimeStamp.Expired",
+            "Specified time stamp or date value is expired.",
+        ),
+        "internal" => gateway_error(500, "InternalError", "The request processing has failed."),
+        "recovers" if !count.is_multiple_of(3) => gateway_error(
+            503,
+            "ServiceUnavailable",
+            "The request has failed due to a temporary failure of the server.",
+        ),
+        "recovers" => success(namespace, savepoint, "COMPLETED"),
+        "failed-savepoint" => success(namespace, savepoint, "FAILED"),
+        _ => scenario.either(|status, text| gateway_error(status, "Other", text)),
+    }
 }
 
 /// `/api/v2/namespaces/{namespace}/savepoints/{savepointId}`

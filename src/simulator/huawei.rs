@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::scenario::Scenario;
 use super::{Reply, State, part, unsigned};
-use crate::huawei::sign;
+use crate::providers::huawei::sign;
 
 /// A signature may be this old.
 ///
@@ -49,13 +49,51 @@ pub(super) fn answer(state: &State, request: &Request<Bytes>) -> Reply {
         );
     }
     match Scenario::of_job(job) {
-        Some(scenario) => scenario.huawei(state.count(scenario.name)),
+        Some(scenario) => reply(scenario, state.count(scenario.name)),
         None => success(),
     }
 }
 
-pub(super) fn success() -> Reply {
+fn success() -> Reply {
     Reply::Json(200, json!({"is_success": true, "message": "The job is successfully updated."}))
+}
+
+/// What the provider answers in a scenario.
+fn reply(scenario: Scenario, count: u32) -> Reply {
+    let error = |status, code: &str, text: &str| {
+        Reply::Json(status, json!({"error_code": code, "error_msg": text}))
+    };
+    let throttled = || {
+        error(
+            429,
+            "APIG.0308",
+            "The throttling threshold has been reached: policy user over ratelimit",
+        )
+    };
+    match scenario.name {
+        "rejected-argument" => error(400, "DLI.0001", "Parameter check errors occur."),
+        "not-found" => {
+            error(400, "DLI.12004", "The job does not exist. Check the reason or create a job.")
+        }
+        "reported-failure" => {
+            Reply::Json(200, json!({"is_success": "false", "message": "The job is running."}))
+        }
+        "throttled" => Reply::With("retry-after", "60".into(), Box::new(throttled())),
+        "quota-exceeded" => error(400, "DLI.1028", "The quota is exceeded."),
+        "permission-denied" => error(403, "DLI.0016", "No permission: dli:jobs:update."),
+        "credentials-rejected" => error(
+            401,
+            "APIG.0301",
+            "Incorrect IAM authentication information: verify aksk signature fail",
+        ),
+        "clock-skew" => {
+            error(401, "APIG.0301", "Incorrect IAM authentication information: signature expired")
+        }
+        "internal" => error(500, "DLI.0999", "Queue backend is too busy."),
+        "recovers" if !count.is_multiple_of(3) => throttled(),
+        "recovers" | "failed-savepoint" => success(),
+        _ => scenario.either(|status, text| error(status, "DLI.9999", text)),
+    }
 }
 
 /// `/v1.0/{project_id}/streaming/jobs/{job_id}/import-savepoint`

@@ -31,17 +31,16 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, random};
-use crate::config::ProviderConfig;
 use crate::credential::{Credential, Credentials};
-use crate::endpoint::Endpoint;
-use crate::operation::Provider;
+use crate::options::Endpoint;
+use crate::providers::{alibaba as alibaba_room, huawei as huawei_room};
 use crate::secret::Secret;
 
-/// What a simulator saw of a request, for whoever wants to show it.
+/// A request that a simulator received.
 #[derive(Debug, Clone)]
 pub struct Seen {
     /// The provider that is simulated.
-    pub provider: Provider,
+    pub api: Api,
     /// The HTTP method.
     pub method: String,
     /// The path.
@@ -54,10 +53,18 @@ pub struct Seen {
     pub status: u16,
 }
 
+/// Which provider a simulator simulates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Api {
+    /// Huawei Cloud DLI.
+    Huawei,
+    /// Alibaba Cloud Realtime Compute.
+    Alibaba,
+}
+
 /// A simulator of one provider.
 #[derive(Debug)]
 pub struct Simulator {
-    provider: Provider,
     address: SocketAddr,
     state: Arc<State>,
     serving: JoinHandle<()>,
@@ -70,7 +77,7 @@ pub const WORKSPACE: &str = "a14bd5d90a0001";
 
 #[derive(Debug)]
 struct State {
-    provider: Provider,
+    api: Api,
     access_key_id: String,
     access_key_secret: Secret,
     credential: Credential,
@@ -89,17 +96,16 @@ impl Simulator {
     ///
     /// # Errors
     /// When no port can be had.
-    pub async fn start(provider: Provider, clock: Arc<dyn Clock>) -> io::Result<Self> {
+    pub async fn start(api: Api, clock: Arc<dyn Clock>) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        // Made up anew for each start, so that nobody takes them for real ones.
-        let access_key_id =
-            format!("EXAMPLE{}", crate::canonical::hex(&random::<6>()).to_uppercase());
-        let access_key_secret = Secret::new(crate::canonical::hex(&random::<20>()));
+        // New ones for each start, so that nobody mistakes them for real ones.
+        let access_key_id = format!("EXAMPLE{}", crate::text::hex(&random::<6>()).to_uppercase());
+        let access_key_secret = Secret::new(crate::text::hex(&random::<20>()));
         let credential = Credential::new(access_key_id.clone(), access_key_secret.clone(), None)
             .map_err(io::Error::other)?;
         let state = Arc::new(State {
-            provider,
+            api,
             access_key_id,
             access_key_secret,
             credential,
@@ -109,7 +115,7 @@ impl Simulator {
             counts: Mutex::default(),
         });
         let serving = tokio::spawn(serve(listener, Arc::clone(&state)));
-        Ok(Self { provider, address, state, serving })
+        Ok(Self { address, state, serving })
     }
 
     /// Where it listens.
@@ -117,23 +123,33 @@ impl Simulator {
         self.address
     }
 
-    /// A configuration that calls it.
+    /// Huawei Cloud, set up to be called here.
     ///
     /// # Errors
     /// Never for a simulator that runs; the parts are checked like any others.
-    pub fn config(&self) -> io::Result<ProviderConfig> {
+    pub fn huawei_setup(&self) -> io::Result<huawei_room::Setup> {
+        let (endpoint, credentials) = self.access()?;
+        let project = huawei_room::Project::Id(PROJECT_ID.into());
+        Ok(huawei_room::Setup::new(endpoint, credentials, project))
+    }
+
+    /// Alibaba Cloud, set up to be called here.
+    ///
+    /// # Errors
+    /// As [`Simulator::huawei_setup`].
+    pub fn alibaba_setup(&self) -> io::Result<alibaba_room::Setup> {
+        let (endpoint, credentials) = self.access()?;
+        Ok(alibaba_room::Setup::new(endpoint, credentials, Some(WORKSPACE.to_owned())))
+    }
+
+    fn access(&self) -> io::Result<(Endpoint, Credentials)> {
         let endpoint = Endpoint::parse(&format!("http://{}", self.address), false);
         let secret = self.state.access_key_secret.clone();
         let credential = Credential::new(self.state.access_key_id.clone(), secret, None);
-        let scope = match self.provider {
-            Provider::HuaweiDli => PROJECT_ID,
-            Provider::AlibabaFlink => WORKSPACE,
-        };
-        Ok(ProviderConfig {
-            endpoint: endpoint.map_err(io::Error::other)?,
-            credentials: Credentials::fixed(credential.map_err(io::Error::other)?),
-            scope: Some(scope.to_owned()),
-        })
+        Ok((
+            endpoint.map_err(io::Error::other)?,
+            Credentials::fixed(credential.map_err(io::Error::other)?),
+        ))
     }
 
     /// The requests that came in, the oldest first; only the last 100 are kept.
@@ -191,9 +207,9 @@ impl State {
         let (head, body) = request.into_parts();
         let body = Limited::new(body, BODY_BYTES).collect().await.map_err(|_| HangUp)?.to_bytes();
         let request = Request::from_parts(head, body);
-        let reply = match self.provider {
-            Provider::HuaweiDli => huawei::answer(self, &request),
-            Provider::AlibabaFlink => alibaba::answer(self, &request),
+        let reply = match self.api {
+            Api::Huawei => huawei::answer(self, &request),
+            Api::Alibaba => alibaba::answer(self, &request),
         };
         let mut headers = HeaderMap::new();
         let mut reply = reply;
@@ -223,10 +239,10 @@ impl State {
             }
         };
         self.note(&request, status);
-        let id = crate::canonical::hex(&random::<16>());
-        let id_header = match self.provider {
-            Provider::HuaweiDli => "x-request-id",
-            Provider::AlibabaFlink => "x-acs-request-id",
+        let id = crate::text::hex(&random::<16>());
+        let id_header = match self.api {
+            Api::Huawei => "x-request-id",
+            Api::Alibaba => "x-acs-request-id",
         };
         headers.insert(
             HeaderName::from_static(id_header),
@@ -252,7 +268,7 @@ impl State {
             seen.remove(0);
         }
         seen.push(Seen {
-            provider: self.provider,
+            api: self.api,
             method: request.method().to_string(),
             path: request.uri().path().to_owned(),
             headers,

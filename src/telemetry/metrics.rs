@@ -7,7 +7,8 @@
 //! - Names of `grpc_server_*`: <https://github.com/grpc-ecosystem/go-grpc-middleware/tree/main/providers/prometheus>
 //! - Labels of `http_client_*`: <https://opentelemetry.io/docs/specs/semconv/http/http-metrics/>
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -19,42 +20,9 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use tonic::Code;
 
-use super::{CredentialMetrics, ProjectLookupMetrics, SpanMetrics, TlsMetrics};
-use crate::operation::{Operation, Provider};
-use crate::status::code_name;
-
-/// A method as metrics and logs know it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
-    /// A method of the savepoint service.
-    Savepoint(Operation),
-    /// Whatever else was asked for: health, reflection, or nothing that exists.
-    Other,
-}
-
-impl Method {
-    const ALL: [Self; 3] = [
-        Self::Savepoint(Operation::ImportSavepoint),
-        Self::Savepoint(Operation::GetSavepoint),
-        Self::Other,
-    ];
-
-    const fn index(self) -> usize {
-        match self {
-            Self::Savepoint(Operation::ImportSavepoint) => 0,
-            Self::Savepoint(Operation::GetSavepoint) => 1,
-            Self::Other => 2,
-        }
-    }
-
-    /// The values of `grpc_service` and `grpc_method`.
-    pub const fn names(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Savepoint(operation) => ("savepoint.v1.SavepointService", operation.name()),
-            Self::Other => ("_OTHER", "_OTHER"),
-        }
-    }
-}
+use super::SpanMetrics;
+use crate::rpc::operation::{Kind, Operation, Provider, Rest};
+use crate::rpc::status::code_names;
 
 const CODES: usize = 17;
 
@@ -81,67 +49,98 @@ struct ExchangeLabels {
     error_type: &'static str,
 }
 
+/// The labels of a metric that each provider has.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct ProviderLabels {
-    pub(super) provider: &'static str,
+pub(crate) struct ProviderLabels {
+    pub(crate) provider: &'static str,
 }
 
+/// The labels of a metric that each provider has for success and for failure.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct OutcomeLabels {
-    pub(super) provider: &'static str,
-    pub(super) outcome: &'static str,
+pub(crate) struct OutcomeLabels {
+    pub(crate) provider: &'static str,
+    pub(crate) outcome: &'static str,
+}
+
+/// The values of `grpc_service` and `grpc_method` for RPCs of other services than the contract's:
+/// health, reflection, or names that do not exist.
+const OTHER: &str = "_OTHER";
+
+/// The names of a service and a method in metrics and logs.
+pub(crate) fn method_names(operation: Option<&'static Operation>) -> (&'static str, &'static str) {
+    operation.map_or((OTHER, OTHER), |operation| (operation.service, operation.name))
 }
 
 /// All metrics of the process.
+///
+/// What a call touches was looked up once, at start-up: a call then costs a few atomic additions.
 #[derive(Debug)]
 pub struct Metrics {
-    registry: Registry,
-    // Looked up once, at start-up: a call then costs a few atomic additions.
-    started: [Counter; 3],
-    handled: [[Counter; CODES]; 3],
-    handling: [Histogram; 3],
+    registry: Mutex<Registry>,
+    methods: Vec<MethodMetrics>,
+    others: MethodMetrics,
+    providers: Vec<ProviderMetrics>,
     exchanges: Family<ExchangeLabels, Histogram, fn() -> Histogram>,
-    /// Those of `exchanges` that were answered with 200, which most are.
-    exchanges_ok: [Histogram; 2],
-    retries: [Counter; 2],
-    shed: [Counter; 2],
-    in_flight: [Gauge; 2],
-    credentials: [CredentialMetrics; 2],
-    project_lookup: ProjectLookupMetrics,
-    tls: TlsMetrics,
+    /// Those of `exchanges` that were answered with 200, as most are.
+    exchanges_ok: Vec<(&'static Provider, &'static str, Histogram)>,
     spans: SpanMetrics,
     connections: Gauge,
     connections_refused: Counter,
     log_lines_dropped: Counter,
 }
 
-const fn provider_index(provider: Provider) -> usize {
-    match provider {
-        Provider::HuaweiDli => 0,
-        Provider::AlibabaFlink => 1,
-    }
+#[derive(Debug)]
+struct MethodMetrics {
+    operation: Option<&'static Operation>,
+    started: Counter,
+    handled: [Counter; CODES],
+    handling: Histogram,
 }
 
-fn exchange(operation: Operation, status: Option<u16>, error_type: &'static str) -> ExchangeLabels {
+#[derive(Debug)]
+struct ProviderMetrics {
+    provider: &'static Provider,
+    retries: Counter,
+    shed: Counter,
+    in_flight: Gauge,
+}
+
+fn exchange(
+    provider: &'static Provider,
+    http_request_method: &'static str,
+    result: Result<u16, &'static str>,
+) -> ExchangeLabels {
+    let status = result.ok().map(|status| status.to_string());
     ExchangeLabels {
-        provider: operation.provider().as_str(),
-        http_request_method: operation.http_method(),
-        http_response_status_code: status.map(|s| s.to_string()).unwrap_or_default(),
-        error_type,
+        provider: provider.name,
+        http_request_method,
+        http_response_status_code: status.unwrap_or_default(),
+        error_type: result.err().unwrap_or_default(),
     }
 }
 
-/// From 1 ms, as answers of a provider in the same region take, to the default deadline.
+/// From 1 ms, as responses of a provider in the same region take, to the longest deadline.
 fn histogram() -> Histogram {
     Histogram::new([
         0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
     ])
 }
 
+/// The providers of these operations, each once.
+pub(crate) fn providers_of(operations: &[&'static Operation]) -> Vec<&'static Provider> {
+    let mut providers = Vec::new();
+    for operation in operations {
+        if !providers.contains(&operation.provider) {
+            providers.push(operation.provider);
+        }
+    }
+    providers
+}
+
 impl Metrics {
-    /// Metrics that begin at zero. Every series that can be known is there from the start,
-    /// so that a first failure is a rise and not a new line.
-    pub fn new() -> Self {
+    /// Metrics of these operations that begin at zero. Every series that can be known is there
+    /// from the start, so that a first failure is a rise and not a new line.
+    pub fn new(operations: &[&'static Operation]) -> Self {
         let mut registry = Registry::default();
         let started = Family::<MethodLabels, Counter>::default();
         let handled = Family::<HandledLabels, Counter>::default();
@@ -156,11 +155,11 @@ impl Metrics {
         let connections_refused = Counter::default();
         let log_lines_dropped = Counter::default();
 
-        registry.register("grpc_server_started", "RPCs begun", started.clone());
-        registry.register("grpc_server_handled", "RPCs ended, by code", handled.clone());
+        registry.register("grpc_server_started", "RPCs that began", started.clone());
+        registry.register("grpc_server_handled", "RPCs that ended, by code", handled.clone());
         registry.register_with_unit(
             "grpc_server_handling",
-            "How long RPCs took",
+            "How long RPCs took, until their last byte",
             Unit::Seconds,
             handling.clone(),
         );
@@ -176,7 +175,7 @@ impl Metrics {
             "RPCs refused because too many were in flight",
             shed.clone(),
         );
-        registry.register("upstream_in_flight", "RPCs at work on a provider", in_flight.clone());
+        registry.register("upstream_in_flight", "RPCs in flight to a provider", in_flight.clone());
         registry.register("grpc_server_connections", "Open connections", connections.clone());
         registry.register(
             "grpc_server_connections_refused",
@@ -185,122 +184,149 @@ impl Metrics {
         );
         registry.register(
             "log_lines_dropped",
-            "Log lines lost because nobody read them",
+            "Log lines lost because the reader of the log was too slow",
             log_lines_dropped.clone(),
         );
-        let credentials = CredentialMetrics::all(&mut registry, Provider::ALL);
-        let project_lookup = ProjectLookupMetrics::new(&mut registry);
-        let tls = TlsMetrics::new(&mut registry);
         let spans = SpanMetrics::new(&mut registry);
         registry.register(
             "savepoint_gateway_build",
-            "The version that runs",
+            "The version of the gateway",
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
 
-        let method = |method: Method| {
-            let (grpc_service, grpc_method) = method.names();
-            MethodLabels { grpc_type: "unary", grpc_service, grpc_method }
+        let method = |operation: Option<&'static Operation>| {
+            let (grpc_service, grpc_method) = method_names(operation);
+            let grpc_type = operation.map_or(Kind::Unary, |operation| operation.kind).as_str();
+            let ended = |code: usize| {
+                let code = Code::from(i32::try_from(code).unwrap_or_default());
+                let grpc_code = code_names(code).pascal;
+                HandledLabels { grpc_type, grpc_service, grpc_method, grpc_code }
+            };
+            let labels = MethodLabels { grpc_type, grpc_service, grpc_method };
+            MethodMetrics {
+                operation,
+                started: started.get_or_create_owned(&labels),
+                handled: std::array::from_fn(|code| handled.get_or_create_owned(&ended(code))),
+                handling: handling.get_or_create_owned(&labels),
+            }
         };
-        let ended = |method: Method, code: usize| {
-            let (grpc_service, grpc_method) = method.names();
-            let grpc_code = code_name(Code::from(i32::try_from(code).unwrap_or_default()));
-            HandledLabels { grpc_type: "unary", grpc_service, grpc_method, grpc_code }
+        let of_provider = |provider: &'static Provider| {
+            let labels = ProviderLabels { provider: provider.name };
+            ProviderMetrics {
+                provider,
+                retries: retries.get_or_create_owned(&labels),
+                shed: shed.get_or_create_owned(&labels),
+                in_flight: in_flight.get_or_create_owned(&labels),
+            }
         };
-        let provider = |provider: Provider| ProviderLabels { provider: provider.as_str() };
-        let exchanged_ok =
-            |operation| exchanges.get_or_create_owned(&exchange(operation, Some(200), ""));
+        let mut exchanges_ok: Vec<(&'static Provider, &'static str, Histogram)> = Vec::new();
+        for operation in operations {
+            for Rest { http_method, .. } in operation.rest {
+                let provider = operation.provider;
+                if !exchanges_ok.iter().any(|(p, m, _)| *p == provider && m == http_method) {
+                    let labels = exchange(provider, http_method, Ok(200));
+                    let histogram = exchanges.get_or_create_owned(&labels);
+                    exchanges_ok.push((provider, http_method, histogram));
+                }
+            }
+        }
         Self {
-            exchanges_ok: [Operation::ImportSavepoint, Operation::GetSavepoint].map(exchanged_ok),
-            started: Method::ALL.map(|m| started.get_or_create_owned(&method(m))),
-            handled: Method::ALL
-                .map(|m| std::array::from_fn(|code| handled.get_or_create_owned(&ended(m, code)))),
-            handling: Method::ALL.map(|m| handling.get_or_create_owned(&method(m))),
-            retries: Provider::ALL.map(|p| retries.get_or_create_owned(&provider(p))),
-            shed: Provider::ALL.map(|p| shed.get_or_create_owned(&provider(p))),
-            in_flight: Provider::ALL.map(|p| in_flight.get_or_create_owned(&provider(p))),
-            credentials,
-            project_lookup,
-            tls,
-            spans,
-            registry,
+            methods: operations.iter().map(|operation| method(Some(operation))).collect(),
+            others: method(None),
+            providers: providers_of(operations).into_iter().map(of_provider).collect(),
+            registry: Mutex::new(registry),
             exchanges,
+            exchanges_ok,
+            spans,
             connections,
             connections_refused,
             log_lines_dropped,
         }
     }
 
+    /// Registers the metrics of a room.
+    pub(crate) fn register(&self, with: impl FnOnce(&mut Registry)) {
+        with(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn method(&self, operation: Option<&'static Operation>) -> &MethodMetrics {
+        let found = self.methods.iter().find(|method| method.operation == operation);
+        found.unwrap_or(&self.others)
+    }
+
+    fn provider(&self, provider: &'static Provider) -> Option<&ProviderMetrics> {
+        self.providers.iter().find(|metrics| metrics.provider == provider)
+    }
+
     /// An RPC began.
-    pub fn started(&self, method: Method) {
-        self.started[method.index()].inc();
+    pub(crate) fn started(&self, operation: Option<&'static Operation>) {
+        self.method(operation).started.inc();
     }
 
     /// An RPC ended.
-    pub fn handled(&self, method: Method, code: Code, took: Duration) {
-        self.handled[method.index()][code as usize].inc();
-        self.handling[method.index()].observe(took.as_secs_f64());
+    pub(crate) fn handled(
+        &self,
+        operation: Option<&'static Operation>,
+        code: Code,
+        took: Duration,
+    ) {
+        let method = self.method(operation);
+        method.handled[code as usize].inc();
+        method.handling.observe(took.as_secs_f64());
     }
 
-    /// An exchange with a provider ended: with this status, or for this reason without one.
-    pub fn exchanged(
+    /// A request to a provider ended: with this status, or for this reason without one.
+    pub(crate) fn upstream_request(
         &self,
-        operation: Operation,
-        status: Option<u16>,
-        error_type: &'static str,
+        provider: &'static Provider,
+        rest: &'static Rest,
+        result: Result<u16, &'static str>,
         took: Duration,
     ) {
         let seconds = took.as_secs_f64();
-        if status == Some(200) {
-            self.exchanges_ok[Method::Savepoint(operation).index()].observe(seconds);
-        } else {
-            let labels = exchange(operation, status, error_type);
-            self.exchanges.get_or_create(&labels).observe(seconds);
+        let prepared = self.exchanges_ok.iter().find(|(known, http_method, _)| {
+            *known == provider && *http_method == rest.http_method && result == Ok(200)
+        });
+        match prepared {
+            Some((_, _, histogram)) => histogram.observe(seconds),
+            None => {
+                let labels = exchange(provider, rest.http_method, result);
+                self.exchanges.get_or_create(&labels).observe(seconds);
+            }
         }
     }
 
     /// An attempt follows another.
-    pub fn retried(&self, provider: Provider) {
-        self.retries[provider_index(provider)].inc();
+    pub(crate) fn retried(&self, provider: &'static Provider) {
+        if let Some(metrics) = self.provider(provider) {
+            metrics.retries.inc();
+        }
     }
 
     /// An RPC was refused because too many were in flight.
-    pub fn shed(&self, provider: Provider) {
-        self.shed[provider_index(provider)].inc();
+    pub(crate) fn shed(&self, provider: &'static Provider) {
+        if let Some(metrics) = self.provider(provider) {
+            metrics.shed.inc();
+        }
     }
 
-    /// How many RPCs are at work on a provider.
-    pub fn in_flight(&self, provider: Provider) -> &Gauge {
-        &self.in_flight[provider_index(provider)]
-    }
-
-    /// The credential of a provider.
-    pub fn credential(&self, provider: Provider) -> &CredentialMetrics {
-        &self.credentials[provider_index(provider)]
-    }
-
-    /// The lookup of the project of requests that name none.
-    pub fn project_lookup(&self) -> &ProjectLookupMetrics {
-        &self.project_lookup
-    }
-
-    /// The server's certificate.
-    pub fn tls(&self) -> &TlsMetrics {
-        &self.tls
+    /// How many RPCs are in flight to a provider.
+    pub(crate) fn in_flight(&self, provider: &'static Provider) -> Option<&Gauge> {
+        self.provider(provider).map(|metrics| &metrics.in_flight)
     }
 
     /// The spans that were made and exported.
-    pub fn spans(&self) -> &SpanMetrics {
+    pub(crate) fn spans(&self) -> &SpanMetrics {
         &self.spans
     }
 
     /// How many connections are open.
-    pub fn connections(&self) -> &Gauge {
+    pub(crate) fn connections(&self) -> &Gauge {
         &self.connections
     }
 
     /// A connection was closed at once because there were too many.
-    pub fn connection_refused(&self) {
+    pub(crate) fn connection_refused(&self) {
         self.connections_refused.inc();
     }
 
@@ -310,38 +336,38 @@ impl Metrics {
     /// <https://prometheus.io/docs/specs/om/open_metrics_spec/>
     pub fn encode(&self, log_lines_dropped: u64) -> String {
         let counted: &AtomicU64 = self.log_lines_dropped.inner();
-        counted.store(log_lines_dropped, std::sync::atomic::Ordering::Relaxed);
+        counted.store(log_lines_dropped, Ordering::Relaxed);
         let mut out = String::with_capacity(16 * 1024);
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         // Writing to a string cannot fail.
-        let _ = text::encode(&mut out, &self.registry);
+        let _ = text::encode(&mut out, &registry);
         out
-    }
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::providers::alibaba::GET_SAVEPOINT;
+    use crate::providers::huawei::IMPORT_SAVEPOINT;
 
     #[test]
     fn names_and_labels_are_those_that_dashboards_know() {
-        let metrics = Metrics::new();
-        let get = Method::Savepoint(Operation::GetSavepoint);
+        let metrics = Metrics::new(&[&IMPORT_SAVEPOINT, &GET_SAVEPOINT]);
+        let get = Some(&GET_SAVEPOINT);
         metrics.started(get);
         metrics.handled(get, Code::NotFound, Duration::from_millis(3));
-        metrics.exchanged(Operation::GetSavepoint, Some(404), "404", Duration::from_millis(2));
+        let (provider, rest) = (GET_SAVEPOINT.provider, &GET_SAVEPOINT.rest[0]);
+        metrics.upstream_request(provider, rest, Ok(404), Duration::from_millis(2));
+        metrics.upstream_request(provider, rest, Ok(200), Duration::from_millis(2));
         let text = metrics.encode(7);
         for line in [
             r#"grpc_server_started_total{grpc_type="unary",grpc_service="savepoint.v1.SavepointService",grpc_method="GetSavepoint"} 1"#,
             r#"grpc_server_handled_total{grpc_type="unary",grpc_service="savepoint.v1.SavepointService",grpc_method="GetSavepoint",grpc_code="NotFound"} 1"#,
             r#"grpc_server_handled_total{grpc_type="unary",grpc_service="savepoint.v1.SavepointService",grpc_method="ImportSavepoint",grpc_code="OK"} 0"#,
             r#"grpc_server_handling_seconds_count{grpc_type="unary",grpc_service="savepoint.v1.SavepointService",grpc_method="GetSavepoint"} 1"#,
-            r#"http_client_request_duration_seconds_count{provider="alibaba-flink",http_request_method="GET",http_response_status_code="404",error_type="404"} 1"#,
+            r#"http_client_request_duration_seconds_count{provider="alibaba-flink",http_request_method="GET",http_response_status_code="404",error_type=""} 1"#,
+            r#"http_client_request_duration_seconds_count{provider="alibaba-flink",http_request_method="GET",http_response_status_code="200",error_type=""} 1"#,
             "log_lines_dropped_total 7",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");

@@ -1,38 +1,27 @@
-//! What the gateway tells about itself: one log line per call, metrics, and process events.
+//! What the gateway reports about itself: the log, metrics and spans.
 
-mod credentials;
 mod log;
 mod metrics;
-mod project;
-mod record;
-mod tls;
+mod options;
+mod span_metrics;
 mod trace;
 mod trace_context;
-mod trace_export;
-mod trace_metrics;
-mod trace_wire;
 
-pub use credentials::CredentialMetrics;
 pub use log::{LogFormat, LogLevel, LogSink, install};
-pub use metrics::{Method, Metrics};
-pub use project::ProjectLookupMetrics;
-pub use record::Record;
-pub use tls::{CertificateMetrics, TlsMetrics};
-pub use trace::{Sampler, Trace, TraceConfig};
-pub use trace_context::{SpanId, TraceId};
-pub use trace_export::{ExportConfig, Protocol};
-pub use trace_metrics::{NotExported, NotQueued, SpanMetrics};
+pub use metrics::Metrics;
+pub(crate) use metrics::{OutcomeLabels, ProviderLabels, method_names, providers_of};
+pub use options::{LogConfig, LogOptions};
+pub(crate) use span_metrics::{NotExported, NotQueued, SpanMetrics};
+pub(crate) use trace::{AttemptSpan, Span, SpanKind, SpanQueue};
+pub use trace::{Sampler, Trace};
+pub(crate) use trace_context::{SpanId, TraceContext, TraceId};
 
-use std::io;
 use std::sync::Arc;
 
 use http::HeaderMap;
-use tokio::time::Instant;
 
-use crate::server::Address;
+use crate::rpc::operation::Operation;
 use trace::Tracer;
-use trace_context::TraceContext;
-use trace_export::Export;
 
 /// The metrics, the log and the traces that all workers share.
 #[derive(Debug, Clone)]
@@ -45,10 +34,10 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Metrics that begin at zero, beside this log.
-    pub fn new(log: LogSink) -> Self {
+    /// Metrics of these operations that begin at zero, and this log.
+    pub fn new(log: LogSink, operations: &[&'static Operation]) -> Self {
         Self {
-            metrics: Arc::new(Metrics::new()),
+            metrics: Arc::new(Metrics::new(operations)),
             log,
             accepts_traces: false,
             forwards_traces: false,
@@ -56,47 +45,40 @@ impl Telemetry {
         }
     }
 
-    /// The same with traces, of a server that listens here.
-    ///
-    /// # Errors
-    /// When the thread that exports them cannot be started.
-    pub fn with_traces(self, config: &TraceConfig, listen: &Address) -> io::Result<Self> {
-        let tracer = match &config.export {
-            Some(config) => {
-                let server = trace_wire::server(listen);
-                let export = Export::start(config, server, Arc::clone(&self.metrics))?;
-                Some(Arc::new(Tracer::new(config.sampler, export)))
-            }
-            None => None,
-        };
-        let (accepts_traces, forwards_traces) = (config.accept, config.forward);
-        Ok(Self { accepts_traces, forwards_traces, tracer, ..self })
+    /// The same with traces. `accept`: whether a caller's trace context is taken over.
+    /// `forward`: whether providers are sent the trace context.
+    #[must_use]
+    pub(crate) fn with_traces(
+        self,
+        accept: bool,
+        forward: bool,
+        export: Option<(Sampler, SpanQueue)>,
+    ) -> Self {
+        let tracer = export.map(|(sampler, queue)| Arc::new(Tracer::new(sampler, queue)));
+        Self { accepts_traces: accept, forwards_traces: forward, tracer, ..self }
     }
 
-    /// The trace of a call with these headers; none when nobody traces it.
-    pub fn trace(&self, method: Method, headers: &HeaderMap) -> Option<Trace> {
+    /// The trace of a call with these headers; none when it is not traced.
+    pub(crate) fn trace(
+        &self,
+        operation: Option<&'static Operation>,
+        headers: &HeaderMap,
+    ) -> Option<Trace> {
         let parent = if self.accepts_traces { TraceContext::of_caller(headers) } else { None };
-        match (&self.tracer, method) {
-            (Some(tracer), Method::Savepoint(_)) => Some(Trace::begin(tracer, parent)),
+        match (&self.tracer, operation) {
+            (Some(tracer), Some(_)) => Some(Trace::begin(tracer, parent)),
             // Probes come every few seconds, and nobody looks for them in traces.
             _ => parent.map(Trace::joined),
         }
     }
 
-    /// Whether providers are told the trace context.
-    pub fn forwards_traces(&self) -> bool {
+    /// Whether providers are sent the trace context.
+    pub(crate) fn forwards_traces(&self) -> bool {
         self.forwards_traces
     }
 
-    /// Exports the spans that are left, until then at the latest. Later ones are dropped.
-    pub async fn end_traces(&self, until: Instant) {
-        if let Some(tracer) = &self.tracer {
-            tracer.end(until).await;
-        }
-    }
-
     /// The metrics.
-    pub fn metrics(&self) -> &Metrics {
+    pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 

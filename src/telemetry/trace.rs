@@ -1,4 +1,4 @@
-//! The spans of a call: one for the call itself, one for each exchange with a provider.
+//! The spans of a call: one for the call itself, one for each request to a provider.
 //!
 //! # Reference
 //! - Calls: <https://opentelemetry.io/docs/specs/semconv/rpc/grpc/>
@@ -11,30 +11,14 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, HeaderValue};
 use tonic::Code;
 
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
 use super::trace_context::{SpanId, TRACEPARENT, TRACESTATE, TraceContext, TraceId, new_span_id};
-use super::trace_export::{Export, ExportConfig};
+use super::{Metrics, NotQueued};
 use crate::clock::{Clock, SystemClock};
-use crate::deadline::Deadline;
-use crate::endpoint::Endpoint;
-use crate::failure::Failure;
-use crate::operation::Operation;
-
-/// How traces are taken over, handed on and exported.
-#[derive(Debug, Clone)]
-pub struct TraceConfig {
-    /// Whether a caller's trace context is taken over.
-    pub accept: bool,
-    /// Whether providers are told the trace context.
-    pub forward: bool,
-    /// Where spans go; without it there are none.
-    pub export: Option<ExportConfig>,
-}
-
-impl Default for TraceConfig {
-    fn default() -> Self {
-        Self { accept: true, forward: false, export: None }
-    }
-}
+use crate::options::Endpoint;
+use crate::rpc::operation::{Operation, Rest};
 
 /// Which traces are recorded.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -60,21 +44,40 @@ impl Sampler {
     }
 }
 
+/// Where spans wait for their export. What does not fit is dropped and counted.
+#[derive(Debug)]
+pub(crate) struct SpanQueue {
+    sender: mpsc::Sender<Span>,
+    metrics: Arc<Metrics>,
+}
+
+impl SpanQueue {
+    /// A queue for so many spans, and its end for the exporter.
+    pub(crate) fn new(capacity: usize, metrics: Arc<Metrics>) -> (Self, mpsc::Receiver<Span>) {
+        let (sender, receiver) = mpsc::channel(capacity);
+        (Self { sender, metrics }, receiver)
+    }
+
+    fn push(&self, span: Span) {
+        let metrics = self.metrics.spans();
+        match self.sender.try_send(span) {
+            Ok(()) => metrics.queued(),
+            Err(TrySendError::Full(_)) => metrics.not_queued(NotQueued::QueueFull),
+            Err(TrySendError::Closed(_)) => metrics.not_queued(NotQueued::AlreadyShutdown),
+        }
+    }
+}
+
 /// Makes the spans of sampled calls.
 #[derive(Debug)]
 pub(super) struct Tracer {
     sampler: Sampler,
-    export: Export,
+    queue: SpanQueue,
 }
 
 impl Tracer {
-    pub(super) fn new(sampler: Sampler, export: Export) -> Self {
-        Self { sampler, export }
-    }
-
-    /// Sends what is left, until then at the latest.
-    pub(super) async fn end(&self, until: tokio::time::Instant) {
-        self.export.end(until).await;
+    pub(super) fn new(sampler: Sampler, queue: SpanQueue) -> Self {
+        Self { sampler, queue }
     }
 }
 
@@ -136,72 +139,66 @@ impl Trace {
     }
 
     /// Ends the span of the call.
-    pub(super) fn end(
+    pub(crate) fn end(
         &self,
-        operation: Operation,
+        operation: &'static Operation,
         code: Code,
         reason: Option<&'static str>,
         peer: Option<SocketAddr>,
         took: Duration,
     ) {
         let Some(Recording { tracer, parent, began }) = &self.recording else { return };
-        tracer.export.push(Span {
+        tracer.queue.push(Span {
             context: self.context.clone(),
             parent: *parent,
             began: *began,
             took,
-            of: Of::Call { operation, code, reason, peer },
+            kind: SpanKind::Call { operation, code, reason, peer },
         });
     }
 
-    /// Begins the span of an exchange with a provider: of the attempt with this number, which
-    /// is 1 for the first. The span ends with what is returned, at the deadline if not before.
-    pub(crate) fn exchange(
+    /// Begins the span of an attempt: of the one with this number, which is 1 for the first.
+    pub(crate) fn attempt(
         &self,
-        operation: Operation,
+        rest: &'static Rest,
         endpoint: &Endpoint,
-        attempt: u32,
-        deadline: Deadline,
-    ) -> Exchange<'_> {
-        let span = self.recording.as_ref().map(|recording| ExchangeSpan {
+        number: u32,
+    ) -> AttemptSpan<'_> {
+        let recorded = self.recording.as_ref().map(|recording| RecordedAttempt {
             recording,
             began: (now(), Instant::now()),
             span_id: new_span_id(),
-            until: Some(deadline),
-            of: Of::Exchange {
-                operation,
-                host: endpoint.host().clone(),
-                tls: endpoint.is_tls(),
-                status: None,
-                error: None,
-                resent: attempt.saturating_sub(1),
-            },
+            rest,
+            host: endpoint.host().clone(),
+            tls: endpoint.is_tls(),
+            resent: number.saturating_sub(1),
         });
-        Exchange { context: &self.context, span }
+        AttemptSpan { context: &self.context, recorded }
     }
 }
 
-/// An exchange with a provider under way.
+/// A request to a provider that is under way.
 #[derive(Debug)]
-pub(crate) struct Exchange<'a> {
+pub(crate) struct AttemptSpan<'a> {
     context: &'a TraceContext,
-    span: Option<ExchangeSpan<'a>>,
+    recorded: Option<RecordedAttempt<'a>>,
 }
 
 #[derive(Debug)]
-struct ExchangeSpan<'a> {
+struct RecordedAttempt<'a> {
     recording: &'a Recording,
     began: (u64, Instant),
     span_id: SpanId,
-    /// While it is under way.
-    until: Option<Deadline>,
-    of: Of,
+    rest: &'static Rest,
+    host: HeaderValue,
+    tls: bool,
+    resent: u32,
 }
 
-impl Exchange<'_> {
-    /// Names the place of this exchange in the trace. Neither header is part of a signature.
+impl AttemptSpan<'_> {
+    /// Adds the trace context of this request. Neither header is part of a signature.
     pub(crate) fn write_to(&self, headers: &mut HeaderMap) {
-        let span_id = self.span.as_ref().map_or(self.context.span_id, |span| span.span_id);
+        let span_id = self.recorded.as_ref().map_or(self.context.span_id, |span| span.span_id);
         if let Some(parent) = self.context.to_header(span_id) {
             headers.insert(TRACEPARENT, parent);
             if let Some(state) = &self.context.state {
@@ -210,63 +207,49 @@ impl Exchange<'_> {
         }
     }
 
-    /// Notes how it ended: with this status, or for this reason without one.
-    pub(crate) fn ended(&mut self, with: Result<u16, &'static str>) {
-        if let Some(ExchangeSpan { until, of: Of::Exchange { status, error, .. }, .. }) =
-            &mut self.span
-        {
-            (*until, *status, *error) = (None, with.ok(), with.err());
-        }
-    }
-}
-
-impl Drop for Exchange<'_> {
-    fn drop(&mut self) {
-        let Some(mut span) = self.span.take() else { return };
-        // Nobody waited for the end: the deadline passed, or the caller left.
-        if let (Some(until), Of::Exchange { error, .. }) = (span.until, &mut span.of) {
-            let passed = until.has_passed();
-            let why = if passed { Failure::DeadlineExceeded } else { Failure::Cancelled };
-            *error = Some(why.row().reason);
-        }
-        let context = TraceContext { span_id: span.span_id, ..self.context.clone() };
-        span.recording.tracer.export.push(Span {
-            context,
+    /// Ends the span: with this HTTP status, or for this reason without one.
+    pub(crate) fn end(self, result: Result<u16, &'static str>) {
+        let Some(RecordedAttempt { recording, began, span_id, rest, host, tls, resent }) =
+            self.recorded
+        else {
+            return;
+        };
+        recording.tracer.queue.push(Span {
+            context: TraceContext { span_id, ..self.context.clone() },
             parent: Some(self.context.span_id),
-            began: span.began.0,
-            took: span.began.1.elapsed(),
-            of: span.of,
+            began: began.0,
+            took: began.1.elapsed(),
+            kind: SpanKind::Attempt { rest, host, tls, result, resent },
         });
     }
 }
 
-/// A span that has ended. It holds nothing that a caller or a provider chose, but for the state
+/// A span that has ended. It holds nothing that a caller or a provider chose, except the state
 /// of the caller's trace, which is bounded.
 #[derive(Debug)]
-pub(super) struct Span {
-    pub(super) context: TraceContext,
-    pub(super) parent: Option<SpanId>,
+pub(crate) struct Span {
+    pub(crate) context: TraceContext,
+    pub(crate) parent: Option<SpanId>,
     /// Nanoseconds since the epoch.
-    pub(super) began: u64,
-    pub(super) took: Duration,
-    pub(super) of: Of,
+    pub(crate) began: u64,
+    pub(crate) took: Duration,
+    pub(crate) kind: SpanKind,
 }
 
-/// What a span is of.
+/// The part of a call that a span describes.
 #[derive(Debug)]
-pub(super) enum Of {
+pub(crate) enum SpanKind {
     Call {
-        operation: Operation,
+        operation: &'static Operation,
         code: Code,
         reason: Option<&'static str>,
         peer: Option<SocketAddr>,
     },
-    Exchange {
-        operation: Operation,
+    Attempt {
+        rest: &'static Rest,
         host: HeaderValue,
         tls: bool,
-        status: Option<u16>,
-        error: Option<&'static str>,
+        result: Result<u16, &'static str>,
         resent: u32,
     },
 }

@@ -22,11 +22,11 @@ const RANDOM: u8 = 2;
 
 /// The id of a trace: 16 bytes, not all of them zero.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct TraceId(pub(super) [u8; 16]);
+pub struct TraceId(pub(crate) [u8; 16]);
 
 /// The id of a span: 8 bytes, not all of them zero.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct SpanId(pub(super) [u8; 8]);
+pub struct SpanId(pub(crate) [u8; 8]);
 
 macro_rules! lower_case_hex {
     ($($id:ty),*) => {$(
@@ -54,12 +54,12 @@ lower_case_hex!(TraceId, SpanId);
 
 /// A place in a trace.
 #[derive(Debug, Clone)]
-pub(super) struct TraceContext {
-    pub(super) trace_id: TraceId,
-    pub(super) span_id: SpanId,
-    pub(super) flags: u8,
+pub(crate) struct TraceContext {
+    pub(crate) trace_id: TraceId,
+    pub(crate) span_id: SpanId,
+    pub(crate) flags: u8,
     /// What other tracing systems want to be carried along.
-    pub(super) state: Option<HeaderValue>,
+    pub(crate) state: Option<HeaderValue>,
 }
 
 impl TraceContext {

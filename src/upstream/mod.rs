@@ -1,105 +1,81 @@
-//! Calling a provider: one HTTP exchange at a time, and the rules for trying again.
+//! Calling a provider: credential, request, exchange and response, and the rules for retries.
 
-mod client;
-mod identity;
-mod pool;
+mod provider_error;
+mod reply;
 mod retry;
-mod trouble;
 
-pub use client::{Client, ClientOptions, Proxy, Trust};
-pub use identity::Identity;
-pub use pool::Pool;
-pub use retry::{Backoff, RetryBudget};
+pub(crate) use provider_error::NotSuccess;
+#[cfg(feature = "internals")]
+pub(crate) use provider_error::retry_after;
+pub(crate) use reply::Reply;
+pub use retry::Backoff;
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request};
+use http::Request;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Semaphore;
 
 use crate::call::Call;
 use crate::clock::Clock;
-use crate::endpoint::Endpoint;
-use crate::error::Error;
-use crate::failure::{Failure, Outcome};
-use crate::operation::Operation;
-use crate::telemetry::Telemetry;
+use crate::credential::{Credential, Credentials};
+use crate::options::Endpoint;
+use crate::rpc::operation::{Operation, Provider, Rest};
+use crate::rpc::reason::{Outcome, Reason};
+use crate::rpc::{Error, deadline::Deadline};
+use crate::telemetry::{AttemptSpan, Telemetry};
+use crate::transport::{Pool, Response};
+use retry::RetryBudget;
 
-/// A provider's answer, read to its end.
-#[derive(Debug, Clone)]
-pub struct Answer {
-    /// The HTTP status.
-    pub status: u16,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// The body, 1 MiB at most.
-    pub body: Bytes,
-    /// Whether the body arrived to its end.
-    pub whole: bool,
+/// One REST call of an RPC: how its request is made, and what its response means.
+pub(crate) trait RestCall: Sync {
+    /// What a success brings.
+    type Output;
+
+    /// Which REST call this is.
+    fn rest(&self) -> &'static Rest;
+
+    /// The request, signed. Each attempt has one of its own: the date and the nonce are part of
+    /// the signature.
+    ///
+    /// # Errors
+    /// When the credential cannot be used for it.
+    fn request(&self, credential: &Credential) -> Result<Request<Bytes>, Error>;
+
+    /// Reads a response that arrived.
+    ///
+    /// # Errors
+    /// When the response does not prove a success.
+    fn response(&self, reply: &Reply<'_>) -> Result<Self::Output, NotSuccess>;
 }
 
-impl Answer {
-    /// Whether the HTTP status speaks of success, which proves none.
-    pub(crate) fn is_2xx(&self) -> bool {
-        (200..=299).contains(&self.status)
-    }
-
-    /// The value of a header, if it is text.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-}
-
-/// Whether any byte of a request may have left the gateway.
-#[derive(Debug, Clone, Default)]
-pub struct Sent(Arc<AtomicBool>);
-
-impl Sent {
-    /// Notes that the request is being written.
-    pub fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// Forgets it, before a new attempt of which nothing has left yet.
-    fn clear(&self) {
-        self.0.store(false, Ordering::Relaxed);
-    }
-
-    /// Whether the request may have left.
-    pub fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// What all calls to one provider share, so that one provider's trouble stays its own.
+/// What all calls to one provider share, in all workers.
 #[derive(Debug)]
 pub struct Limits {
-    in_flight: Arc<Semaphore>,
+    in_flight: Semaphore,
     budget: RetryBudget,
     backoff: Backoff,
 }
 
 impl Limits {
-    /// Limits for one provider: how many calls may be in flight, and how failed ones are
-    /// tried again.
+    /// Limits for one provider: how many calls may be in flight, and how failed attempts are
+    /// repeated.
     pub fn new(max_in_flight: usize, backoff: Backoff) -> Self {
-        Self {
-            in_flight: Arc::new(Semaphore::new(max_in_flight)),
-            budget: RetryBudget::default(),
-            backoff,
-        }
+        let in_flight = Semaphore::new(max_in_flight);
+        Self { in_flight, budget: RetryBudget::default(), backoff }
     }
 }
 
 /// One provider's REST API as one worker calls it.
 #[derive(Debug, Clone)]
 pub struct Upstream {
-    pool: Pool,
+    provider: &'static Provider,
     endpoint: Endpoint,
+    credentials: Credentials,
+    pool: Pool,
     limits: Arc<Limits>,
     clock: Arc<dyn Clock>,
     telemetry: Telemetry,
@@ -108,13 +84,15 @@ pub struct Upstream {
 impl Upstream {
     /// Puts the parts together.
     pub fn new(
-        pool: Pool,
+        provider: &'static Provider,
         endpoint: Endpoint,
+        credentials: Credentials,
+        pool: Pool,
         limits: Arc<Limits>,
         clock: Arc<dyn Clock>,
         telemetry: Telemetry,
     ) -> Self {
-        Self { pool, endpoint, limits, clock, telemetry }
+        Self { provider, endpoint, credentials, pool, limits, clock, telemetry }
     }
 
     /// Where requests go.
@@ -127,67 +105,32 @@ impl Upstream {
         &*self.clock
     }
 
-    /// Sends one signed request and reads the answer whole.
+    /// Runs attempts of a REST call until one succeeds, a further one makes no sense, or the
+    /// call's time is over.
     ///
     /// # Errors
-    /// When there is no answer, or none that may be read.
-    pub async fn send(
+    /// The last attempt's, or [`Reason::Overloaded`] before any, [`Reason::DeadlineExceeded`]
+    /// or [`Reason::Draining`] during one.
+    pub(crate) async fn call<C: RestCall>(
         &self,
-        operation: Operation,
-        mut request: Request<Bytes>,
+        operation: &'static Operation,
+        rest: &C,
         call: &Call,
-    ) -> Result<Answer, Error> {
-        let mut exchange = call.trace().map(|trace| {
-            trace.exchange(operation, &self.endpoint, call.attempts(), call.deadline())
-        });
-        if let Some(exchange) = exchange.as_ref().filter(|_| self.telemetry.forwards_traces()) {
-            exchange.write_to(request.headers_mut());
-        }
-        let mut measured = Measured::begin(&self.telemetry, operation, call);
-        let result = self.pool.send(request, call.sent()).await;
-        let (status, error_type) = match &result {
-            Ok(answer) => {
-                call.note_http_status(answer.status);
-                (Some(answer.status), "")
-            }
-            Err(error) => (None, error.failure().row().reason),
-        };
-        measured.end(status, error_type);
-        if let Some(exchange) = &mut exchange {
-            exchange.ended(status.ok_or(error_type));
-        }
-        result
-    }
-
-    /// Runs attempts until one succeeds, no further one makes sense, or the call's time is
-    /// over. Each attempt signs afresh: the date and the nonce are part of the signature.
-    ///
-    /// # Errors
-    /// The last attempt's, or [`Failure::Overloaded`] before any, [`Failure::DeadlineExceeded`]
-    /// or [`Failure::Draining`] during one.
-    pub async fn call<T, F>(
-        &self,
-        operation: Operation,
-        call: &Call,
-        attempt: impl Fn() -> F,
-    ) -> Result<T, Error>
-    where
-        F: Future<Output = Result<T, Error>>,
-    {
-        let (metrics, provider) = (self.telemetry.metrics(), operation.provider());
+    ) -> Result<C::Output, Error> {
+        let metrics = self.telemetry.metrics();
         let Ok(_permit) = self.limits.in_flight.try_acquire() else {
-            metrics.shed(provider);
-            let text = format!("too many calls to {provider} are in flight");
-            return Err(Error::new(Failure::Overloaded, text).with_operation(operation));
+            metrics.shed(self.provider);
+            let text = format!("too many calls to {} are in flight", self.provider);
+            return Err(Error::new(Reason::Overloaded, text).with_operation(operation));
         };
-        let _in_flight = InFlight::new(metrics.in_flight(provider));
-        let result = call.bound(pin!(self.attempts(operation, call, attempt))).await;
-        result.map_err(|error| {
+        let _in_flight = InFlight::new(metrics.in_flight(self.provider));
+        call.begin_run();
+        call.bound(pin!(self.attempts(operation, rest, call))).await.map_err(|error| {
             let error = error.with_operation(operation).with_attempts(call.attempts());
             // What ends a call from outside says nothing of its effect; whether a byte left does.
             let ended_from_outside =
-                matches!(error.failure(), Failure::DeadlineExceeded | Failure::Draining);
-            if ended_from_outside && !call.sent().get() {
+                matches!(error.reason(), Reason::DeadlineExceeded | Reason::Draining);
+            if ended_from_outside && !call.write_started().get() {
                 error.with_outcome(Outcome::NotApplied)
             } else {
                 error
@@ -195,29 +138,25 @@ impl Upstream {
         })
     }
 
-    async fn attempts<T, F>(
+    async fn attempts<C: RestCall>(
         &self,
-        operation: Operation,
+        operation: &'static Operation,
+        rest: &C,
         call: &Call,
-        attempt: impl Fn() -> F,
-    ) -> Result<T, Error>
-    where
-        F: Future<Output = Result<T, Error>>,
-    {
+    ) -> Result<C::Output, Error> {
         self.limits.budget.deposit();
         loop {
-            call.sent().clear();
             call.begin_attempt();
-            let error = match attempt().await {
-                Ok(value) => return Ok(value),
+            let error = match self.attempt(operation, rest, call).await {
+                Ok(output) => return Ok(output),
                 Err(error) => error,
             };
             let wait = self.limits.backoff.wait(
                 &retry::Situation {
-                    idempotent: operation.is_idempotent(),
-                    failure: error.failure(),
+                    idempotent: operation.is_idempotent,
+                    reason: error.reason(),
                     attempts: call.attempts(),
-                    asked: error.fault().retry_after,
+                    asked: error.provider_error().retry_after,
                     remaining: call.deadline().remaining(),
                 },
                 || self.clock.chance(),
@@ -225,67 +164,134 @@ impl Upstream {
             match wait {
                 Some(wait) if self.limits.budget.withdraw() => {
                     // What was sent has been answered: from here on nothing is under way.
-                    call.sent().clear();
+                    call.write_started().clear();
                     call.note_retry(&error, wait);
-                    self.telemetry.metrics().retried(operation.provider());
+                    self.telemetry.metrics().retried(self.provider);
                     tokio::time::sleep(wait).await;
                 }
                 _ => return Err(error),
             }
         }
     }
+
+    async fn attempt<C: RestCall>(
+        &self,
+        operation: &'static Operation,
+        rest: &C,
+        call: &Call,
+    ) -> Result<C::Output, Error> {
+        let credential = self.credentials.current(&*self.clock).await?;
+        let request = rest.request(&credential)?;
+        let response = self.send(rest.rest(), request, call).await?;
+        let reply = Reply::new(&response, self.provider, &credential);
+        match rest.response(&reply) {
+            Ok(output) => {
+                call.note_success(reply.into_found_id());
+                Ok(output)
+            }
+            Err(failed) => {
+                let error = reply.error(operation, &failed, self.clock.now());
+                if error.reason() == Reason::CredentialsRejected {
+                    self.credentials.report_rejected(&credential);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Reads a response, and says what one that is not a success means.
+    #[cfg(feature = "internals")]
+    pub(crate) fn read<C: RestCall>(
+        &self,
+        operation: &'static Operation,
+        rest: &C,
+        response: &Response,
+        credential: &Credential,
+    ) -> Result<C::Output, Error> {
+        let reply = Reply::new(response, self.provider, credential);
+        rest.response(&reply).map_err(|failed| reply.error(operation, &failed, self.clock.now()))
+    }
+
+    async fn send(
+        &self,
+        rest: &'static Rest,
+        mut request: Request<Bytes>,
+        call: &Call,
+    ) -> Result<Response, Error> {
+        let span = call.trace().map(|trace| trace.attempt(rest, &self.endpoint, call.attempts()));
+        if let Some(span) = span.as_ref().filter(|_| self.telemetry.forwards_traces()) {
+            span.write_to(request.headers_mut());
+        }
+        let mut exchange = Exchange::begin(self, rest, span, call.deadline());
+        let result = self.pool.send(request, call.write_started()).await;
+        match &result {
+            Ok(response) => {
+                call.note_http_status(response.status);
+                exchange.end(Ok(response.status));
+            }
+            Err(error) => exchange.end(Err(error.reason())),
+        }
+        result
+    }
 }
 
 /// A call in the gauge of those in flight, however it ends.
-struct InFlight<'a>(&'a Gauge);
+struct InFlight<'a>(Option<&'a Gauge>);
 
 impl<'a> InFlight<'a> {
-    fn new(gauge: &'a Gauge) -> Self {
-        gauge.inc();
+    fn new(gauge: Option<&'a Gauge>) -> Self {
+        if let Some(gauge) = gauge {
+            gauge.inc();
+        }
         Self(gauge)
     }
 }
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.0.dec();
+        if let Some(gauge) = self.0 {
+            gauge.dec();
+        }
     }
 }
 
-/// An exchange in the histogram, however it ends: one that the deadline or the caller ends is
-/// dropped without a word, and would be missing just where a provider hangs.
-struct Measured<'a> {
-    telemetry: &'a Telemetry,
-    operation: Operation,
-    call: &'a Call,
+/// An exchange in the histogram and the trace, however it ends: one that is ended by the deadline
+/// or by the caller is dropped, and would be missing just where a provider hangs.
+struct Exchange<'a> {
+    upstream: &'a Upstream,
+    rest: &'static Rest,
+    span: Option<AttemptSpan<'a>>,
+    deadline: Deadline,
     began: Instant,
     ended: bool,
 }
 
-impl<'a> Measured<'a> {
-    fn begin(telemetry: &'a Telemetry, operation: Operation, call: &'a Call) -> Self {
-        Self { telemetry, operation, call, began: Instant::now(), ended: false }
+impl<'a> Exchange<'a> {
+    fn begin(
+        upstream: &'a Upstream,
+        rest: &'static Rest,
+        span: Option<AttemptSpan<'a>>,
+        deadline: Deadline,
+    ) -> Self {
+        Self { upstream, rest, span, deadline, began: Instant::now(), ended: false }
     }
 
-    fn end(&mut self, status: Option<u16>, error_type: &'static str) {
+    fn end(&mut self, result: Result<u16, Reason>) {
         self.ended = true;
-        self.telemetry.metrics().exchanged(
-            self.operation,
-            status,
-            error_type,
-            self.began.elapsed(),
-        );
+        let result = result.map_err(|reason| reason.row().name);
+        let metrics = self.upstream.telemetry.metrics();
+        metrics.upstream_request(self.upstream.provider, self.rest, result, self.began.elapsed());
+        if let Some(span) = self.span.take() {
+            span.end(result);
+        }
     }
 }
 
-impl Drop for Measured<'_> {
+impl Drop for Exchange<'_> {
     fn drop(&mut self) {
         if !self.ended {
-            let why = match self.call.deadline().has_passed() {
-                true => Failure::DeadlineExceeded,
-                false => Failure::Cancelled,
-            };
-            self.end(None, why.row().reason);
+            let passed = self.deadline.has_passed();
+            self.end(Err(if passed { Reason::DeadlineExceeded } else { Reason::Cancelled }));
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::failure::{Failure, Retry};
+use crate::rpc::reason::{Reason, Retry};
 
 /// How often and after how long a failed attempt is repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(super) struct Situation {
     /// Whether doing it twice is the same as doing it once.
     pub(super) idempotent: bool,
     /// How the last attempt failed.
-    pub(super) failure: Failure,
+    pub(super) reason: Reason,
     /// How many attempts there were.
     pub(super) attempts: u32,
     /// How long the provider asks to wait.
@@ -42,14 +42,14 @@ impl Backoff {
     ///
     /// The wait is random up to an exponentially growing bound ("full jitter"), so that
     /// callers that failed together do not come back together. `chance` is between 0 and 1.
-    /// The provider's own wait is a lower bound. A wait that would use up the deadline is no
-    /// wait: the caller gets the error while there is time to read it.
+    /// The provider's own wait is a lower bound. If the wait would exceed
+    /// the deadline, the error is returned now.
     pub(super) fn wait(
         &self,
         situation: &Situation,
         chance: impl FnOnce() -> f64,
     ) -> Option<Duration> {
-        let allowed = match situation.failure.row().retry {
+        let allowed = match situation.reason.row().retry {
             Retry::Never => false,
             Retry::IfIdempotent => situation.idempotent,
             Retry::Always => true,
@@ -73,7 +73,7 @@ impl Backoff {
 /// # Reference
 /// <https://github.com/grpc/proposal/blob/master/A6-client-retries.md#throttling-retry-attempts-and-hedged-rpcs>
 #[derive(Debug)]
-pub struct RetryBudget {
+pub(super) struct RetryBudget {
     tenths: AtomicU32,
 }
 
@@ -114,26 +114,26 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn wait(idempotent: bool, failure: Failure, attempts: u32) -> Option<Duration> {
+    fn wait(idempotent: bool, reason: Reason, attempts: u32) -> Option<Duration> {
         let situation =
-            Situation { idempotent, failure, attempts, asked: None, remaining: 10 * SECOND };
+            Situation { idempotent, reason, attempts, asked: None, remaining: 10 * SECOND };
         Backoff::default().wait(&situation, || 1.0)
     }
 
     #[test]
     fn only_what_did_certainly_not_happen_is_repeated_when_it_is_not_idempotent() {
-        for failure in Failure::ALL {
+        for reason in Reason::ALL {
             let get = matches!(
-                failure,
-                Failure::Throttled
-                    | Failure::ConnectFailed
-                    | Failure::ConnectionLost
-                    | Failure::Unavailable
-                    | Failure::TruncatedResponse
+                reason,
+                Reason::Throttled
+                    | Reason::ConnectFailed
+                    | Reason::ConnectionLost
+                    | Reason::Unavailable
+                    | Reason::TruncatedResponse
             );
-            let import = matches!(failure, Failure::Throttled | Failure::ConnectFailed);
-            assert_eq!(wait(true, failure, 1).is_some(), get, "{failure:?}");
-            assert_eq!(wait(false, failure, 1).is_some(), import, "{failure:?}");
+            let import = matches!(reason, Reason::Throttled | Reason::ConnectFailed);
+            assert_eq!(wait(true, reason, 1).is_some(), get, "{reason:?}");
+            assert_eq!(wait(false, reason, 1).is_some(), import, "{reason:?}");
         }
     }
 
@@ -143,7 +143,7 @@ mod tests {
         for (attempts, want) in [(1, 100), (2, 200), (3, 400), (5, 1600), (6, 2000), (8, 2000)] {
             let situation = Situation {
                 idempotent: true,
-                failure: Failure::Unavailable,
+                reason: Reason::Unavailable,
                 attempts,
                 asked: None,
                 remaining: 10 * SECOND,
@@ -152,8 +152,8 @@ mod tests {
             assert_eq!(wait(1.0), Some(Duration::from_millis(want)), "{attempts}");
             assert_eq!(wait(0.0), Some(Duration::ZERO), "{attempts}");
         }
-        assert_eq!(wait(true, Failure::Unavailable, 2), Some(Duration::from_millis(200)));
-        assert_eq!(wait(true, Failure::Unavailable, 3), None);
+        assert_eq!(wait(true, Reason::Unavailable, 2), Some(Duration::from_millis(200)));
+        assert_eq!(wait(true, Reason::Unavailable, 3), None);
     }
 
     #[test]
@@ -165,7 +165,7 @@ mod tests {
         ] {
             let situation = Situation {
                 idempotent: true,
-                failure: Failure::Throttled,
+                reason: Reason::Throttled,
                 attempts: 1,
                 asked: Some(asked),
                 remaining,

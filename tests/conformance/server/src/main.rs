@@ -1,8 +1,8 @@
-//! The gateway's server, from its options to its frames, with the services of two suites beside
-//! its own: `connectrpc.conformance.v1.ConformanceService` and `grpc.testing.TestService`.
+//! The gateway's server, from its options to its frames, with the services of two suites in
+//! addition to its own: `connectrpc.conformance.v1.ConformanceService` and `grpc.testing.TestService`.
 //!
-//! Without arguments it does as the Connect conformance runner asks on standard input, and says
-//! on standard output where it listens. With arguments, which are those of `serve`, it prints
+//! Without arguments it follows the Connect conformance runner: a request on standard input, the
+//! address on standard output. With arguments, which are those of `serve`, it prints
 //! the address.
 
 mod conformance;
@@ -14,11 +14,13 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::Parser;
 use prost::Message;
+use savepoint_gateway::cli::{Cli, Command};
 use savepoint_gateway::clock::SystemClock;
-use savepoint_gateway::config::{Cli, Command};
-use savepoint_gateway::server::{Address, Beside, Server};
+use savepoint_gateway::gateway::Gateway;
+use savepoint_gateway::options::Address;
+use savepoint_gateway::server::ExtraServices;
+use savepoint_gateway::service::OPERATIONS;
 use savepoint_gateway::telemetry::{LogSink, Telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tonic::service::Routes;
@@ -28,9 +30,9 @@ use conformance::pb::{Protocol, ServerCompatRequest, ServerCompatResponse};
 /// Larger than the gateway's own 64 KiB: the suites send up to 1 MiB where they set no limit.
 const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
-type Failure = Box<dyn Error + Send + Sync>;
+type Reason = Box<dyn Error + Send + Sync>;
 
-fn main() -> Result<(), Failure> {
+fn main() -> Result<(), Reason> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if !arguments.is_empty() {
@@ -78,7 +80,7 @@ fn main() -> Result<(), Failure> {
 }
 
 /// What the runner asks for: a length of four bytes and a message.
-fn asked() -> Result<ServerCompatRequest, Failure> {
+fn asked() -> Result<ServerCompatRequest, Reason> {
     let mut length = [0; 4];
     std::io::stdin().read_exact(&mut length)?;
     let mut message = vec![0; u32::from_be_bytes(length) as usize];
@@ -92,7 +94,7 @@ async fn serve(
     mut arguments: Vec<String>,
     message_bytes: usize,
     listening: impl FnOnce(&Address) -> std::io::Result<()>,
-) -> Result<(), Failure> {
+) -> Result<(), Reason> {
     let always = [
         "savepoint-gateway",
         "serve",
@@ -103,7 +105,7 @@ async fn serve(
         "--drain-timeout=1s",
     ];
     arguments.splice(0..0, always.map(String::from));
-    let Command::Serve(options) = Cli::try_parse_from(arguments)?.command else {
+    let Command::Serve(options) = Cli::try_from_args(arguments)?.command else {
         return Err("serve is not serve".into());
     };
     let lookup = |name: &str| {
@@ -114,8 +116,9 @@ async fn serve(
         })
     };
     let (config, log) = options.config(&lookup)?;
-    let telemetry = Telemetry::new(LogSink::new(std::io::stderr(), log.format, log.level)?);
-    let beside = Beside {
+    let sink = LogSink::new(std::io::stderr(), log.format, log.level)?;
+    let telemetry = Telemetry::new(sink, &OPERATIONS);
+    let extra = ExtraServices {
         routes: Routes::default()
             .add_service(conformance::service(message_bytes))
             .add_service(interop::service(message_bytes)),
@@ -123,10 +126,11 @@ async fn serve(
         message_bytes,
         reads_refused: true,
     };
-    let server = Server::bind(config, telemetry, Arc::new(SystemClock)).await?.with_beside(beside);
+    let gateway = Gateway::bind(config, telemetry, Arc::new(SystemClock)).await?;
+    let gateway = gateway.with_extra_services(extra);
     let mut terminate = signal(SignalKind::terminate())?;
-    listening(server.address())?;
-    server
+    listening(gateway.address())?;
+    gateway
         .run(async {
             terminate.recv().await;
         })

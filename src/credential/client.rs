@@ -1,0 +1,88 @@
+//! How sources reach the services that hand out credentials.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, header::USER_AGENT};
+
+use crate::json;
+use crate::refresh::FetchError;
+use crate::text::identifier;
+use crate::transport::{Client, Response, WriteStarted};
+
+/// The HTTP clients of sources.
+#[derive(Debug, Clone)]
+pub struct SourceClient {
+    /// Through the proxy, where one is configured.
+    remote: Client,
+    /// Never through a proxy: metadata services answer for the machine that asks them.
+    local: Client,
+}
+
+impl SourceClient {
+    /// `remote` reaches the providers, `local` the services of this machine.
+    pub fn new(remote: Client, local: Client) -> Self {
+        Self { remote, local }
+    }
+
+    /// Sends a request to a service of the provider.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or does not answer in time.
+    pub async fn send(&self, who: &str, request: Request<Bytes>) -> Result<Response, FetchError> {
+        send(&self.remote, who, request, Duration::from_secs(10)).await
+    }
+
+    /// Sends a request to a service of this machine.
+    ///
+    /// # Errors
+    /// As [`SourceClient::send`].
+    pub async fn send_local(
+        &self,
+        who: &str,
+        request: Request<Bytes>,
+    ) -> Result<Response, FetchError> {
+        send(&self.local, who, request, Duration::from_secs(3)).await
+    }
+}
+
+async fn send(
+    client: &Client,
+    who: &str,
+    mut request: Request<Bytes>,
+    timeout: Duration,
+) -> Result<Response, FetchError> {
+    request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(crate::USER_AGENT));
+    match tokio::time::timeout(timeout, client.send(request, &WriteStarted::default())).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(FetchError::new(format!("{who}: {error}"))),
+        Err(_) => Err(FetchError::new(format!("{who} did not answer within {timeout:?}"))),
+    }
+}
+
+/// The error codes that the services answer with, in their several spellings.
+#[derive(serde::Deserialize)]
+struct CodeWire {
+    #[serde(default, alias = "Code", alias = "error_code", deserialize_with = "json::text")]
+    code: Option<String>,
+    #[serde(default, deserialize_with = "json::object")]
+    error: Option<NestedCodeWire>,
+}
+
+#[derive(serde::Deserialize)]
+struct NestedCodeWire {
+    #[serde(default, deserialize_with = "json::text")]
+    code: Option<String>,
+}
+
+/// The error for an answer that holds no credential. Only the status and the code are shown:
+/// some services repeat what they were sent.
+pub(crate) fn rejected(who: &str, answer: &Response) -> FetchError {
+    let wire = json::read_object::<CodeWire>(&answer.body).ok();
+    let code = wire.and_then(|wire| wire.code.or(wire.error.and_then(|nested| nested.code)));
+    let code = code.and_then(|code| identifier(&code, 64));
+    FetchError::new(match code {
+        Some(code) => format!("{who} answered with HTTP {}, {code}", answer.status),
+        None => format!("{who} answered with HTTP {} and no credential", answer.status),
+    })
+}

@@ -1,0 +1,88 @@
+//! A credential with its expiry, out of the parts of a response.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::Credential;
+use crate::clock::Clock;
+use crate::refresh::FetchError;
+use crate::secret::Secret;
+
+/// A credential, and how long it may be used.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    pub(super) credential: Arc<Credential>,
+    pub(super) expires: Option<Timestamp>,
+}
+
+impl Lease {
+    /// A credential whose expiry is not known.
+    pub fn open(credential: Credential) -> Self {
+        Self { credential: Arc::new(credential), expires: None }
+    }
+
+    /// A credential that expires at this time.
+    pub fn until(credential: Credential, expires: Timestamp) -> Self {
+        Self { credential: Arc::new(credential), expires: Some(expires) }
+    }
+
+    pub(super) fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+
+    /// The credential, unless it has expired. Most credentials of files do not expire, and then
+    /// the clock is not read.
+    pub(super) fn usable(&self, clock: &dyn Clock) -> Option<Arc<Credential>> {
+        (self.expires.is_none() || !self.has_expired(clock.now()))
+            .then(|| Arc::clone(&self.credential))
+    }
+}
+
+/// A token out of the parts of a response.
+pub(crate) fn token_lease(
+    who: &str,
+    token: Option<Secret>,
+    expires: Option<&str>,
+    now: Timestamp,
+) -> Result<Lease, FetchError> {
+    let Some(token) = token else {
+        return Err(FetchError::new(format!("{who} answered without a token")));
+    };
+    let credential = Credential::token(token)
+        .map_err(|error| FetchError::new(format!("the answer of {who}: {error}")))?;
+    lease_until(who, credential, expires, now)
+}
+
+/// A temporary credential out of the parts of a response.
+pub(crate) fn lease(
+    who: &str,
+    id: Option<String>,
+    secret: Option<String>,
+    token: Option<String>,
+    expires: Option<&str>,
+    now: Timestamp,
+) -> Result<Lease, FetchError> {
+    let (secret, token) = (secret.map(Secret::new), token.map(Secret::new));
+    let (Some(id), Some(secret), Some(token)) = (id, secret, token) else {
+        return Err(FetchError::new(format!("{who} answered without a whole credential")));
+    };
+    let credential = Credential::new(id, secret, Some(token))
+        .map_err(|error| FetchError::new(format!("the answer of {who}: {error}")))?;
+    lease_until(who, credential, expires, now)
+}
+
+fn lease_until(
+    who: &str,
+    credential: Credential,
+    expires: Option<&str>,
+    now: Timestamp,
+) -> Result<Lease, FetchError> {
+    let Some(expires) = expires.and_then(|text| text.trim().parse::<Timestamp>().ok()) else {
+        return Err(FetchError::new(format!("{who} does not say when its credential ends")));
+    };
+    if expires <= now {
+        return Err(FetchError::new(format!("{who} answered with a credential that has ended")));
+    }
+    Ok(Lease::until(credential, expires))
+}

@@ -1,0 +1,95 @@
+//! Metrics of credentials: whether they are fresh, and until when.
+
+use jiff::Timestamp;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Unit;
+
+use crate::rpc::operation::Provider;
+use crate::telemetry::{Metrics, OutcomeLabels, ProviderLabels};
+
+/// The credential of one provider. Times are times of day: an age is what a query computes from
+/// `time()` and them, whenever it runs.
+///
+/// The gauges appear with the first fetch: a provider that is not configured must not look like
+/// one whose source fails.
+#[derive(Debug)]
+pub struct CredentialMetrics {
+    labels: ProviderLabels,
+    obtained: Family<ProviderLabels, Gauge>,
+    expiry: Family<ProviderLabels, Gauge>,
+    fresh: Family<ProviderLabels, Gauge>,
+    replaced: Counter,
+    failed: Counter,
+}
+
+impl CredentialMetrics {
+    /// Registers them for these providers, one of each for each.
+    pub fn register(
+        metrics: &Metrics,
+        providers: impl Iterator<Item = &'static Provider>,
+    ) -> Vec<Self> {
+        let obtained = Family::<ProviderLabels, Gauge>::default();
+        let expiry = Family::<ProviderLabels, Gauge>::default();
+        let fresh = Family::<ProviderLabels, Gauge>::default();
+        let refreshes = Family::<OutcomeLabels, Counter>::default();
+        metrics.register(|registry| {
+            registry.register_with_unit(
+                "credential_obtained_timestamp",
+                "When the credential in use was obtained",
+                Unit::Seconds,
+                obtained.clone(),
+            );
+            registry.register_with_unit(
+                "credential_expiry_timestamp",
+                "When the credential in use expires; 0 when that is not known",
+                Unit::Seconds,
+                expiry.clone(),
+            );
+            registry.register(
+                "credential_last_refresh_success",
+                "Whether the last request to the source of credentials succeeded",
+                fresh.clone(),
+            );
+            registry.register(
+                "credential_refreshes",
+                "Credentials obtained, and attempts that failed",
+                refreshes.clone(),
+            );
+        });
+        let of_provider = |provider: &'static Provider| {
+            let provider = provider.name;
+            let refresh = |outcome| OutcomeLabels { provider, outcome };
+            Self {
+                labels: ProviderLabels { provider },
+                obtained: obtained.clone(),
+                expiry: expiry.clone(),
+                fresh: fresh.clone(),
+                replaced: refreshes.get_or_create_owned(&refresh("success")),
+                failed: refreshes.get_or_create_owned(&refresh("failure")),
+            }
+        };
+        providers.map(of_provider).collect()
+    }
+
+    /// A credential was obtained.
+    pub(super) fn obtained(&self, now: Timestamp, expires: Option<Timestamp>) {
+        self.obtained.get_or_create(&self.labels).set(now.as_second());
+        let expires = expires.map_or(0, Timestamp::as_second);
+        self.expiry.get_or_create(&self.labels).set(expires);
+        self.replaced.inc();
+        self.unchanged();
+    }
+
+    /// The source answered with the credential in use.
+    pub(super) fn unchanged(&self) {
+        self.fresh.get_or_create(&self.labels).set(1);
+    }
+
+    /// The source had none.
+    pub(super) fn failed(&self) {
+        self.failed.inc();
+        self.fresh.get_or_create(&self.labels).set(0);
+    }
+}

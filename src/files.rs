@@ -1,0 +1,203 @@
+//! Reading files that other programs write while the gateway runs: credentials, certificates,
+//! tokens.
+//!
+//! One set of rules for all of them: a regular file, opened without blocking, of a bounded size,
+//! read on a thread that no call waits for, within a time limit; and a change counts once two
+//! readings agree on it.
+
+use std::fs::OpenOptions;
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
+
+/// How often files are read to find a change. By content, not by notification: a mounted secret
+/// changes by the swap of a symbolic link next to it, and network file systems do not notify.
+pub(crate) const POLL: Duration = Duration::from_secs(2);
+
+/// How long a change must stay the same before it counts. What is being written, file by file,
+/// would otherwise be used half old and half new.
+pub(crate) const SETTLE: Duration = Duration::from_secs(1);
+
+/// How long one reading may take. A file system that hangs must not silence the task that reads.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Reads a regular file of at most `max` bytes.
+///
+/// # Errors
+/// Why it cannot be read, without its path and content.
+pub(crate) fn read(path: &Path, max: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    // A FIFO without a writer, or a device, would block the opening itself.
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
+        .map_err(FileError::of)?;
+    let found = file.metadata().map_err(FileError::of)?;
+    if !found.is_file() {
+        return Err(FileError::NotAFile);
+    }
+    if found.len() > max {
+        return Err(FileError::TooLarge(max));
+    }
+    let mut bytes =
+        Zeroizing::new(Vec::with_capacity(usize::try_from(found.len()).unwrap_or(0) + 1));
+    // It may grow while it is read.
+    file.take(max + 1).read_to_end(&mut bytes).map_err(FileError::of)?;
+    if bytes.len() as u64 > max { Err(FileError::TooLarge(max)) } else { Ok(bytes) }
+}
+
+/// Why a file cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum FileError {
+    /// There is no such file.
+    #[error("does not exist")]
+    NotFound,
+    /// The gateway's user may not read it.
+    #[error("cannot be read: permission denied")]
+    Denied,
+    /// It is a directory, a pipe or a device.
+    #[error("is not a regular file")]
+    NotAFile,
+    /// It has more bytes than this.
+    #[error("is larger than {0} bytes")]
+    TooLarge(u64),
+    /// Any other error of the system.
+    #[error("cannot be read: {0}")]
+    Other(io::ErrorKind),
+}
+
+impl FileError {
+    fn of(error: io::Error) -> Self {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "all others have no text of their own")]
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::NotFound,
+            io::ErrorKind::PermissionDenied => Self::Denied,
+            kind => Self::Other(kind),
+        }
+    }
+}
+
+/// Runs readings on the runtime's blocking threads, one at a time: a file system that hangs
+/// occupies one thread, however often it is read.
+#[derive(Debug)]
+pub(crate) struct Reader<T>(Mutex<Option<JoinHandle<T>>>);
+
+impl<T> Default for Reader<T> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<T: Send + 'static> Reader<T> {
+    /// The result of `read`, or of the reading before it if that one has not returned yet.
+    ///
+    /// # Errors
+    /// When there is no result in time.
+    pub(crate) async fn read(
+        &self,
+        read: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, &'static str> {
+        let mut pending = self.0.lock().await;
+        let reading = pending.get_or_insert_with(|| tokio::task::spawn_blocking(read));
+        let Ok(result) = tokio::time::timeout(LIMIT, reading).await else {
+            return Err("the file system does not answer");
+        };
+        *pending = None;
+        result.map_err(|_| "the gateway is ending")
+    }
+
+    /// Reads until two results that are `settle` apart agree.
+    ///
+    /// # Errors
+    /// As [`Reader::read`].
+    pub(crate) async fn settled(
+        &self,
+        settle: Duration,
+        read: impl Fn() -> T + Clone + Send + 'static,
+    ) -> Result<T, &'static str>
+    where
+        T: PartialEq,
+    {
+        let mut found = self.read(read.clone()).await?;
+        loop {
+            tokio::time::sleep(settle).await;
+            let again = self.read(read.clone()).await?;
+            if found == again {
+                return Ok(again);
+            }
+            found = again;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_regular_file_within_its_bound_is_read() {
+        let folder = tempfile();
+        let path = folder.join("file");
+        std::fs::write(&path, [b'x'; 10]).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", folder.join("zero")).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(folder.join("fifo")).status().unwrap();
+        assert!(made.success());
+        assert_eq!(read(&path, 10).unwrap().len(), 10);
+        for (name, max, want) in [
+            ("file", 9, FileError::TooLarge(9)),
+            ("fifo", 10, FileError::NotAFile),
+            ("zero", 10, FileError::NotAFile),
+            (".", 10, FileError::NotAFile),
+            ("nowhere", 10, FileError::NotFound),
+            // Larger than it says: files of /proc have a length of 0.
+            ("../../proc/self/status", 10, FileError::TooLarge(10)),
+        ] {
+            let path = match name.strip_prefix("../../") {
+                Some(rest) => Path::new("/").join(rest),
+                None => folder.join(name),
+            };
+            assert_eq!(read(&path, max).unwrap_err(), want, "{name}");
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    fn tempfile() -> std::path::PathBuf {
+        let folder =
+            std::env::temp_dir().join(format!("savepoint-gateway-files-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_system_that_hangs_costs_one_thread_and_is_reported() {
+        let reader = Reader::default();
+        let (release, hanging) = std::sync::mpsc::channel::<()>();
+        // Time does not pass by itself while a blocking thread is busy.
+        let late = async || tokio::time::advance(LIMIT * 2).await;
+        let (first, ()) = tokio::join!(reader.read(move || hanging.recv().is_ok()), late());
+        assert!(first.unwrap_err().contains("does not answer"));
+        for _ in 0..3 {
+            let (next, ()) = tokio::join!(reader.read(|| panic!("a second thread")), late());
+            next.unwrap_err();
+        }
+        release.send(()).unwrap();
+        assert_eq!(reader.read(|| panic!("a second thread")).await, Ok(true));
+        assert_eq!(reader.read(|| false).await, Ok(false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_counts_when_two_readings_agree() {
+        use std::sync::Arc;
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        let reads = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&reads);
+        let read = move || [1, 2, 3, 4, 4][count.fetch_add(1, Ordering::Relaxed)];
+        assert_eq!(Reader::default().settled(SETTLE, read).await, Ok(4));
+        assert_eq!(reads.load(Ordering::Relaxed), 5);
+    }
+}

@@ -1,0 +1,193 @@
+//! What the options of `serve` set up: the only place that names every provider's room.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use clap::Args;
+
+use crate::options::{ConfigError, Lookup, Problems};
+use crate::otlp::{self, TraceConfig};
+use crate::providers::{Setup, alibaba, huawei};
+use crate::rpc::Error;
+use crate::server::{ServerConfig, ServerOptions};
+use crate::service::Handlers;
+use crate::telemetry::{LogConfig, LogOptions};
+use crate::tls::TlsOptions;
+use crate::transport::{UpstreamConfig, UpstreamOptions};
+use crate::upstream::{Backoff, Upstream};
+
+/// The options of `serve`.
+#[derive(Debug, Args)]
+pub struct ServeOptions {
+    #[command(flatten)]
+    huawei: huawei::Options,
+    #[command(flatten)]
+    alibaba: alibaba::Options,
+    /// Allow http:// endpoints that are not loopback: signed requests then travel unencrypted
+    #[arg(long)]
+    allow_insecure_endpoints: bool,
+    #[command(flatten)]
+    upstream: UpstreamOptions,
+    #[command(flatten)]
+    tls: TlsOptions,
+    #[command(flatten)]
+    gateway: GatewayOptions,
+    #[command(flatten)]
+    log: LogOptions,
+}
+
+/// The options that `serve` and `demo` share.
+#[derive(Debug, Args)]
+pub struct GatewayOptions {
+    #[command(flatten)]
+    server: ServerOptions,
+    #[command(flatten)]
+    limits: LimitOptions,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits and traces")]
+struct LimitOptions {
+    /// Limit for making a connection to a provider
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    connect_timeout: String,
+    /// How many calls may be in flight, for each provider; more are refused
+    #[arg(long, value_name = "COUNT", default_value = "256")]
+    max_in_flight: String,
+    /// How many threads serve calls [default: one for each processor, at most 4]
+    #[arg(long, value_name = "COUNT")]
+    workers: Option<String>,
+    /// Send providers the trace context of a call, as traceparent and tracestate
+    #[arg(long)]
+    propagate_trace_context: bool,
+}
+
+/// Everything that a gateway is made from.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The providers that are configured.
+    pub providers: Providers,
+    /// How callers are served.
+    pub server: ServerConfig,
+    /// How connections to providers are made.
+    pub upstream: UpstreamConfig,
+    /// How many calls may be in flight for each provider.
+    pub max_in_flight: usize,
+    /// How failed attempts are repeated.
+    pub backoff: Backoff,
+    /// How many threads serve calls.
+    pub workers: usize,
+    /// How traces are accepted, forwarded and exported.
+    pub traces: TraceConfig,
+}
+
+impl Default for Config {
+    /// The documented defaults, without a provider and on free ports of loopback.
+    fn default() -> Self {
+        Self {
+            providers: Providers::default(),
+            server: ServerConfig::default(),
+            upstream: UpstreamConfig::default(),
+            max_in_flight: 256,
+            backoff: Backoff::default(),
+            workers: std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(4),
+            traces: TraceConfig::default(),
+        }
+    }
+}
+
+/// The providers that are configured.
+#[derive(Debug, Clone, Default)]
+pub struct Providers {
+    /// Huawei Cloud.
+    pub huawei: Option<huawei::Setup>,
+    /// Alibaba Cloud.
+    pub alibaba: Option<alibaba::Setup>,
+}
+
+impl Providers {
+    fn of_options(options: &ServeOptions, problems: &mut Problems<'_>) -> Self {
+        let insecure = options.allow_insecure_endpoints;
+        Self {
+            huawei: options.huawei.setup(insecure, problems),
+            alibaba: options.alibaba.setup(insecure, problems),
+        }
+    }
+
+    /// What every provider has.
+    pub(crate) fn each(&self) -> impl Iterator<Item = &Setup> {
+        let huawei = self.huawei.iter().map(|setup| &setup.common);
+        huawei.chain(self.alibaba.iter().map(|setup| &setup.common))
+    }
+
+    /// The handlers of one worker, each with a way to its provider of its own.
+    pub(super) fn handlers(
+        &self,
+        upstream: impl Fn(&Setup) -> Result<Upstream, Error>,
+    ) -> Result<Handlers, Error> {
+        let huawei = self.huawei.as_ref().map(|setup| Ok(setup.handler(upstream(&setup.common)?)));
+        let alibaba =
+            self.alibaba.as_ref().map(|setup| Ok(setup.handler(upstream(&setup.common)?)));
+        Ok(Handlers {
+            huawei: huawei.transpose()?.map(Arc::new),
+            alibaba: alibaba.transpose()?.map(Arc::new),
+            ..Handlers::default()
+        })
+    }
+}
+
+impl ServeOptions {
+    /// What the options set up. `lookup` reads the variables of other programs.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn config(&self, lookup: Lookup<'_>) -> Result<(Config, LogConfig), ConfigError> {
+        let mut problems = Problems::new(lookup);
+        let providers = Providers::of_options(self, &mut problems);
+        if problems.is_empty() && providers.each().next().is_none() {
+            problems.add(
+                "no provider is configured: set --huawei-region, --huawei-endpoint, \
+                 --alibaba-region or --alibaba-endpoint (or try `savepoint-gateway demo`, which \
+                 needs none)"
+                    .to_owned(),
+            );
+        }
+        let mut config = self.gateway.config(&mut problems, providers, false);
+        let connect_timeout = config.upstream.connect_timeout;
+        config.upstream = UpstreamConfig { connect_timeout, ..self.upstream.setup(&mut problems) };
+        let web = !config.server.grpc_web_origins.is_empty();
+        config.server.tls = self.tls.setup(&mut problems, &config.server.listen, web);
+        let log = self.log.config(&mut problems);
+        problems.finish((config, log))
+    }
+}
+
+impl GatewayOptions {
+    /// What the options set up for these providers. `free_ports`: addresses that are not set are
+    /// free ports.
+    pub(crate) fn config(
+        &self,
+        problems: &mut Problems<'_>,
+        providers: Providers,
+        free_ports: bool,
+    ) -> Config {
+        let limits = &self.limits;
+        let defaults = Config::default();
+        Config {
+            providers,
+            server: self.server.config(problems, free_ports),
+            upstream: UpstreamConfig {
+                connect_timeout: problems
+                    .positive_duration("--connect-timeout", &limits.connect_timeout),
+                ..UpstreamConfig::default()
+            },
+            max_in_flight: problems.count("--max-in-flight", &limits.max_in_flight, 1_000_000),
+            workers: match limits.workers.as_deref().filter(|text| !text.is_empty()) {
+                Some(text) => problems.count("--workers", text, 1024),
+                None => defaults.workers,
+            },
+            traces: otlp::options::traces(problems, limits.propagate_trace_context),
+            ..defaults
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! What runs in the background: refreshes, readiness, and the operator's reload.
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use super::{Config, Providers};
+use crate::clock::Clock;
+use crate::credential::{CredentialMetrics, SourceClient};
+use crate::providers::LookupContext;
+use crate::rpc::Error;
+use crate::server::{Shared, Stage};
+use crate::service::OPERATIONS;
+use crate::telemetry::providers_of;
+use crate::tls::Trust;
+use crate::transport::{Client, ClientOptions, Proxy};
+
+/// Starts the tasks that keep credentials, certificates and lookups current. They end with the
+/// set.
+pub(super) fn start(config: &Config, shared: &Shared, trust: &Trust) -> Result<JoinSet<()>, Error> {
+    let mut tasks = JoinSet::new();
+    let clock = || Arc::clone(&shared.clock);
+    if let Some(tls) = &config.server.tls {
+        tasks.spawn(Arc::clone(tls).run(shared.tls_metrics.clone(), clock()));
+    }
+    if let Some(identity) = &config.upstream.identity {
+        tasks.spawn(Arc::clone(identity).run(shared.tls_metrics.clone(), clock()));
+    }
+    let client = |proxy: Option<Proxy>| {
+        Client::new(&ClientOptions {
+            connect_timeout: config.upstream.connect_timeout,
+            max_idle: 1,
+            trust: trust.clone(),
+            proxy,
+        })
+    };
+    let client = SourceClient::new(client(config.upstream.proxy.clone())?, client(None)?);
+    let known = providers_of(&OPERATIONS);
+    let metrics = CredentialMetrics::register(shared.telemetry.metrics(), known.iter().copied());
+    for (provider, metrics) in known.into_iter().zip(metrics) {
+        let Some(setup) = config.providers.each().find(|setup| setup.provider == provider) else {
+            continue;
+        };
+        let credentials = setup.credentials.clone();
+        tasks.spawn(credentials.clone().run(provider, client.clone(), clock(), metrics));
+        for lookup in &setup.lookups {
+            let with = LookupContext {
+                credentials: credentials.clone(),
+                client: client.clone(),
+                clock: clock(),
+                telemetry: shared.telemetry.clone(),
+            };
+            tasks.spawn(Arc::clone(lookup).run(with));
+        }
+    }
+    Ok(tasks)
+}
+
+/// Sets the stage as credentials come and expire.
+///
+/// At the start every configured provider must have a credential, so that a rollout with a wrong
+/// one stops; later one provider's trouble does not keep callers from the others.
+pub(super) async fn follow_readiness(providers: &Providers, shared: &Shared) {
+    for setup in providers.each() {
+        setup.credentials.ready().await;
+        for lookup in &setup.lookups {
+            // Successful or not: requests that name what is looked up can be served.
+            lookup.attempted().await;
+        }
+    }
+    loop {
+        shared.health.set(Stage::Serving);
+        all_expired(providers, &*shared.clock).await;
+        shared.health.set(Stage::Expired);
+        tracing::warn!("all credentials have expired");
+        one_usable(providers, &shared.clock).await;
+        tracing::info!("a credential is valid again");
+    }
+}
+
+async fn all_expired(providers: &Providers, clock: &dyn Clock) {
+    if providers.each().next().is_none() {
+        return std::future::pending().await;
+    }
+    loop {
+        for setup in providers.each() {
+            setup.credentials.expired(clock).await;
+        }
+        // The first may have another by now.
+        if !providers.each().any(|setup| setup.credentials.is_usable(clock)) {
+            return;
+        }
+    }
+}
+
+async fn one_usable(providers: &Providers, clock: &Arc<dyn Clock>) {
+    let mut waiting = JoinSet::new();
+    for setup in providers.each() {
+        let (credentials, clock) = (setup.credentials.clone(), Arc::clone(clock));
+        waiting.spawn(async move { credentials.usable(&*clock).await });
+    }
+    waiting.join_next().await;
+}
+
+/// What is missing to serve every call, a line for each.
+pub(super) fn missing(providers: &Providers, clock: &dyn Clock) -> Vec<String> {
+    let mut lines = Vec::new();
+    for setup in providers.each() {
+        let provider = setup.provider;
+        if !setup.credentials.is_usable(clock) {
+            let why = setup.credentials.last_error().map(|why| format!(": {why}"));
+            lines.push(format!("{provider}: no credential{}", why.unwrap_or_default()));
+        }
+        for missing in setup.lookups.iter().filter_map(|lookup| lookup.missing()) {
+            lines.push(format!("{provider}: {missing}"));
+        }
+    }
+    lines
+}
+
+/// Makes a gateway read its credentials and certificates again, at once.
+#[derive(Debug, Clone)]
+pub struct Reloader(Config);
+
+impl Reloader {
+    pub(super) fn new(config: &Config) -> Self {
+        Self(config.clone())
+    }
+
+    /// Reads again. What cannot be read stays as it was, which is logged.
+    pub fn reload(&self) {
+        tracing::info!("reloading credentials and certificates");
+        for setup in self.0.providers.each() {
+            setup.credentials.reload();
+            for lookup in &setup.lookups {
+                lookup.reload();
+            }
+        }
+        if let Some(tls) = &self.0.server.tls {
+            tls.reload();
+        }
+        if let Some(identity) = &self.0.upstream.identity {
+            identity.reload();
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Reading the values of options and variables, and collecting everything that is wrong with them.
+
+use std::fmt::{self, Display};
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::endpoint::Endpoint;
+use super::env::{Lookup, NotText};
+use crate::secret::Secret;
+
+/// No timeout needs to be longer than a year, and no deadline overflows with it.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Everything that is wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ConfigError {
+    problems: Vec<String>,
+}
+
+impl Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the configuration is wrong:")?;
+        for problem in &self.problems {
+            write!(f, "\n  {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// The variable of a flag such as `--max-timeout`.
+pub fn variable_of(flag: &str) -> String {
+    let name = flag.trim_start_matches('-').to_uppercase().replace('-', "_");
+    format!("SAVEPOINT_GATEWAY_{name}")
+}
+
+/// The value of an option; an empty one counts as unset.
+pub(crate) fn non_empty(option: &Option<String>) -> Option<&str> {
+    option.as_deref().filter(|text| !text.is_empty())
+}
+
+/// The same for an option whose value may hold a secret.
+pub(crate) fn non_empty_secret(option: &Option<Secret>) -> Option<&str> {
+    option.as_ref().map(Secret::expose).filter(|text| !text.is_empty())
+}
+
+/// Collects problems instead of stopping at the first.
+pub struct Problems<'a> {
+    lookup: Lookup<'a>,
+    found: Vec<String>,
+}
+
+impl fmt::Debug for Problems<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.found.fmt(f)
+    }
+}
+
+impl<'a> Problems<'a> {
+    /// No problem yet. Variables of other programs are read through `lookup`.
+    pub fn new(lookup: Lookup<'a>) -> Self {
+        Self { lookup, found: Vec::new() }
+    }
+
+    /// The value, if nothing is wrong.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn finish<T>(self, value: T) -> Result<T, ConfigError> {
+        if self.found.is_empty() { Ok(value) } else { Err(ConfigError { problems: self.found }) }
+    }
+
+    /// Whether nothing is wrong so far.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    /// Reports a problem that no single option has.
+    pub(crate) fn add(&mut self, text: String) {
+        // A variable that two options need is reported once.
+        if !self.found.contains(&text) {
+            self.found.push(text);
+        }
+    }
+
+    /// Reports that a flag, which is named together with its variable, or a variable is wrong.
+    pub(crate) fn report(&mut self, name: &str, why: impl Display) {
+        if name.starts_with("--") {
+            self.add(format!("{name} ({}): {why}", variable_of(name)));
+        } else {
+            self.add(format!("{name}: {why}"));
+        }
+    }
+
+    /// The value that `read` makes of a text; without one, the problem is reported with the text.
+    pub(crate) fn read<T, E: Display>(
+        &mut self,
+        name: &str,
+        text: &str,
+        read: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        read(text).map_err(|why| self.report(name, format_args!("{text:?} {why}"))).ok()
+    }
+
+    /// The value that a text stands for, by its type.
+    pub(crate) fn parse<T: FromStr<Err: Display>>(&mut self, name: &str, text: &str) -> Option<T> {
+        self.read(name, text, T::from_str)
+    }
+
+    /// A length of time, which needs a unit so that nobody mistakes seconds for milliseconds.
+    pub(crate) fn duration(&mut self, name: &str, text: &str) -> Duration {
+        self.read(name, text, duration).unwrap_or_default()
+    }
+
+    /// The same; zero is refused.
+    pub(crate) fn positive_duration(&mut self, name: &str, text: &str) -> Duration {
+        let positive = |text: &str| match duration(text) {
+            Ok(Duration::ZERO) => Err("must be longer than nothing"),
+            other => other,
+        };
+        self.read(name, text, positive).unwrap_or_default()
+    }
+
+    /// A number from 1 to `most`.
+    pub(crate) fn count(&mut self, name: &str, text: &str, most: usize) -> usize {
+        let count = |text: &str| match text.trim().parse() {
+            Ok(count) if (1..=most).contains(&count) => Ok(count),
+            _ => Err(format!("is not a number from 1 to {most}")),
+        };
+        self.read(name, text, count).unwrap_or(1)
+    }
+
+    /// An endpoint.
+    pub(crate) fn endpoint(&mut self, name: &str, text: &str, insecure: bool) -> Option<Endpoint> {
+        Endpoint::parse(text, insecure).map_err(|error| self.report(name, error)).ok()
+    }
+
+    /// Two options that only work together: both values, or neither.
+    pub(crate) fn pair<'t>(
+        &mut self,
+        first: (&str, Option<&'t str>),
+        second: (&str, Option<&'t str>),
+    ) -> Option<(&'t str, &'t str)> {
+        match (first.1, second.1) {
+            (Some(one), Some(other)) => return Some((one, other)),
+            (Some(_), None) => {
+                self.report(second.0, format_args!("is missing, while {} is set", first.0));
+            }
+            (None, Some(_)) => {
+                self.report(first.0, format_args!("is missing, while {} is set", second.0));
+            }
+            (None, None) => {}
+        }
+        None
+    }
+
+    /// A variable; an empty one counts as unset.
+    pub(crate) fn variable(&mut self, name: &str) -> Option<String> {
+        match (self.lookup)(name) {
+            Ok(value) => value.filter(|value| !value.is_empty()),
+            Err(NotText) => {
+                self.report(name, "is not UTF-8 text");
+                None
+            }
+        }
+    }
+
+    /// Whether any of these variables is set.
+    pub(crate) fn any_variable(&mut self, names: &[&str]) -> bool {
+        names.iter().any(|name| self.variable(name).is_some())
+    }
+
+    /// The values of all these variables; those that are missing are reported.
+    pub(crate) fn variables<const N: usize>(&mut self, names: [&str; N]) -> Option<[String; N]> {
+        let values = names.map(|name| {
+            let value = self.variable(name);
+            if value.is_none() {
+                self.report(name, "is missing");
+            }
+            value
+        });
+        values.iter().all(Option::is_some).then(|| values.map(Option::unwrap_or_default))
+    }
+
+    /// Whether a variable says yes, as the providers' own tools read it.
+    pub(crate) fn switch(&mut self, name: &str) -> bool {
+        self.variable(name).is_some_and(|value| value.eq_ignore_ascii_case("true") || value == "1")
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    let text = text.trim();
+    // The one length of time that is clear without a unit.
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let parsed = text.parse::<jiff::SignedDuration>().ok();
+    match parsed.and_then(|duration| Duration::try_from(duration).ok()) {
+        Some(duration) if duration > LONGEST => Err("is longer than a year"),
+        Some(duration) => Ok(duration),
+        None => Err("is not a length of time with a unit, such as 500ms, 30s or 2m"),
+    }
+}

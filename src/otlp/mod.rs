@@ -1,0 +1,423 @@
+//! Exporting spans to a collector by OTLP, from a task that no call waits for.
+//!
+//! What waits is bounded: a queue, and one batch on its way. What does not fit is dropped and
+//! counted.
+//!
+//! # Reference
+//! - <https://opentelemetry.io/docs/specs/otlp/>
+//! - <https://opentelemetry.io/docs/specs/otel/trace/sdk/#batching-processor>
+
+pub(crate) mod options;
+mod wire;
+
+use std::fmt;
+use std::io::{self, Write as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Request, Uri};
+use prost::Message as _;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tonic::codec::CompressionEncoding;
+use tonic::metadata::MetadataMap;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+
+use crate::options::Address;
+use crate::pb::otlp::opentelemetry::proto::collector::trace::v1::trace_service_client::TraceServiceClient;
+use crate::pb::otlp::opentelemetry::proto::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use crate::pb::otlp::opentelemetry::proto::common::v1::KeyValue;
+use crate::pb::otlp::opentelemetry::proto::resource::v1::Resource;
+use crate::rpc::Error;
+use crate::rpc::reason::Reason;
+use crate::rpc::status::code_names;
+use crate::telemetry::{Metrics, NotExported, Sampler, Span, SpanQueue};
+use crate::tls::Trust;
+use crate::transport::{Client, ClientOptions, WriteStarted, connector};
+
+/// How traces are accepted, forwarded and exported.
+#[derive(Debug, Clone)]
+pub struct TraceConfig {
+    /// Whether a caller's trace context is accepted.
+    pub accept: bool,
+    /// Whether providers are sent the trace context.
+    pub forward: bool,
+    /// Where spans are exported to; without it there are none.
+    pub export: Option<ExportConfig>,
+}
+
+impl Default for TraceConfig {
+    fn default() -> Self {
+        Self { accept: true, forward: false, export: None }
+    }
+}
+
+/// The protocol of the collector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// gRPC.
+    Grpc,
+    /// Protobuf in HTTP/1.1.
+    Http,
+}
+
+/// Where spans are exported to, and what may wait.
+#[derive(Clone)]
+pub struct ExportConfig {
+    /// The collector: for gRPC an origin, for HTTP the whole URL.
+    pub endpoint: Uri,
+    /// The protocol of the collector.
+    pub protocol: Protocol,
+    /// Headers of every request.
+    pub headers: HeaderMap,
+    /// How long one batch may take, with all attempts.
+    pub timeout: Duration,
+    /// Whether batches are compressed.
+    pub gzip: bool,
+    /// The certificates that are trusted, where the endpoint has TLS.
+    pub trust: Option<Trust>,
+    /// Which traces are recorded.
+    pub sampler: Sampler,
+    /// How many spans wait at most.
+    pub max_queue: usize,
+    /// How many are sent at once at most.
+    pub max_batch: usize,
+    /// How long spans are gathered.
+    pub delay: Duration,
+    /// The attributes of the process: names and values.
+    pub resource: Vec<(String, String)>,
+}
+
+impl fmt::Debug for ExportConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the headers: collectors expect their keys there.
+        f.debug_struct("ExportConfig")
+            .field("endpoint", &self.endpoint)
+            .field("protocol", &self.protocol)
+            .field("timeout", &self.timeout)
+            .field("gzip", &self.gzip)
+            .field("sampler", &self.sampler)
+            .field("max_queue", &self.max_queue)
+            .field("max_batch", &self.max_batch)
+            .field("delay", &self.delay)
+            .field("resource", &self.resource)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The running export.
+#[derive(Debug)]
+pub(crate) struct Export {
+    stop: oneshot::Sender<Instant>,
+    task: JoinHandle<()>,
+}
+
+impl Export {
+    /// Starts the export of a server that listens at `listen`, and makes its queue.
+    ///
+    /// # Errors
+    /// When the collector's client cannot be made.
+    pub(crate) fn start(
+        config: &ExportConfig,
+        listen: &Address,
+        metrics: Arc<Metrics>,
+    ) -> Result<(Self, SpanQueue), Error> {
+        let (queue, receiver) = SpanQueue::new(config.max_queue, Arc::clone(&metrics));
+        let exporter = Exporter {
+            collector: Collector::new(config)?,
+            resource: wire::resource(&config.resource),
+            server: wire::server(listen),
+            timeout: config.timeout,
+            delay: config.delay,
+            max_batch: config.max_batch,
+            metrics,
+        };
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(exporter.run(receiver, stopped));
+        Ok((Self { stop, task }, queue))
+    }
+
+    /// Exports the spans that are left, until then at the latest. Later ones are dropped.
+    pub(crate) async fn end(self, until: Instant) {
+        let _ = self.stop.send(until);
+        let _ = self.task.await;
+    }
+}
+
+struct Exporter {
+    collector: Collector,
+    resource: Resource,
+    server: Vec<KeyValue>,
+    timeout: Duration,
+    delay: Duration,
+    max_batch: usize,
+    metrics: Arc<Metrics>,
+}
+
+impl Exporter {
+    async fn run(mut self, mut queue: mpsc::Receiver<Span>, stop: oneshot::Receiver<Instant>) {
+        let closing = CancellationToken::new();
+        let metrics = Arc::clone(&self.metrics);
+        let mut batch = Vec::with_capacity(self.max_batch);
+        {
+            let mut exporting = std::pin::pin!(self.export(&mut queue, &mut batch, &closing));
+            let until = tokio::select! {
+                () = &mut exporting => return,
+                until = stop => until.unwrap_or_else(|_| Instant::now()),
+            };
+            closing.cancel();
+            if tokio::time::timeout_at(until, exporting).await.is_ok() {
+                return;
+            }
+        }
+        tracing::warn!("the last spans were not exported in time");
+        queue.close();
+        queue.recv_many(&mut batch, usize::MAX).await;
+        metrics.spans().not_exported(NotExported::Shutdown, batch.len() as u64);
+    }
+
+    /// Exports batches until the queue is closed and empty. What is not exported yet stays in
+    /// `batch`.
+    async fn export(
+        &mut self,
+        queue: &mut mpsc::Receiver<Span>,
+        batch: &mut Vec<Span>,
+        closing: &CancellationToken,
+    ) {
+        let mut failing = false;
+        loop {
+            self.gather(queue, batch, closing).await;
+            if batch.is_empty() {
+                return;
+            }
+            let request = wire::request(&self.resource, &self.server, batch);
+            let result = self.send(&request).await;
+            let count = batch.len() as u64;
+            batch.clear();
+            let spans = self.metrics.spans();
+            match &result {
+                Ok(rejected) => {
+                    let rejected = (*rejected).min(count);
+                    spans.exported(count - rejected);
+                    spans.not_exported(NotExported::Rejected, rejected);
+                }
+                Err(failed) => spans.not_exported(failed.counted(), count),
+            }
+            // Once for each change: a collector that is down must not fill the log.
+            match &result {
+                Ok(_) if failing => tracing::info!("span export recovered"),
+                Err(why) if !failing => tracing::warn!(%why, "span export failed"),
+                Ok(_) | Err(_) => {}
+            }
+            failing = result.is_err();
+        }
+    }
+
+    /// Fills the batch until it is full, its first span has waited long enough, or the queue is
+    /// closed and empty.
+    async fn gather(
+        &self,
+        queue: &mut mpsc::Receiver<Span>,
+        batch: &mut Vec<Span>,
+        closing: &CancellationToken,
+    ) {
+        let mut due = None;
+        while batch.len() < self.max_batch {
+            let room = self.max_batch - batch.len();
+            let waited = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = closing.cancelled(), if !queue.is_closed() => queue.close(),
+                received = queue.recv_many(batch, room) => {
+                    if received == 0 {
+                        return;
+                    }
+                    due.get_or_insert_with(|| Instant::now() + self.delay);
+                }
+                () = waited => return,
+            }
+        }
+    }
+
+    /// Sends one batch, again where that may help, within the timeout. Returns how many spans of
+    /// it the collector rejected.
+    async fn send(&mut self, request: &ExportTraceServiceRequest) -> Result<u64, Failed> {
+        let until = Instant::now() + self.timeout;
+        let mut wait = FIRST_WAIT;
+        loop {
+            let result = tokio::time::timeout_at(until, self.collector.send(request)).await;
+            let failed = match result.unwrap_or(Err(Failed::Timeout)) {
+                Ok(rejected) => return Ok(rejected),
+                Err(failed) => failed,
+            };
+            let again = match &failed {
+                Failed::Unavailable(asked) => asked.unwrap_or(wait),
+                Failed::Timeout | Failed::Rejected(_) => return Err(failed),
+            };
+            if again >= until.saturating_duration_since(Instant::now()) {
+                return Err(failed);
+            }
+            tokio::time::sleep(again).await;
+            wait *= 2;
+        }
+    }
+}
+
+/// Before the second attempt; each further one waits twice as long.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+
+/// Why a batch was not exported.
+#[derive(Debug)]
+enum Failed {
+    /// There was no answer in time.
+    Timeout,
+    /// The collector cannot be reached, or wants the batch again after this time.
+    Unavailable(Option<Duration>),
+    /// It rejected the batch, for this reason.
+    Rejected(String),
+}
+
+impl Failed {
+    const fn counted(&self) -> NotExported {
+        match self {
+            Self::Timeout => NotExported::Timeout,
+            Self::Unavailable(_) => NotExported::Unavailable,
+            Self::Rejected(_) => NotExported::Rejected,
+        }
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout => f.write_str("no answer in time"),
+            Self::Unavailable(_) => f.write_str("it cannot be reached, or is overloaded"),
+            Self::Rejected(why) => write!(f, "refused with {why}"),
+        }
+    }
+}
+
+/// The client of the collector.
+enum Collector {
+    Grpc { client: TraceServiceClient<Channel>, headers: MetadataMap },
+    Http { client: Client, endpoint: Uri, headers: HeaderMap, gzip: bool },
+}
+
+impl Collector {
+    fn new(config: &ExportConfig) -> Result<Self, Error> {
+        let trust = match &config.trust {
+            Some(trust) => trust.clone(),
+            None => Trust::nothing().map_err(|_| broken())?,
+        };
+        let mut headers = config.headers.clone();
+        Ok(match config.protocol {
+            Protocol::Grpc => {
+                let client = TraceServiceClient::new(channel(config, &trust)?);
+                let client = match config.gzip {
+                    true => client.send_compressed(CompressionEncoding::Gzip),
+                    false => client,
+                };
+                Self::Grpc { client, headers: MetadataMap::from_headers(headers) }
+            }
+            Protocol::Http => {
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
+                headers.insert(USER_AGENT, HeaderValue::from_static(crate::USER_AGENT));
+                if config.gzip {
+                    headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                }
+                let client = Client::new(&ClientOptions {
+                    connect_timeout: config.timeout,
+                    max_idle: 1,
+                    trust,
+                    proxy: None,
+                })?;
+                Self::Http { client, endpoint: config.endpoint.clone(), headers, gzip: config.gzip }
+            }
+        })
+    }
+
+    /// Sends a batch. Returns how many spans of it the collector rejected.
+    async fn send(&mut self, batch: &ExportTraceServiceRequest) -> Result<u64, Failed> {
+        match self {
+            Self::Grpc { client, headers } => {
+                let mut request = tonic::Request::new(batch.clone());
+                *request.metadata_mut() = headers.clone();
+                let answer = client.export(request).await.map_err(|status| of_status(&status))?;
+                Ok(rejected(answer.get_ref()))
+            }
+            Self::Http { client, endpoint, headers, gzip } => {
+                let mut body = batch.encode_to_vec();
+                if *gzip {
+                    body = compressed(&body).map_err(|_| Failed::Rejected("gzip".into()))?;
+                }
+                let mut request = Request::post(endpoint.clone())
+                    .body(Bytes::from(body))
+                    .map_err(|_| Failed::Rejected("its own URL".into()))?;
+                *request.headers_mut() = headers.clone();
+                let answer = client
+                    .send(request, &WriteStarted::default())
+                    .await
+                    .map_err(|_| Failed::Unavailable(None))?;
+                match answer.status {
+                    200..=299 => {
+                        Ok(ExportTraceServiceResponse::decode(answer.body)
+                            .map_or(0, |a| rejected(&a)))
+                    }
+                    429 | 502 | 503 | 504 => {
+                        let asked = answer.header("retry-after").and_then(|s| s.parse().ok());
+                        Err(Failed::Unavailable(asked.map(Duration::from_secs)))
+                    }
+                    status => Err(Failed::Rejected(format!("HTTP status {status}"))),
+                }
+            }
+        }
+    }
+}
+
+fn broken() -> Error {
+    Error::new(Reason::GatewayInternal, "the exporter of spans did not start")
+}
+
+fn channel(config: &ExportConfig, trust: &Trust) -> Result<Channel, Error> {
+    let endpoint = Endpoint::from(config.endpoint.clone())
+        .user_agent(crate::USER_AGENT)
+        .map_err(|_| broken())?
+        .connect_timeout(config.timeout);
+    Ok(endpoint.connect_with_connector_lazy(connector(&trust.http_2(), config.timeout)))
+}
+
+/// # Reference
+/// Which failures may be retried: <https://opentelemetry.io/docs/specs/otlp/#failures>
+fn of_status(status: &Status) -> Failed {
+    match status.code() {
+        Code::DeadlineExceeded => Failed::Timeout,
+        Code::Cancelled | Code::Aborted | Code::OutOfRange | Code::Unavailable | Code::DataLoss => {
+            Failed::Unavailable(None)
+        }
+        #[expect(clippy::wildcard_enum_match_arm, reason = "all others may not be retried")]
+        code => Failed::Rejected(format!("gRPC code {}", code_names(code).screaming)),
+    }
+}
+
+fn rejected(answer: &ExportTraceServiceResponse) -> u64 {
+    let partial = answer.partial_success.as_ref();
+    partial.and_then(|partial| u64::try_from(partial.rejected_spans).ok()).unwrap_or_default()
+}
+
+fn compressed(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes)?;
+    encoder.finish()
+}

@@ -1,0 +1,467 @@
+//! Traces, by the variables that OpenTelemetry gives every program.
+//!
+//! # Reference
+//! - <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>
+//! - <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>
+
+use std::path::Path;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+use super::{ExportConfig, Protocol, TraceConfig};
+use crate::options::Problems;
+use crate::telemetry::Sampler;
+use crate::text::hex;
+use crate::tls::{FileProblem, Trust};
+
+const EXPORTER: &str = "OTEL_EXPORTER_OTLP";
+
+/// A variable that is set.
+struct EnvVar {
+    name: String,
+    value: String,
+}
+
+/// How traces are accepted, forwarded and exported. Spans are exported when an endpoint is set;
+/// without one, variables that only concern the export are not read.
+pub(crate) fn traces(problems: &mut Problems<'_>, forward: bool) -> TraceConfig {
+    Variables(problems).traces(forward)
+}
+
+/// The variables of OpenTelemetry.
+struct Variables<'a, 'p>(&'a mut Problems<'p>);
+
+impl Variables<'_, '_> {
+    fn traces(&mut self, forward: bool) -> TraceConfig {
+        let off = self.one_of("OTEL_SDK_DISABLED", &["true", "false"]) == Some("true");
+        let accept = self.accepts_context() && !off;
+        let exporter = self.one_of("OTEL_TRACES_EXPORTER", &["otlp", "none"]);
+        let export = match self.of_exporter("ENDPOINT") {
+            Some(endpoint) if !off && exporter != Some("none") => self.export(&endpoint),
+            _ => None,
+        };
+        TraceConfig { accept, forward, export }
+    }
+
+    fn export(&mut self, endpoint: &EnvVar) -> Option<ExportConfig> {
+        let protocol = match self.of_exporter("PROTOCOL") {
+            None => Protocol::Http,
+            Some(EnvVar { name, value }) => match value.as_str() {
+                "grpc" => Protocol::Grpc,
+                "http/protobuf" => Protocol::Http,
+                other => {
+                    self.0
+                        .report(&name, format_args!("{other:?} is neither grpc nor http/protobuf"));
+                    Protocol::Http
+                }
+            },
+        };
+        let uri = match collector(endpoint, protocol) {
+            Ok(uri) => Some(uri),
+            Err(why) => {
+                // Not repeated: it may hold a password.
+                self.0.report(&endpoint.name, why);
+                None
+            }
+        };
+        let gzip = match self.of_exporter("COMPRESSION") {
+            Some(EnvVar { name, value }) if value != "gzip" && value != "none" => {
+                self.0.report(&name, format_args!("{value:?} is neither gzip nor none"));
+                false
+            }
+            other => other.is_some_and(|other| other.value == "gzip"),
+        };
+        let timeout = self.of_exporter("TIMEOUT");
+        let timeout = self.milliseconds(timeout, 10_000);
+        let batch_timeout = self.plain("OTEL_BSP_EXPORT_TIMEOUT");
+        let batch_timeout = self.milliseconds(batch_timeout, 30_000);
+        let max_queue = self.number("OTEL_BSP_MAX_QUEUE_SIZE", 2048, 1_000_000);
+        let max_batch =
+            self.number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512.min(max_queue), max_queue);
+        let delay = self.plain("OTEL_BSP_SCHEDULE_DELAY");
+        let delay = self.milliseconds(delay, 5_000);
+        let sampler = self.sampler();
+        let headers = self.headers();
+        let resource = self.resource();
+        for name in ["CLIENT_KEY", "CLIENT_CERTIFICATE"] {
+            if let Some(EnvVar { name, .. }) = self.of_exporter(name) {
+                self.0.report(
+                    &name,
+                    "is not supported: the gateway presents no certificate to a collector",
+                );
+            }
+        }
+        let is_tls = uri.as_ref().is_some_and(|uri| uri.scheme_str() == Some("https"));
+        let trust = self.collector_trust(is_tls);
+        Some(ExportConfig {
+            endpoint: uri?,
+            protocol,
+            headers,
+            timeout: timeout.min(batch_timeout),
+            gzip,
+            trust,
+            sampler,
+            max_queue,
+            max_batch,
+            delay,
+            resource,
+        })
+    }
+
+    /// The variable of traces, or else the one of all signals.
+    fn of_exporter(&mut self, what: &str) -> Option<EnvVar> {
+        let own = self.plain(&format!("{EXPORTER}_TRACES_{what}"));
+        own.or_else(|| self.plain(&format!("{EXPORTER}_{what}")))
+    }
+
+    fn plain(&mut self, name: &str) -> Option<EnvVar> {
+        let value = self.0.variable(name)?.trim().to_owned();
+        (!value.is_empty()).then(|| EnvVar { name: name.to_owned(), value })
+    }
+
+    fn one_of(&mut self, name: &str, known: &[&'static str]) -> Option<&'static str> {
+        let EnvVar { name, value } = self.plain(name)?;
+        let found = known.iter().find(|known| known.eq_ignore_ascii_case(&value)).copied();
+        if found.is_none() {
+            self.0.report(&name, format_args!("{value:?} is none of {}", known.join(", ")));
+        }
+        found
+    }
+
+    /// Baggage is not used here, but is in the default of every other program.
+    fn accepts_context(&mut self) -> bool {
+        let Some(EnvVar { name, value }) = self.plain("OTEL_PROPAGATORS") else { return true };
+        let mut accepts = false;
+        for propagator in value.split(',').map(str::trim) {
+            match propagator {
+                "tracecontext" => accepts = true,
+                "baggage" | "none" | "" => {}
+                other => {
+                    self.0.report(
+                        &name,
+                        format_args!("{other:?} is none of tracecontext, baggage, none"),
+                    );
+                }
+            }
+        }
+        accepts
+    }
+
+    fn sampler(&mut self) -> Sampler {
+        const SAMPLERS: [&str; 6] = [
+            "parentbased_always_on",
+            "parentbased_always_off",
+            "parentbased_traceidratio",
+            "always_on",
+            "always_off",
+            "traceidratio",
+        ];
+        let name = self.one_of("OTEL_TRACES_SAMPLER", &SAMPLERS).unwrap_or(SAMPLERS[0]);
+        let ratio = if name.ends_with("always_on") {
+            1.0
+        } else if name.ends_with("always_off") {
+            0.0
+        } else {
+            self.plain("OTEL_TRACES_SAMPLER_ARG").map_or(1.0, |EnvVar { name, value }| match value
+                .parse::<f64>(
+            ) {
+                Ok(ratio) if (0.0..=1.0).contains(&ratio) => ratio,
+                _ => {
+                    self.0.report(&name, format_args!("{value:?} is not a number from 0 to 1"));
+                    1.0
+                }
+            })
+        };
+        Sampler { parent_based: name.starts_with("parentbased"), ratio }
+    }
+
+    /// A length of time as these variables have it: in milliseconds, without a unit.
+    fn milliseconds(&mut self, variable: Option<EnvVar>, default: u64) -> Duration {
+        let parsed = variable.map(|EnvVar { name, value }| match value.parse() {
+            Ok(count @ 1..=86_400_000) => count,
+            _ => {
+                self.0.report(&name, format_args!("{value:?} is not a number of milliseconds"));
+                default
+            }
+        });
+        Duration::from_millis(parsed.unwrap_or(default))
+    }
+
+    fn number(&mut self, name: &str, default: usize, most: usize) -> usize {
+        match self.plain(name) {
+            Some(EnvVar { name, value }) => self.0.count(&name, &value, most),
+            None => default,
+        }
+    }
+
+    /// The headers of every request, which often hold a key: no value is repeated.
+    fn headers(&mut self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let Some(EnvVar { name, value }) = self.of_exporter("HEADERS") else { return headers };
+        for pair in value.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+            let header = pair.split_once('=').and_then(|(key, value)| {
+                let key = HeaderName::try_from(key.trim()).ok()?;
+                let value = percent_decode_str(value.trim()).decode_utf8().ok()?;
+                let mut value = HeaderValue::from_str(&value).ok()?;
+                value.set_sensitive(true);
+                // The protocol's own headers cannot be set.
+                let own = matches!(key.as_str(), "host" | "content-type" | "content-length" | "te");
+                (!own && !key.as_str().starts_with("grpc-") && !key.as_str().ends_with("-bin"))
+                    .then_some((key, value))
+            });
+            match header {
+                Some((key, value)) => drop(headers.append(key, value)),
+                None => {
+                    self.0.report(&name, "is not a list such as api-key=example,other=value");
+                    break;
+                }
+            }
+        }
+        headers
+    }
+
+    /// The attributes of the process. The service name has a variable of its own.
+    fn resource(&mut self) -> Vec<(String, String)> {
+        let mut attributes = vec![
+            ("service.name".to_owned(), env!("CARGO_PKG_NAME").to_owned()),
+            ("service.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+            ("service.instance.id".to_owned(), instance_id()),
+            ("telemetry.sdk.name".to_owned(), env!("CARGO_PKG_NAME").to_owned()),
+            ("telemetry.sdk.language".to_owned(), "rust".to_owned()),
+            ("telemetry.sdk.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        ];
+        let mut set = |key: &str, value: String| match attributes
+            .iter_mut()
+            .find(|(known, _)| known == key)
+        {
+            Some((_, old)) => *old = value,
+            None => attributes.push((key.to_owned(), value)),
+        };
+        if let Some(EnvVar { name, value }) = self.plain("OTEL_RESOURCE_ATTRIBUTES") {
+            for pair in value.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+                let attribute = pair.split_once('=').and_then(|(key, value)| {
+                    let value = percent_decode_str(value.trim()).decode_utf8().ok()?;
+                    (!key.trim().is_empty()).then(|| (key.trim(), value.into_owned()))
+                });
+                match attribute {
+                    Some((key, value)) => set(key, value),
+                    None => self.0.report(&name, format_args!("{pair:?} is not key=value")),
+                }
+            }
+        }
+        if let Some(EnvVar { value, .. }) = self.plain("OTEL_SERVICE_NAME") {
+            set("service.name", value);
+        }
+        attributes
+    }
+
+    fn collector_trust(&mut self, is_tls: bool) -> Option<Trust> {
+        const CERTIFICATE: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
+        let trust = match self.of_exporter("CERTIFICATE") {
+            Some(EnvVar { value, .. }) => Trust::of_file(CERTIFICATE, Path::new(&value)),
+            None if is_tls => Trust::platform().map_err(|error| FileProblem {
+                flag: CERTIFICATE,
+                why: format!("is not set, and the platform's certificates cannot be used: {error}"),
+            }),
+            None => return None,
+        };
+        trust.map_err(|found| FileProblem::report(vec![found], self.0)).ok()
+    }
+}
+
+/// Where batches are sent: for gRPC the origin; for HTTP the URL itself when it is that of
+/// traces, and else the path of traces below it.
+fn collector(endpoint: &EnvVar, protocol: Protocol) -> Result<Uri, &'static str> {
+    const NO_URL: &str = "is not a URL such as http://127.0.0.1:4318";
+    let mut url = Url::parse(&endpoint.value).map_err(|_| NO_URL)?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err("must begin with http:// or https://");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not hold a user or a password; OTEL_EXPORTER_OTLP_HEADERS is for that");
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("must not have a query or a fragment");
+    }
+    match protocol {
+        Protocol::Grpc if url.path() != "/" => return Err("must not have a path, for gRPC"),
+        Protocol::Http if !endpoint.name.ends_with("TRACES_ENDPOINT") => {
+            let path = format!("{}/v1/traces", url.path().trim_end_matches('/'));
+            url.set_path(&path);
+        }
+        Protocol::Grpc | Protocol::Http => {}
+    }
+    Uri::try_from(url.as_str()).map_err(|_| NO_URL)
+}
+
+/// Tells copies of the gateway apart: a random UUID, as RFC 9562 has it.
+fn instance_id() -> String {
+    let mut id: [u8; 16] = crate::clock::random();
+    id[6] = id[6] & 0x0f | 0x40;
+    id[8] = id[8] & 0x3f | 0x80;
+    let text = hex(&id);
+    [&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]].join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENDPOINT: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318");
+
+    fn traces(env: &[(&str, &str)]) -> Result<TraceConfig, String> {
+        let lookup = |name: &str| {
+            Ok(env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+        };
+        let mut problems = Problems::new(&lookup);
+        let config = super::traces(&mut problems, false);
+        problems.finish(config).map_err(|error| error.to_string())
+    }
+
+    fn export(env: &[(&str, &str)]) -> ExportConfig {
+        traces(env).unwrap().export.unwrap()
+    }
+
+    #[test]
+    fn without_an_endpoint_there_are_no_spans() {
+        for env in [
+            vec![],
+            vec![("OTEL_EXPORTER_OTLP_PROTOCOL", "nonsense")],
+            vec![ENDPOINT, ("OTEL_SDK_DISABLED", "true")],
+            vec![ENDPOINT, ("OTEL_TRACES_EXPORTER", "none")],
+            vec![("OTEL_EXPORTER_OTLP_ENDPOINT", " ")],
+        ] {
+            let config = traces(&env).unwrap();
+            assert!(config.export.is_none(), "{env:?}");
+            assert_eq!(config.accept, !env.contains(&("OTEL_SDK_DISABLED", "true")));
+        }
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_specification() {
+        let config = export(&[ENDPOINT]);
+        assert_eq!(config.endpoint, "http://127.0.0.1:4318/v1/traces");
+        assert_eq!(config.protocol, Protocol::Http);
+        assert_eq!(config.timeout, Duration::from_secs(10));
+        assert_eq!((config.max_queue, config.max_batch), (2048, 512));
+        assert_eq!(config.delay, Duration::from_secs(5));
+        assert_eq!(config.sampler, Sampler { parent_based: true, ratio: 1.0 });
+        assert!(!config.gzip && config.headers.is_empty() && config.trust.is_none());
+        let name = |config: &ExportConfig| config.resource[0].clone();
+        assert_eq!(name(&config), ("service.name".into(), "savepoint-gateway".into()));
+        let named = export(&[
+            ENDPOINT,
+            ("OTEL_RESOURCE_ATTRIBUTES", "service.name=a,deployment.environment.name=x%2Cy"),
+            ("OTEL_SERVICE_NAME", "b"),
+        ]);
+        assert_eq!(name(&named).1, "b");
+        assert_eq!(
+            named.resource.last().unwrap(),
+            &("deployment.environment.name".to_owned(), "x,y".to_owned())
+        );
+    }
+
+    #[test]
+    fn the_variable_of_traces_goes_before_the_one_of_all_signals() {
+        let own = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://h:1/as/it/is");
+        for (env, want) in [
+            (vec![ENDPOINT, own], "http://h:1/as/it/is"),
+            (
+                vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "http://h:1/base/")],
+                "http://h:1/base/v1/traces",
+            ),
+            (
+                vec![
+                    ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://h"),
+                    ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc"),
+                    ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+                ],
+                "https://h/",
+            ),
+        ] {
+            assert_eq!(export(&env).endpoint, want, "{env:?}");
+        }
+        let config = export(&[
+            ENDPOINT,
+            ("OTEL_EXPORTER_OTLP_HEADERS", "a=1"),
+            ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "api-key=example%20Secret, b = 2"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "40000"),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+            ("OTEL_TRACES_SAMPLER", "traceidratio"),
+            ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "100"),
+        ]);
+        assert_eq!(config.headers["api-key"], "example Secret");
+        assert_eq!(config.headers["b"], "2");
+        assert!(!config.headers.contains_key("a"));
+        assert_eq!(config.timeout, Duration::from_secs(30));
+        assert!(config.gzip);
+        assert_eq!(config.sampler, Sampler { parent_based: false, ratio: 0.25 });
+        assert_eq!((config.max_queue, config.max_batch), (100, 100));
+        assert!(!format!("{config:?}").contains("Secret"));
+    }
+
+    #[test]
+    fn everything_wrong_is_reported_at_once_and_no_key_is_shown() {
+        let wrong = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://u:exampleSecret@h"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "api-key exampleSecret"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca"),
+            ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/nowhere/key"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "lonely"),
+            ("OTEL_SDK_DISABLED", "maybe"),
+            ("OTEL_PROPAGATORS", "tracecontext,b3"),
+            ("OTEL_TRACES_SAMPLER", "xray"),
+            ("OTEL_BSP_SCHEDULE_DELAY", "-1"),
+            ("OTEL_BSP_EXPORT_TIMEOUT", "0"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
+            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "many"),
+        ];
+        let error = traces(&wrong).unwrap_err();
+        for (name, _) in wrong {
+            assert!(error.contains(&format!("\n  {name}: ")), "{name}\n{error}");
+        }
+        assert!(!error.contains("exampleSecret"), "{error}");
+        for (name, value) in [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "h:4317"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://h/?x=1"),
+            ("OTEL_TRACES_SAMPLER_ARG", "1.5"),
+            ("OTEL_TRACES_EXPORTER", "zipkin"),
+        ] {
+            let env = [(name, value), ENDPOINT, ("OTEL_TRACES_SAMPLER", "traceidratio")];
+            assert!(traces(&env).unwrap_err().contains(name), "{name}");
+        }
+        let env = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://h/x"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ];
+        assert!(traces(&env).unwrap_err().contains("must not have a path"));
+    }
+
+    #[test]
+    fn a_callers_context_is_accepted_unless_it_is_switched_off() {
+        for (value, want) in [
+            ("tracecontext,baggage", true),
+            ("tracecontext", true),
+            ("baggage", false),
+            ("none", false),
+        ] {
+            assert_eq!(traces(&[("OTEL_PROPAGATORS", value)]).unwrap().accept, want, "{value}");
+        }
+    }
+
+    #[test]
+    fn an_instance_id_is_a_uuid() {
+        let id = instance_id();
+        let shape: Vec<_> = id.split('-').map(str::len).collect();
+        assert_eq!(shape, [8, 4, 4, 4, 12]);
+        assert_eq!(id.as_bytes()[14], b'4');
+        assert_ne!(id, instance_id());
+    }
+}

@@ -1,0 +1,89 @@
+//! A role for a Kubernetes service account (RRSA): a projected token is exchanged at the
+//! security token service.
+//!
+//! # Reference
+//! The requests of Alibaba's Go SDK for credentials, which keeps the token out of the URL.
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HOST};
+use http::{Method, Request};
+
+use super::CredentialsWire;
+use crate::clock::Clock;
+use crate::credential::{Fetch, Lease, SecretFile, Source, SourceClient, rejected};
+use crate::json;
+use crate::options::endpoint::Endpoint;
+use crate::refresh::FetchError;
+use crate::signing::{percent_encode, utc};
+
+const WHO: &str = "Alibaba Cloud's security token service";
+
+/// Within the limits of every role: 15 minutes to its own maximum, which is at least an hour.
+const DURATION_SECONDS: &str = "3600";
+
+/// Credentials of a role that a service account may take.
+#[derive(Debug)]
+pub struct Rrsa {
+    /// The security token service.
+    pub endpoint: Endpoint,
+    /// The role.
+    pub role_arn: String,
+    /// What the token was issued by.
+    pub oidc_provider_arn: String,
+    /// Where the token is mounted. It is read for each client: its issuer renews it.
+    pub token_file: SecretFile,
+    /// What the session is called in the cloud's audit log.
+    pub session_name: String,
+}
+
+#[derive(serde::Deserialize)]
+struct AssumedWire {
+    #[serde(default, rename = "Credentials", deserialize_with = "json::object")]
+    credentials: Option<CredentialsWire>,
+}
+
+impl Rrsa {
+    async fn assume(&self, client: &SourceClient, clock: &dyn Clock) -> Result<Lease, FetchError> {
+        let token = self.token_file.fetch_token().await?;
+        let uri = format!(
+            "{}/?Action=AssumeRoleWithOIDC&Format=JSON&Version=2015-04-01&Timestamp={}",
+            self.endpoint.origin(),
+            percent_encode(&utc(clock.now(), true)),
+        );
+        let form = [
+            ("RoleArn", self.role_arn.as_str()),
+            ("OIDCProviderArn", &self.oidc_provider_arn),
+            ("OIDCToken", token.expose()),
+            ("RoleSessionName", &self.session_name),
+            ("DurationSeconds", DURATION_SECONDS),
+        ]
+        .map(|(name, value)| format!("{name}={}", percent_encode(value)))
+        .join("&");
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(uri)
+            .header(HOST, self.endpoint.host())
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Bytes::from(form))
+            .map_err(|_| FetchError::new("the request cannot be built"))?;
+        let answer = client.send(WHO, request).await?;
+        let wire = match answer.status {
+            200 => json::read_object::<AssumedWire>(&answer.body).ok(),
+            _ => None,
+        };
+        match wire.and_then(|wire| wire.credentials) {
+            Some(credentials) => credentials.into_lease(WHO, clock.now()),
+            None => Err(rejected(WHO, &answer)),
+        }
+    }
+}
+
+impl Source for Rrsa {
+    fn fetch<'a>(&'a self, client: &'a SourceClient, clock: &'a dyn Clock) -> Fetch<'a> {
+        Box::pin(self.assume(client, clock))
+    }
+
+    fn is_tls(&self) -> bool {
+        self.endpoint.is_tls()
+    }
+}

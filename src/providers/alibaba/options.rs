@@ -1,0 +1,198 @@
+//! The options of Alibaba Cloud, and what they set up.
+
+use clap::Args;
+use http::Uri;
+use url::Url;
+
+use super::credential::{CredentialsUri, EcsRole, METADATA, Rrsa};
+use super::{ALIBABA, Alibaba, endpoint_of_region};
+use crate::credential::{
+    Choice, Credentials, Directory, SESSION_NAME, key_from_environment, no_credential, of_files,
+};
+use crate::options::problems::{non_empty, non_empty_secret};
+use crate::options::{Endpoint, InvalidEndpoint, Problems};
+use crate::providers;
+use crate::rpc::validate::is_workspace;
+use crate::secret::Secret;
+use crate::upstream::Upstream;
+
+const CREDENTIALS: &str = "--alibaba-credentials";
+
+/// Every form of `--alibaba-credentials`. A source that is not here cannot be chosen.
+pub const SOURCES: [&str; 7] =
+    ["env", "dir:/path", "oidc", "ecs", "ecs:role", "uri", "uri:http://..."];
+
+const KEY: [&str; 3] = [
+    "ALIBABA_CLOUD_ACCESS_KEY_ID",
+    "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+    "ALIBABA_CLOUD_SECURITY_TOKEN",
+];
+const OIDC: [&str; 3] =
+    ["ALIBABA_CLOUD_ROLE_ARN", "ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "ALIBABA_CLOUD_OIDC_TOKEN_FILE"];
+const ECS_ROLE: &str = "ALIBABA_CLOUD_ECS_METADATA";
+const URI: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
+
+/// The options of Alibaba Cloud.
+#[derive(Debug, Args)]
+#[group(skip)]
+#[command(next_help_heading = "Alibaba Cloud Realtime Compute")]
+pub struct Options {
+    /// The region, for example cn-hangzhou
+    #[arg(long, value_name = "REGION")]
+    alibaba_region: Option<String>,
+    /// The endpoint, instead of the region's own; for one inside a VPC, for example
+    #[arg(long, value_name = "URL")]
+    alibaba_endpoint: Option<String>,
+    /// The workspace of requests that do not name one
+    #[arg(long, value_name = "ID")]
+    alibaba_workspace: Option<String>,
+    /// Where the credential comes from: env, dir:/path, ecs, ecs:role, oidc, uri or uri:http://...
+    /// [default: the first of env, oidc, ecs and uri that has its variables set]
+    #[arg(long, value_name = "SOURCE")]
+    alibaba_credentials: Option<Secret>,
+}
+
+/// Alibaba Cloud as it is configured.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// What every provider has.
+    pub common: providers::Setup,
+    /// The workspace of requests that do not name one.
+    pub default_workspace: Option<String>,
+}
+
+impl Setup {
+    /// Alibaba Cloud with these parts.
+    pub fn new(
+        endpoint: Endpoint,
+        credentials: Credentials,
+        default_workspace: Option<String>,
+    ) -> Self {
+        let common = providers::Setup::new(&ALIBABA, endpoint, credentials);
+        Self { common, default_workspace }
+    }
+
+    /// What serves calls, over this way to the provider.
+    pub(crate) fn handler(&self, upstream: Upstream) -> Alibaba {
+        Alibaba::new(upstream, self.default_workspace.clone())
+    }
+}
+
+impl Options {
+    /// What the options set up; none when Alibaba Cloud is not configured.
+    pub fn setup(&self, insecure: bool, problems: &mut Problems<'_>) -> Option<Setup> {
+        let workspace = non_empty(&self.alibaba_workspace).map(str::to_owned);
+        if workspace.as_deref().is_some_and(|id| !is_workspace(id)) {
+            problems.report(
+                "--alibaba-workspace",
+                "must be 1 to 128 of 0-9, A-Z, a-z, _, . and -, and begin with a letter or digit",
+            );
+        }
+        let region = non_empty(&self.alibaba_region);
+        let endpoint = non_empty(&self.alibaba_endpoint);
+        if region.is_none() && endpoint.is_none() {
+            return None;
+        }
+        let endpoint = providers::endpoint(
+            problems,
+            ("--alibaba-endpoint", endpoint),
+            ("--alibaba-region", region),
+            insecure,
+            |region| {
+                let why = "is not the name of a region, such as cn-hangzhou";
+                endpoint_of_region(region).ok_or_else(|| why.to_owned())
+            },
+        );
+        let credentials = self.credentials(problems, insecure);
+        Some(Setup::new(endpoint?, credentials?, workspace))
+    }
+
+    fn credentials(&self, problems: &mut Problems<'_>, insecure: bool) -> Option<Credentials> {
+        let choice = match non_empty_secret(&self.alibaba_credentials) {
+            Some(text) => Choice::parse(text, &SOURCES),
+            None if problems.any_variable(&KEY[..2]) => Choice::parse("env", &SOURCES),
+            // A role alone does not say how it is assumed.
+            None if problems.any_variable(&OIDC[1..]) => Choice::parse("oidc", &SOURCES),
+            None if problems.any_variable(&[ECS_ROLE]) => Choice::parse("ecs", &SOURCES),
+            None if problems.any_variable(&[URI]) => Choice::parse("uri", &SOURCES),
+            None => return no_credential(problems, &ALIBABA, KEY, CREDENTIALS),
+        };
+        match choice {
+            Some(Choice("env", None)) => key_from_environment(problems, &ALIBABA, KEY),
+            Some(Choice("dir", Some(path))) => {
+                of_files(problems, CREDENTIALS, Directory::of_key(path))
+            }
+            Some(Choice("ecs", role)) => ecs(problems, role),
+            Some(Choice("oidc", None)) => oidc(problems),
+            Some(Choice("uri", None)) => {
+                let [uri] = problems.variables([URI])?;
+                credentials_uri(problems, URI, &uri, insecure)
+            }
+            Some(Choice("uri", Some(uri))) => credentials_uri(problems, CREDENTIALS, uri, insecure),
+            _ => {
+                problems.report(CREDENTIALS, format_args!("is none of {}", SOURCES.join(", ")));
+                None
+            }
+        }
+    }
+}
+
+fn ecs(problems: &mut Problems<'_>, role: Option<&str>) -> Option<Credentials> {
+    const DISABLED: &str = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";
+    if problems.switch(DISABLED) {
+        problems.report(DISABLED, "is true, while the credential is to come from the metadata");
+    }
+    let role = role.map(str::to_owned).or_else(|| problems.variable(ECS_ROLE));
+    let source = EcsRole {
+        endpoint: problems.endpoint(CREDENTIALS, METADATA, true)?,
+        role,
+        allow_v1: !problems.switch("ALIBABA_CLOUD_IMDSV1_DISABLED"),
+    };
+    Some(Credentials::refreshed(source, None))
+}
+
+fn oidc(problems: &mut Problems<'_>) -> Option<Credentials> {
+    const REGION: &str = "ALIBABA_CLOUD_STS_REGION";
+    let parts = problems.variables(OIDC);
+    let region = problems.variable(REGION);
+    let vpc = if problems.switch("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED") { "-vpc" } else { "" };
+    let sts = match region {
+        Some(region) => format!("https://sts{vpc}.{region}.aliyuncs.com"),
+        None => "https://sts.aliyuncs.com".to_owned(),
+    };
+    let endpoint = problems.endpoint(REGION, &sts, false);
+    let session_name = problems.variable("ALIBABA_CLOUD_ROLE_SESSION_NAME");
+    let [role_arn, oidc_provider_arn, token_file] = parts?;
+    let source = Rrsa {
+        endpoint: endpoint?,
+        role_arn,
+        oidc_provider_arn,
+        token_file: token_file.into(),
+        session_name: session_name.unwrap_or_else(|| SESSION_NAME.to_owned()),
+    };
+    Some(Credentials::refreshed(source, None))
+}
+
+/// The URI is never repeated: it may hold a secret.
+fn credentials_uri(
+    problems: &mut Problems<'_>,
+    name: &str,
+    text: &str,
+    insecure: bool,
+) -> Option<Credentials> {
+    let url = Url::parse(text).ok().filter(|url| url.host().is_some());
+    let (Some(url), Ok(uri)) = (url, text.parse::<Uri>()) else {
+        problems.report(name, "is not a URI such as http://127.0.0.1:8080/credentials");
+        return None;
+    };
+    if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+        problems.report(name, "must have no user, password or fragment");
+        return None;
+    }
+    match Endpoint::parse(&url[..url::Position::BeforePath], insecure) {
+        Ok(_) => return Some(Credentials::refreshed(CredentialsUri { uri }, None)),
+        Err(error @ InvalidEndpoint::Insecure) => problems.report(name, error),
+        Err(_) => problems.report(name, "must begin with https:// or http://"),
+    }
+    None
+}

@@ -1,0 +1,167 @@
+//! A savepoint as Alibaba Cloud describes it.
+
+use prost_types::Timestamp;
+use serde::Deserialize;
+
+use super::ALIBABA;
+use crate::json::{self, Integer};
+use crate::pb::{Savepoint, SavepointFailure, SavepointOrigin, SavepointState, SavepointStatus};
+
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct SavepointWire {
+    #[serde(deserialize_with = "json::text")]
+    savepoint_id: Option<String>,
+    #[serde(deserialize_with = "json::text")]
+    deployment_id: Option<String>,
+    #[serde(deserialize_with = "json::text")]
+    job_id: Option<String>,
+    #[serde(deserialize_with = "json::text")]
+    namespace: Option<String>,
+    #[serde(deserialize_with = "json::text")]
+    savepoint_origin: Option<String>,
+    #[serde(deserialize_with = "json::boolean")]
+    native_format: Option<bool>,
+    #[serde(deserialize_with = "json::text")]
+    description: Option<String>,
+    #[serde(deserialize_with = "json::boolean")]
+    stop_with_drain_enabled: Option<bool>,
+    #[serde(deserialize_with = "json::text")]
+    savepoint_location: Option<String>,
+    #[serde(deserialize_with = "json::object")]
+    status: Option<StatusWire>,
+    #[serde(deserialize_with = "json::integer")]
+    created_at: Integer,
+    #[serde(deserialize_with = "json::integer")]
+    modified_at: Integer,
+}
+
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct StatusWire {
+    #[serde(deserialize_with = "json::text")]
+    state: Option<String>,
+    #[serde(deserialize_with = "json::object")]
+    failure: Option<FailureWire>,
+}
+
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct FailureWire {
+    #[serde(deserialize_with = "json::text")]
+    message: Option<String>,
+    #[serde(deserialize_with = "json::text")]
+    reason: Option<String>,
+    #[serde(deserialize_with = "json::integer")]
+    failed_at: Integer,
+}
+
+impl From<SavepointWire> for Savepoint {
+    fn from(wire: SavepointWire) -> Self {
+        let origin = wire.savepoint_origin.as_deref().map_or(SavepointOrigin::Unspecified, origin);
+        Self {
+            savepoint_id: wire.savepoint_id.unwrap_or_default(),
+            deployment_id: wire.deployment_id.unwrap_or_default(),
+            job_id: wire.job_id.unwrap_or_default(),
+            namespace: wire.namespace.unwrap_or_default(),
+            origin: origin.into(),
+            provider_origin: wire.savepoint_origin.unwrap_or_default(),
+            native_format: wire.native_format,
+            description: wire.description.unwrap_or_default(),
+            stop_with_drain_enabled: wire.stop_with_drain_enabled,
+            savepoint_location: wire.savepoint_location.unwrap_or_default(),
+            status: wire.status.map(SavepointStatus::from),
+            create_time: timestamp("createdAt", wire.created_at),
+            update_time: timestamp("modifiedAt", wire.modified_at),
+        }
+    }
+}
+
+impl From<StatusWire> for SavepointStatus {
+    fn from(wire: StatusWire) -> Self {
+        let state = wire.state.as_deref().map_or(SavepointState::Unspecified, state);
+        Self {
+            state: state.into(),
+            provider_state: wire.state.unwrap_or_default(),
+            failure: wire.failure.map(|failure| SavepointFailure {
+                message: failure.message.unwrap_or_default(),
+                reason: failure.reason.unwrap_or_default(),
+                fail_time: timestamp("failedAt", failure.failed_at),
+            }),
+        }
+    }
+}
+
+fn state(text: &str) -> SavepointState {
+    match text {
+        "STARTED" => SavepointState::Started,
+        "COMPLETED" => SavepointState::Completed,
+        "FAILED" => SavepointState::Failed,
+        _ => SavepointState::Unspecified,
+    }
+}
+
+/// `AUTO_TRIGGERED` is missing from the documentation page, but in the provider's API metadata.
+fn origin(text: &str) -> SavepointOrigin {
+    match text {
+        "USER_REQUEST" => SavepointOrigin::UserRequest,
+        "STOP_WITH_SAVEPOINT" => SavepointOrigin::StopWithSavepoint,
+        "RETAINED_CHECKPOINT" => SavepointOrigin::RetainedCheckpoint,
+        "AUTO_TRIGGERED" => SavepointOrigin::AutoTriggered,
+        _ => SavepointOrigin::Unspecified,
+    }
+}
+
+/// From here on a number of an epoch counts milliseconds: as seconds it would lie beyond the
+/// year 5138. The documentation names no unit; its examples are seconds.
+const FIRST_MILLISECONDS: i64 = 100_000_000_000;
+
+/// The instants of a `google.protobuf.Timestamp`: 0001-01-01T00:00:00Z to
+/// 9999-12-31T23:59:59Z.
+const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+
+/// The instant that a number stands for; absent, and logged, when no Timestamp can hold it.
+fn timestamp(field: &'static str, number: Integer) -> Option<Timestamp> {
+    let (seconds, millis) = match number {
+        Integer::Absent => return None,
+        // Beyond every Timestamp, and treated like one.
+        Integer::Unusable => (i64::MAX, 0),
+        Integer::Value(n) if n < FIRST_MILLISECONDS => (n, 0),
+        Integer::Value(n) => (n / 1000, n % 1000),
+    };
+    if !SECONDS.contains(&seconds) {
+        tracing::warn!(provider = %ALIBABA, field, "no Timestamp can hold the number: left absent");
+        return None;
+    }
+    let nanos = i32::try_from(millis * 1_000_000).unwrap_or_default();
+    Some(Timestamp { seconds, nanos })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn epoch_numbers_are_read_by_size_and_never_wrap() {
+        use Integer::{Absent, Unusable, Value};
+        for (number, want) in [
+            (Value(1_659_066_711), Some((1_659_066_711, 0))),
+            (Value(1_659_066_711_123), Some((1_659_066_711, 123_000_000))),
+            (Value(99_999_999_999), Some((99_999_999_999, 0))),
+            (Value(100_000_000_000), Some((100_000_000, 0))),
+            (Value(0), Some((0, 0))),
+            (Value(-1), Some((-1, 0))),
+            (Value(-62_135_596_800), Some((-62_135_596_800, 0))),
+            (Value(-62_135_596_801), None),
+            (Value(253_402_300_799_999), Some((253_402_300_799, 999_000_000))),
+            (Value(253_402_300_800_000), None),
+            (Value(i64::MIN), None),
+            (Value(i64::MAX), None),
+            (Unusable, None),
+            (Absent, None),
+        ] {
+            let got = timestamp("createdAt", number).map(|t| (t.seconds, t.nanos));
+            assert_eq!(got, want, "{number:?}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! ImportSavepoint: `POST /v1.0/{project_id}/streaming/jobs/{job_id}/import-savepoint`.
+//!
+//! # Reference
+//! - <https://support.huaweicloud.com/intl/en-us/api-dli/dli_02_0393.html> (read 2026-11-22)
+
+use std::borrow::Cow;
+use std::pin::pin;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
+use http::{HeaderValue, Method, Request};
+use serde::{Deserialize, Serialize};
+
+use super::{HUAWEI, Huawei, Project, authorize};
+use crate::call::Call;
+use crate::credential::Credential;
+use crate::json;
+use crate::pb::savepoint_service_server::SERVICE_NAME;
+use crate::pb::{ImportSavepointRequest, ImportSavepointResponse};
+use crate::rpc::Error;
+use crate::rpc::operation::{Kind, Operation, Rest};
+use crate::rpc::reason::Reason;
+use crate::rpc::validate::{Violations, is_project_id, is_savepoint_path};
+use crate::upstream::{NotSuccess, Reply, RestCall, Upstream};
+
+/// The RPC. A repetition imports again, and what a lost response said cannot be asked for.
+pub static IMPORT_SAVEPOINT: Operation = Operation {
+    service: SERVICE_NAME,
+    name: "ImportSavepoint",
+    provider: &HUAWEI,
+    kind: Kind::Unary,
+    rest: &[Rest {
+        http_method: "POST",
+        url_template: "/v1.0/{project_id}/streaming/jobs/{job_id}/import-savepoint",
+    }],
+    is_idempotent: false,
+    changes_something: true,
+};
+
+/// The body, with the two documented fields and nothing else. The service wants a number for
+/// the job, so this is not the proto's JSON form, which would be a string.
+#[derive(Debug, Serialize)]
+struct ImportSavepointWire<'a> {
+    job_id: i64,
+    savepoint_path: &'a str,
+}
+
+/// The response. The documentation says that `is_success` is a boolean; the service is known to
+/// send `"true"`.
+#[derive(Debug, Deserialize)]
+struct ImportedWire {
+    #[serde(default, deserialize_with = "json::boolean")]
+    is_success: Option<bool>,
+    #[serde(default, deserialize_with = "json::text")]
+    message: Option<String>,
+    #[serde(default, deserialize_with = "json::text")]
+    request_id: Option<String>,
+}
+
+impl Huawei {
+    /// Imports a savepoint into a job.
+    ///
+    /// # Errors
+    /// Any row of [`Reason`]. Nothing is sent when the request breaks a rule.
+    pub async fn import_savepoint(
+        &self,
+        request: &ImportSavepointRequest,
+        call: &Call,
+    ) -> Result<ImportSavepointResponse, Error> {
+        let import = match &self.project {
+            Project::Lookup(lookup)
+                if request.project_id.is_empty() && self.project.known().is_none() =>
+            {
+                validate(None, request)?;
+                let project_id = call.bound(pin!(lookup.wait())).await?;
+                Import::new(&self.upstream, project_id.into(), request)?
+            }
+            Project::None | Project::Id(_) | Project::Lookup(_) => self.import_call(request)?,
+        };
+        self.upstream.call(&IMPORT_SAVEPOINT, &import, call).await
+    }
+
+    /// Checks the request, and makes the REST call for it.
+    pub(crate) fn import_call<'a>(
+        &'a self,
+        request: &'a ImportSavepointRequest,
+    ) -> Result<Import<'a>, Error> {
+        let project_id = match request.project_id.as_str() {
+            "" => self.project.known().unwrap_or_default(),
+            given => given.into(),
+        };
+        validate(Some(&project_id), request)?;
+        Import::new(&self.upstream, project_id, request)
+    }
+}
+
+/// The REST call.
+#[derive(Debug)]
+pub(crate) struct Import<'a> {
+    upstream: &'a Upstream,
+    uri: String,
+    project_id: Cow<'a, str>,
+    body: Bytes,
+}
+
+impl<'a> Import<'a> {
+    fn new(
+        upstream: &'a Upstream,
+        project_id: Cow<'a, str>,
+        request: &ImportSavepointRequest,
+    ) -> Result<Self, Error> {
+        let body = serde_json::to_vec(&ImportSavepointWire {
+            job_id: request.job_id,
+            savepoint_path: &request.savepoint_path,
+        })
+        .map_err(|_| Error::new(Reason::GatewayInternal, "the request body cannot be written"))?;
+        let uri = format!(
+            "{}/v1.0/{project_id}/streaming/jobs/{}/import-savepoint",
+            upstream.endpoint().origin(),
+            request.job_id,
+        );
+        Ok(Self { upstream, uri, project_id, body: Bytes::from(body) })
+    }
+}
+
+impl RestCall for Import<'_> {
+    type Output = ImportSavepointResponse;
+
+    fn rest(&self) -> &'static Rest {
+        &IMPORT_SAVEPOINT.rest[0]
+    }
+
+    fn request(&self, credential: &Credential) -> Result<Request<Bytes>, Error> {
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(&self.uri)
+            .header(HOST, self.upstream.endpoint().host())
+            .header(CONTENT_TYPE, "application/json")
+            .header("x-project-id", &*self.project_id)
+            .body(self.body.clone())
+            .map_err(|_| Error::new(Reason::GatewayInternal, "the request cannot be built"))?;
+        authorize(&mut request, credential, self.upstream.clock())?;
+        // Added after signing: proxies on the way may change them.
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(crate::USER_AGENT));
+        Ok(request)
+    }
+
+    fn response(&self, reply: &Reply<'_>) -> Result<ImportSavepointResponse, NotSuccess> {
+        match reply.json() {
+            Some(ImportedWire { is_success: Some(true), message, request_id }) => {
+                Ok(ImportSavepointResponse {
+                    message: message.unwrap_or_default(),
+                    request_id: reply.request_id([request_id.as_deref()]).unwrap_or_default(),
+                })
+            }
+            other => Err(NotSuccess {
+                reported: other.and_then(|wire| wire.is_success),
+                expected: "is_success",
+            }),
+        }
+    }
+}
+
+/// Checks the fields; the project only when it need not be looked up.
+fn validate(project_id: Option<&str>, request: &ImportSavepointRequest) -> Result<(), Error> {
+    let mut violations = Violations::default();
+    if let Some(project_id) = project_id {
+        violations.check(
+            "project_id",
+            is_project_id(project_id),
+            if project_id.is_empty() {
+                "is empty and the gateway has no --huawei-project-id"
+            } else {
+                "must be 1 to 64 of 0-9, A-Z, a-z, _ and -"
+            },
+        );
+    }
+    violations.check("job_id", request.job_id > 0, "must be from 1 to 9223372036854775807");
+    violations.check(
+        "savepoint_path",
+        is_savepoint_path(&request.savepoint_path),
+        "must be 1 to 1024 bytes of UTF-8 without control characters",
+    );
+    violations.into_result()
+}

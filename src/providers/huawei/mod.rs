@@ -1,0 +1,118 @@
+//! Huawei Cloud Data Lake Insight (DLI).
+//!
+//! # Reference
+//! - <https://support.huaweicloud.com/intl/en-us/api-dli/dli_02_0393.html> (read 2026-11-22)
+
+mod credential;
+mod import_savepoint;
+mod options;
+mod project;
+mod regions;
+pub mod sign;
+
+pub use credential::{EcsAgency, Oidc, Password, PasswordOf, TokenScope};
+pub use import_savepoint::IMPORT_SAVEPOINT;
+#[cfg(feature = "internals")]
+pub(crate) use import_savepoint::Import;
+pub use options::{Options, SOURCES, Setup};
+pub use project::{Project, ProjectLookup};
+
+use bytes::Bytes;
+use http::{HeaderName, Request};
+
+use crate::clock::Clock;
+use crate::credential::Credential;
+use crate::rpc::Error;
+use crate::rpc::operation::Pattern::{Exactly, Prefixed};
+use crate::rpc::operation::{Pattern, Provider, RequestId};
+use crate::rpc::reason::Reason;
+use crate::signing::sensitive;
+use crate::upstream::Upstream;
+
+/// DLI, with its facts.
+pub static HUAWEI: Provider = Provider {
+    name: "huawei-dli",
+    codes: CODES,
+    // As the exception handler of `huaweicloudsdkcore` 3.1.219 reads them, at the top or nested.
+    error_fields: &[
+        ("error_code", &["error_msg", "error_message"]),
+        ("errorCode", &["errorMsg", "errorMessage"]),
+        ("Code", &["Message"]),
+        ("code", &["message"]),
+    ],
+    text_fields: &["message", "msg", "error_msg", "errorMsg", "errorMessage", "Message"],
+    request_id: RequestId { header: "x-request-id", fields: &["request_id"], body_first: false },
+    hints: &[(&["encoded_authorization_message"], "encodedAuthorizationMessage")],
+    secret_labels: &["authorization", "x-security-token", "x-auth-token", "signature=", "access="],
+};
+
+/// Three generations of Huawei's API gateway.
+const API_GATEWAY: &[&str] = &["APIG", "APIGW", "APIC"];
+
+/// # Reference
+/// - <https://support.huaweicloud.com/intl/en-us/api-dli/dli_02_0056.html> (read 2026-11-22)
+/// - <https://support.huaweicloud.com/intl/en-us/devg-apisign/api-sign-errorcode.html> (read 2026-11-22)
+#[rustfmt::skip]
+const CODES: &[(Pattern, Reason)] = &[
+    (Exactly("DLI.0001"),             Reason::RejectedArgument),
+    (Exactly("DLI.0018"),             Reason::RejectedArgument),
+    (Exactly("DLI.0002"),             Reason::NotFound),
+    (Exactly("DLI.12004"),            Reason::NotFound),
+    (Exactly("DLI.0023"),             Reason::NotFound),
+    (Exactly("DLI.0006"),             Reason::AlreadyExists),
+    (Exactly("DLI.0007"),             Reason::ReportedFailure),
+    (Exactly("DLI.0012"),             Reason::ReportedFailure),
+    (Exactly("DLI.13024"),            Reason::ReportedFailure),
+    (Exactly("DLI.0009"),             Reason::Throttled),
+    (Exactly("DLI.1028"),             Reason::QuotaExceeded),
+    (Exactly("DLI.0003"),             Reason::PermissionDenied),
+    (Exactly("DLI.0011"),             Reason::PermissionDenied),
+    (Exactly("DLI.0016"),             Reason::PermissionDenied),
+    (Exactly("DLI.0013"),             Reason::CredentialsRejected),
+    (Exactly("DLI.0014"),             Reason::CredentialsRejected),
+    (Exactly("DLI.0015"),             Reason::CredentialsRejected),
+    (Exactly("DLI.0019"),             Reason::ProviderTimeout),
+    (Exactly("DLI.0999"),             Reason::ProviderInternal),
+    (Prefixed(API_GATEWAY, "0101"),   Reason::EndpointMisconfigured),
+    (Prefixed(API_GATEWAY, "0103"),   Reason::EndpointMisconfigured),
+    (Prefixed(API_GATEWAY, "0301"),   Reason::CredentialsRejected),
+    (Prefixed(API_GATEWAY, "0303"),   Reason::CredentialsRejected),
+    (Prefixed(API_GATEWAY, "0307"),   Reason::CredentialsRejected),
+    (Prefixed(API_GATEWAY, "0308"),   Reason::Throttled),
+];
+
+/// DLI as one worker calls it.
+#[derive(Debug, Clone)]
+pub struct Huawei {
+    upstream: Upstream,
+    project: Project,
+}
+
+impl Huawei {
+    /// `project` serves the requests that do not name one.
+    pub fn new(upstream: Upstream, project: Project) -> Self {
+        Self { upstream, project }
+    }
+}
+
+/// The header for a token that is sent instead of a signature.
+const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
+
+/// Gives a request what proves who sends it: a token, or a signature.
+///
+/// # Errors
+/// When the credential cannot be used for it. The request is then as it was.
+fn authorize(
+    request: &mut Request<Bytes>,
+    credential: &Credential,
+    clock: &dyn Clock,
+) -> Result<(), Error> {
+    match credential.auth_token() {
+        // A token stands alone: with a signature next to it, the service checks both.
+        Some(token) => {
+            request.headers_mut().insert(X_AUTH_TOKEN, sensitive(token.expose())?);
+            Ok(())
+        }
+        None => sign::sign(request, credential, clock.now()),
+    }
+}

@@ -1,0 +1,232 @@
+//! The options of Huawei Cloud, and what they set up.
+
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::credential::{EcsAgency, METADATA, Oidc, Password, PasswordOf, STS, TokenScope};
+use super::project::{Project, ProjectLookup};
+use super::regions::{endpoint_of_region, iam_endpoint_of_region};
+use super::{HUAWEI, Huawei};
+use crate::credential::{
+    Choice, Credentials, Directory, SESSION_NAME, key_from_environment, no_credential, of_files,
+};
+use crate::options::problems::non_empty;
+use crate::options::{Endpoint, Problems};
+use crate::providers::{self, Lookup};
+use crate::rpc::validate::is_project_id;
+use crate::secret::Secret;
+use crate::upstream::Upstream;
+
+const CREDENTIALS: &str = "--huawei-credentials";
+
+/// Every form of `--huawei-credentials`. A source that is not here cannot be chosen.
+pub const SOURCES: [&str; 7] =
+    ["env", "dir:/path", "oidc", "ecs", "token-file:/path", "password", "password:/path"];
+
+const PROJECT_ID: &str = "HUAWEICLOUD_SDK_PROJECT_ID";
+const KEY: [&str; 3] =
+    ["HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK", "HUAWEICLOUD_SDK_SECURITY_TOKEN"];
+const OIDC: [&str; 3] =
+    ["HUAWEICLOUD_OIDC_PROVIDER_URN", "HUAWEICLOUD_OIDC_AGENCY_URN", "HUAWEICLOUD_OIDC_TOKEN_FILE"];
+/// As Huawei's own provider for Terraform names them: its SDKs have no login with a password.
+const USER: [&str; 2] = ["HW_DOMAIN_NAME", "HW_USER_NAME"];
+const PASSWORD: &str = "HW_USER_PASSWORD";
+const PROJECT_NAME: &str = "HW_PROJECT_NAME";
+const IAM: &str = "HUAWEICLOUD_SDK_IAM_ENDPOINT";
+
+/// The options of Huawei Cloud.
+#[derive(Debug, Args)]
+#[group(skip)]
+#[command(next_help_heading = "Huawei Cloud DLI")]
+pub struct Options {
+    /// The region, for example cn-north-4
+    #[arg(long, value_name = "REGION")]
+    huawei_region: Option<String>,
+    /// The endpoint, instead of the region's own
+    #[arg(long, value_name = "URL")]
+    huawei_endpoint: Option<String>,
+    /// The project of requests that do not name one [default: HUAWEICLOUD_SDK_PROJECT_ID, or the
+    /// region's own project, which is looked up]
+    #[arg(long, value_name = "ID")]
+    huawei_project_id: Option<String>,
+    /// Where the credential comes from: env, dir:/path, ecs, oidc, token-file:/path, password or
+    /// password:/path [default: the first of env, oidc and password that has its variables set]
+    #[arg(long, value_name = "SOURCE")]
+    huawei_credentials: Option<String>,
+}
+
+/// Huawei Cloud as it is configured.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// What every provider has.
+    pub common: providers::Setup,
+    /// The project of requests that do not name one.
+    pub default_project: Project,
+}
+
+impl Setup {
+    /// Huawei Cloud with these parts.
+    pub fn new(endpoint: Endpoint, credentials: Credentials, default_project: Project) -> Self {
+        let mut common = providers::Setup::new(&HUAWEI, endpoint, credentials);
+        if let Project::Lookup(lookup) = &default_project {
+            common.lookups.push(Arc::clone(lookup) as Arc<dyn Lookup>);
+        }
+        Self { common, default_project }
+    }
+
+    /// What serves calls, over this way to the provider.
+    pub(crate) fn handler(&self, upstream: Upstream) -> Huawei {
+        Huawei::new(upstream, self.default_project.clone())
+    }
+}
+
+impl Options {
+    /// What the options set up; none when Huawei Cloud is not configured.
+    pub fn setup(&self, insecure: bool, problems: &mut Problems<'_>) -> Option<Setup> {
+        let region = non_empty(&self.huawei_region);
+        let endpoint = non_empty(&self.huawei_endpoint);
+        if region.is_none() && endpoint.is_none() {
+            return None;
+        }
+        let endpoint = providers::endpoint(
+            problems,
+            ("--huawei-endpoint", endpoint),
+            ("--huawei-region", region),
+            insecure,
+            endpoint_of_region,
+        );
+        let project_id = self.project_id(problems);
+        let credentials = self.credentials(problems, region, project_id.as_deref());
+        let project = match project_id {
+            Some(id) => Project::Id(id.into()),
+            None => default_project(problems, region),
+        };
+        Some(Setup::new(endpoint?, credentials?, project))
+    }
+
+    fn project_id(&self, problems: &mut Problems<'_>) -> Option<String> {
+        let (name, id) = match non_empty(&self.huawei_project_id) {
+            Some(id) => ("--huawei-project-id", id.to_owned()),
+            None => (PROJECT_ID, problems.variable(PROJECT_ID)?),
+        };
+        if !is_project_id(&id) {
+            problems.report(name, "must be 1 to 64 of 0-9, A-Z, a-z, _ and -");
+        }
+        Some(id)
+    }
+
+    /// `region` and `project_id` are what a token is requested for.
+    fn credentials(
+        &self,
+        problems: &mut Problems<'_>,
+        region: Option<&str>,
+        project_id: Option<&str>,
+    ) -> Option<Credentials> {
+        let choice = match non_empty(&self.huawei_credentials) {
+            Some(text) => Choice::parse(text, &SOURCES),
+            None if problems.any_variable(&KEY[..2]) => Choice::parse("env", &SOURCES),
+            None if problems.any_variable(&OIDC) => Choice::parse("oidc", &SOURCES),
+            None if problems.any_variable(&[USER[1], PASSWORD]) => {
+                Choice::parse("password", &SOURCES)
+            }
+            None => return no_credential(problems, &HUAWEI, KEY, CREDENTIALS),
+        };
+        match choice {
+            Some(Choice("env", None)) => key_from_environment(problems, &HUAWEI, KEY),
+            Some(Choice("dir", Some(path))) => {
+                of_files(problems, CREDENTIALS, Directory::of_key(path))
+            }
+            Some(Choice("token-file", Some(path))) => {
+                of_files(problems, CREDENTIALS, Directory::of_token(path))
+            }
+            Some(Choice("ecs", None)) => {
+                let endpoint = problems.endpoint(CREDENTIALS, METADATA, true)?;
+                Some(Credentials::refreshed(EcsAgency { endpoint }, None))
+            }
+            Some(Choice("oidc", None)) => oidc(problems),
+            Some(Choice("password", file)) => password(problems, file, region, project_id),
+            _ => {
+                problems.report(CREDENTIALS, format_args!("is none of {}", SOURCES.join(", ")));
+                None
+            }
+        }
+    }
+}
+
+/// A project without an id is looked up by its name, which for the one that each account has in
+/// a region is the name of the region.
+fn default_project(problems: &mut Problems<'_>, region: Option<&str>) -> Project {
+    let name = project_name(problems, region);
+    match name.and_then(|name| Some(ProjectLookup::new(iam(problems, region)?, name))) {
+        Some(lookup) => Project::Lookup(Arc::new(lookup)),
+        None => Project::None,
+    }
+}
+
+fn project_name(problems: &mut Problems<'_>, region: Option<&str>) -> Option<String> {
+    problems.variable(PROJECT_NAME).or_else(|| region.map(str::to_owned))
+}
+
+fn iam(problems: &mut Problems<'_>, region: Option<&str>) -> Option<Endpoint> {
+    let url = problems.variable(IAM).unwrap_or_else(|| iam_endpoint_of_region(region));
+    problems.endpoint(IAM, &url, false)
+}
+
+fn password(
+    problems: &mut Problems<'_>,
+    file: Option<&str>,
+    region: Option<&str>,
+    project_id: Option<&str>,
+) -> Option<Credentials> {
+    let user = problems.variables(USER);
+    let password = match file {
+        Some(path) => Some(PasswordOf::File(path.into())),
+        None => problems.variables([PASSWORD]).map(|[text]| PasswordOf::Text(Secret::new(text))),
+    };
+    let scope = match project_id {
+        Some(id) => Some(TokenScope::Id(id.to_owned())),
+        None => project_name(problems, region).map(TokenScope::Name),
+    };
+    if scope.is_none() {
+        let why = "a login is for one project: set --huawei-project-id or --huawei-region";
+        problems.report(CREDENTIALS, why);
+    }
+    let iam = iam(problems, region);
+    let [domain, user] = user?;
+    let source = Password::new(iam?, domain, user, password?, scope?);
+    match source.read() {
+        Ok(_) => Some(Credentials::refreshed(source, None)),
+        Err(problem) => {
+            problems.report(CREDENTIALS, problem);
+            None
+        }
+    }
+}
+
+fn oidc(problems: &mut Problems<'_>) -> Option<Credentials> {
+    const ENDPOINT: &str = "HUAWEICLOUD_SDK_STS_ENDPOINT";
+    const DURATION: &str = "HUAWEICLOUD_OIDC_DURATION_SECONDS";
+    let parts = problems.variables(OIDC);
+    let url = problems.variable(ENDPOINT);
+    let endpoint = problems.endpoint(ENDPOINT, url.as_deref().unwrap_or(STS), false);
+    let duration = problems.variable(DURATION).unwrap_or_else(|| "3600".to_owned());
+    let duration_seconds = match duration.trim().parse() {
+        Ok(seconds @ 900..=43_200) => seconds,
+        _ => {
+            problems.report(DURATION, "is not a number of seconds from 900 to 43200");
+            return None;
+        }
+    };
+    let session_name = problems.variable("HUAWEICLOUD_OIDC_SESSION_NAME");
+    let [provider_urn, agency_urn, token_file] = parts?;
+    let source = Oidc {
+        endpoint: endpoint?,
+        provider_urn,
+        agency_urn,
+        token_file: token_file.into(),
+        session_name: session_name.unwrap_or_else(|| SESSION_NAME.to_owned()),
+        duration_seconds,
+    };
+    Some(Credentials::refreshed(source, None))
+}

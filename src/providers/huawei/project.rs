@@ -1,0 +1,298 @@
+//! The project of requests that do not name one, looked up by its name where its id is not configured.
+//!
+//! # Reference
+//! - <https://support.huaweicloud.com/intl/en-us/api-iam/iam_06_0001.html> (read 2026-11-22)
+//! - The requests of Huawei's Python SDK, `huaweicloudsdkcore` 3.1.219.
+//! - Locking of keys: "AK access failed to reach the limit", API Gateway's FAQ `apig-faq-0003`.
+
+use std::borrow::Cow;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, HOST};
+use http::{HeaderValue, Method, Request};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use serde::Deserialize;
+
+use super::{HUAWEI, authorize};
+use crate::credential::{Credential, rejected};
+use crate::json;
+use crate::options::Endpoint;
+use crate::providers::{Lookup, LookupContext};
+use crate::refresh::{FetchError, Fetched, Next, Refresh, Upkeep};
+use crate::rpc::Error;
+use crate::rpc::reason::Reason;
+use crate::rpc::validate::is_project_id;
+use crate::signing::percent_encode;
+use crate::telemetry::{Metrics, OutcomeLabels, ProviderLabels};
+use crate::transport::Response;
+
+const WHO: &str = "Huawei Cloud's IAM";
+
+/// More than five signatures in a row that are refused lock a key for five minutes, so a
+/// refused one is not tried again soon: not before another credential serves, or for so long.
+const REJECTED_INTERVAL: Duration = Duration::from_secs(10 * 60);
+
+/// The project of requests that do not name one.
+#[derive(Debug, Clone)]
+pub enum Project {
+    /// There is none: each request must name its project.
+    None,
+    /// The project with this id.
+    Id(Arc<str>),
+    /// The project that IAM knows by its name.
+    Lookup(Arc<ProjectLookup>),
+}
+
+impl Project {
+    /// The id, as far as it is known by now.
+    pub(super) fn known(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::None => None,
+            Self::Id(id) => Some(Cow::Borrowed(id)),
+            Self::Lookup(lookup) => lookup.id().map(Cow::Owned),
+        }
+    }
+}
+
+/// A lookup at IAM that is made once, in the background, however many requests wait for it.
+#[derive(Debug)]
+pub struct ProjectLookup {
+    iam: Endpoint,
+    name: String,
+    id: Refresh<String>,
+}
+
+#[derive(Deserialize)]
+struct ProjectsWire {
+    #[serde(default)]
+    projects: Vec<ProjectWire>,
+}
+
+#[derive(Deserialize)]
+struct ProjectWire {
+    #[serde(default, deserialize_with = "json::text")]
+    id: Option<String>,
+    #[serde(default, deserialize_with = "json::text")]
+    name: Option<String>,
+}
+
+impl ProjectLookup {
+    /// The project of this name, which is looked up as long as [`Lookup::run`] runs.
+    pub fn new(iam: Endpoint, name: impl Into<String>) -> Self {
+        Self { iam, name: name.into(), id: Refresh::new(None) }
+    }
+
+    /// The id, once it is known.
+    pub fn id(&self) -> Option<String> {
+        self.id.map(String::clone)
+    }
+
+    /// The id. Waits only while IAM is being asked.
+    ///
+    /// # Errors
+    /// [`Reason::CredentialsUnavailable`] when IAM did not say it.
+    pub(super) async fn wait(&self) -> Result<String, Error> {
+        self.id.wait(|id| Some(id.clone())).await.map_err(|why| {
+            let text = format!("the request names no project, and the default is not known: {why}");
+            Error::new(Reason::CredentialsUnavailable, text)
+        })
+    }
+}
+
+impl Lookup for ProjectLookup {
+    fn run(self: Arc<Self>, with: LookupContext) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move {
+            let metrics = ProjectMetrics::register(with.telemetry.metrics());
+            let last_used = Mutex::default();
+            let upkeep = ProjectUpkeep { lookup: &self, with: &with, metrics, last_used };
+            self.id.run(&upkeep, &*with.clock).await;
+        })
+    }
+
+    fn attempted(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.id.attempted())
+    }
+
+    fn reload(&self) {
+        self.id.reload();
+    }
+
+    fn missing(&self) -> Option<String> {
+        if self.id.current().is_some() {
+            return None;
+        }
+        let why = self.id.last_error().map(|why| format!(": {why}")).unwrap_or_default();
+        Some(format!("no project for requests that do not name one{why}"))
+    }
+
+    fn is_tls(&self) -> bool {
+        self.iam.is_tls()
+    }
+}
+
+struct ProjectUpkeep<'a> {
+    lookup: &'a ProjectLookup,
+    with: &'a LookupContext,
+    metrics: ProjectMetrics,
+    /// The credential of the last request.
+    last_used: Mutex<Option<Arc<Credential>>>,
+}
+
+impl Upkeep for ProjectUpkeep<'_> {
+    type Value = String;
+
+    async fn fetch(&self) -> Result<Option<String>, FetchError> {
+        let credential = self.with.credentials.current(&*self.with.clock).await;
+        *self.last_used() = credential.as_ref().ok().map(Arc::clone);
+        let credential = credential.map_err(|error| FetchError::new(error.to_string()))?;
+        self.ask(&credential).await.map(Some)
+    }
+
+    fn fetched(&self, fetched: Fetched<'_, String>) -> Next {
+        self.metrics.ended(true);
+        tracing::info!(provider = %HUAWEI, project_id = fetched.new, "project found");
+        Next::Done
+    }
+
+    fn failed(&self, error: &FetchError, _: Option<&String>, repeated: bool) {
+        self.metrics.ended(false);
+        if !repeated {
+            tracing::warn!(provider = %HUAWEI, error = %error, "project lookup failed");
+        }
+    }
+
+    async fn changed(&self, _: bool) -> Duration {
+        let last = self.last_used().clone();
+        self.with.credentials.replaced(last.as_deref()).await;
+        Duration::ZERO
+    }
+}
+
+impl ProjectUpkeep<'_> {
+    fn last_used(&self) -> MutexGuard<'_, Option<Arc<Credential>>> {
+        self.last_used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn ask(&self, credential: &Credential) -> Result<String, FetchError> {
+        let ProjectLookup { iam, name, .. } = self.lookup;
+        let mut request = Request::builder()
+            .method(Method::GET)
+            .uri(format!("{}/v3/projects?name={}", iam.origin(), percent_encode(name)))
+            .header(HOST, iam.host())
+            .body(Bytes::new())
+            .map_err(|_| FetchError::new("the request cannot be built"))?;
+        authorize(&mut request, credential, &*self.with.clock)
+            .map_err(|error| FetchError::new(error.to_string()))?;
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+        read(name, &self.with.client.send(WHO, request).await?)
+    }
+}
+
+/// Metrics of the lookup. The gauge appears with the first lookup: a gateway whose project is
+/// configured does not make one.
+struct ProjectMetrics {
+    known: Family<ProviderLabels, Gauge>,
+    found: Counter,
+    failed: Counter,
+}
+
+impl ProjectMetrics {
+    fn register(metrics: &Metrics) -> Self {
+        let lookups = Family::<OutcomeLabels, Counter>::default();
+        let lookup = |outcome| OutcomeLabels { provider: HUAWEI.name, outcome };
+        let made = Self {
+            known: Family::default(),
+            found: lookups.get_or_create_owned(&lookup("success")),
+            failed: lookups.get_or_create_owned(&lookup("failure")),
+        };
+        metrics.register(|registry| {
+            registry.register(
+                "project_known",
+                "Whether the project of requests that do not name one is known",
+                made.known.clone(),
+            );
+            registry.register("project_lookups", "Lookups of that project, by outcome", lookups);
+        });
+        made
+    }
+
+    fn ended(&self, found: bool) {
+        if found { &self.found } else { &self.failed }.inc();
+        let known = self.known.get_or_create_owned(&ProviderLabels { provider: HUAWEI.name });
+        known.set(found.into());
+    }
+}
+
+/// The id of the one project of this name.
+fn read(name: &str, answer: &Response) -> Result<String, FetchError> {
+    let wire = match answer.status {
+        200 => json::read_object::<ProjectsWire>(&answer.body).ok(),
+        _ => None,
+    };
+    let Some(ProjectsWire { mut projects }) = wire else {
+        let error = rejected(WHO, answer);
+        return Err(match answer.status {
+            401 => error.with_retry_after(REJECTED_INTERVAL),
+            _ => error,
+        });
+    };
+    // A service that does not filter must not make the gateway use another project.
+    projects.retain(|project| project.name.as_ref().is_none_or(|found| found == name));
+    let fix = "set --huawei-project-id";
+    match <[ProjectWire; 1]>::try_from(projects) {
+        Ok([ProjectWire { id: Some(id), .. }]) if is_project_id(&id) => Ok(id),
+        Ok(_) => Err(FetchError::new(format!("{WHO} answered with a project without a usable id"))),
+        Err(none) if none.is_empty() => Err(FetchError::new(format!(
+            "{WHO} knows no project {name:?} that this identity may see; {fix}"
+        ))),
+        Err(several) => {
+            Err(FetchError::new(format!("{WHO} knows {} projects {name:?}; {fix}", several.len())))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_project_of_the_name_is_found_and_nothing_else_is_taken_for_it() {
+        let one = r#"{"links":{"self":"x"},"projects":[{"domain_id":"d","is_domain":false,"parent_id":"d","name":"cn-north-4","id":"p1","enabled":true}]}"#;
+        let another = r#"{"projects":[{"name":"cn-north-4_team","id":"p0"},{"name":"cn-north-4","id":"p1"}]}"#;
+        for (status, body, want) in [
+            (200, one, Ok("p1")),
+            (200, r#"{"projects":[{"id":"p1"}]}"#, Ok("p1")),
+            (200, another, Ok("p1")),
+            (200, r#"{"projects":[]}"#, Err(("no project \"cn-north-4\"", None))),
+            (200, r#"{"projects":[{"id":"p1"},{"id":"p2"}]}"#, Err(("knows 2 projects", None))),
+            (200, r#"{"projects":[{"id":"../p1"}]}"#, Err(("without a usable id", None))),
+            (200, r#"{"projects":[{}]}"#, Err(("without a usable id", None))),
+            (200, "<html>", Err(("HTTP 200 and no", None))),
+            (200, "[]", Err(("HTTP 200 and no", None))),
+            (403, r#"{"error_code":"IAM.0003"}"#, Err(("HTTP 403, IAM.0003", None))),
+            (500, "", Err(("HTTP 500", None))),
+            (
+                401,
+                r#"{"error":{"code":401,"message":"hidden","title":"Unauthorized"}}"#,
+                Err(("HTTP 401, 401", Some(REJECTED_INTERVAL))),
+            ),
+        ] {
+            let body = Bytes::from_static(body.as_bytes());
+            let answer = Response { status, headers: Default::default(), body, whole: true };
+            match (read("cn-north-4", &answer), want) {
+                (Ok(found), Ok(want)) => assert_eq!(found, want),
+                (Err(found), Err((text, wait))) => {
+                    assert!(found.to_string().contains(text), "{found}");
+                    assert!(!found.to_string().contains("hidden"), "{found}");
+                    assert_eq!(found.retry_after(), wait, "{found}");
+                }
+                (found, want) => panic!("{answer:?}: {found:?}, not {want:?}"),
+            }
+        }
+    }
+}

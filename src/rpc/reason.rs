@@ -1,0 +1,307 @@
+//! The one table of failures: what can go wrong, and what each caller is told about it.
+//!
+//! [`Reason`] names the rows, and [`Reason::row`] says what a row means to the caller. The row of
+//! a provider's response is found by the provider's own code first, which is a fact of its room,
+//! then by the HTTP status.
+//!
+//! HTTP statuses follow the "HTTP Mapping" notes of `google/rpc/code.proto` read backwards.
+//! The gRPC project's `http-grpc-status-mapping.md` is deliberately not used: it describes a
+//! broken gRPC peer, where a 400 is INTERNAL and a 404 UNIMPLEMENTED, not a REST service.
+//!
+//! # Reference
+//! - <https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto>
+//! - <https://support.huaweicloud.com/intl/en-us/api-dli/dli_02_0056.html> (read 2026-11-22)
+//! - <https://support.huaweicloud.com/intl/en-us/devg-apisign/api-sign-errorcode.html> (read 2026-11-22)
+
+use tonic::Code;
+
+/// What went wrong with a call: one variant for each row of the table in `docs/reference.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// A field of the request breaks its rule. The caller must change the request.
+    InvalidRequest,
+    /// The provider finds a parameter wrong. The caller must change the request.
+    RejectedArgument,
+    /// The provider does not know the job or the savepoint.
+    NotFound,
+    /// The provider says that what was to be made exists.
+    AlreadyExists,
+    /// The provider answers that it did not succeed, or that the state of the resource does
+    /// not allow it. Someone must look at the job.
+    ReportedFailure,
+    /// The provider wants fewer calls. It did not act.
+    Throttled,
+    /// A quota at the provider is used up. Someone must raise it or tidy up.
+    QuotaExceeded,
+    /// The gateway's identity lacks a permission. Someone must grant it.
+    PermissionDenied,
+    /// The provider does not accept the gateway's credential or signature.
+    CredentialsRejected,
+    /// The provider finds the date of the signature wrong. Someone must set the clock.
+    ClockSkew,
+    /// The provider, or a proxy of its, gave up waiting. The job may have been changed.
+    ProviderTimeout,
+    /// The provider did not receive the whole request in time.
+    RequestTimeout,
+    /// The provider failed inside. The job may have been changed.
+    ProviderInternal,
+    /// The endpoint is not the service's: a wrong region or URL. Someone must mend the
+    /// gateway's configuration.
+    EndpointMisconfigured,
+    /// The provider refuses the form of the request. A defect of the gateway.
+    RequestRejected,
+    /// The provider says that another change is under way.
+    Conflict,
+    /// The provider does not offer this.
+    Unimplemented,
+    /// The provider cannot serve now. The job may have been changed.
+    Unavailable,
+    /// The provider, or a proxy, points elsewhere. Never followed: a signed request goes to
+    /// the configured host or nowhere.
+    RedirectRefused,
+    /// The provider says success, but not in a form that proves it.
+    MalformedResponse,
+    /// The provider's answer ended before it was whole. The job may have been changed.
+    TruncatedResponse,
+    /// The provider's answer is larger than the gateway reads.
+    ResponseTooLarge,
+    /// No connection could be made. Nothing was sent.
+    ConnectFailed,
+    /// The provider's certificate is not to be trusted, or it refuses the gateway's. Nothing was
+    /// done.
+    CertificateRejected,
+    /// The connection broke after the request was sent. The job may have been changed.
+    ConnectionLost,
+    /// The time for the call is over, by the caller's deadline or the gateway's own cap.
+    DeadlineExceeded,
+    /// This gateway is not configured for the provider.
+    NotConfigured,
+    /// The gateway could not get a credential, or not the project of a request that names none.
+    /// Nothing was sent.
+    CredentialsUnavailable,
+    /// The gateway has as many calls in flight as it may. Nothing was sent.
+    Overloaded,
+    /// The gateway is shutting down.
+    Draining,
+    /// A defect of the gateway ended the call.
+    GatewayInternal,
+    /// The request is no well-formed gRPC message of the expected type.
+    MalformedMessage,
+    /// The request message is larger than the gateway reads.
+    MessageTooLarge,
+    /// The request stream carries no message, or more than one.
+    MessageCount,
+    /// There is no such method here, or not in this form.
+    UnknownMethod,
+    /// The caller ended the call.
+    Cancelled,
+}
+
+/// Whether ImportSavepoint may have changed the job although the call failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The job was not changed.
+    NotApplied,
+    /// The job may have been changed: nobody can tell from the answer.
+    Unknown,
+}
+
+impl Outcome {
+    /// The value of `outcome` in the status details.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotApplied => "not_applied",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// When the gateway itself may try again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// Not at all: the next answer would be the same, or the harm greater.
+    Never,
+    /// Only what is idempotent: the provider may have acted.
+    IfIdempotent,
+    /// Everything: the provider certainly did not act.
+    Always,
+}
+
+/// What a failure means to the caller and to the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    /// The gRPC status code.
+    pub code: Code,
+    /// `reason` of the `google.rpc.ErrorInfo`: stable, for programs.
+    pub name: &'static str,
+    /// What is known of ImportSavepoint's effect.
+    pub outcome: Outcome,
+    /// Whether the gateway may try again by itself.
+    pub retry: Retry,
+}
+
+impl Reason {
+    /// All rows, in the order of the README's table.
+    pub const ALL: [Self; 36] = [
+        Self::InvalidRequest,
+        Self::RejectedArgument,
+        Self::NotFound,
+        Self::AlreadyExists,
+        Self::ReportedFailure,
+        Self::Throttled,
+        Self::QuotaExceeded,
+        Self::PermissionDenied,
+        Self::CredentialsRejected,
+        Self::ClockSkew,
+        Self::ProviderTimeout,
+        Self::RequestTimeout,
+        Self::ProviderInternal,
+        Self::EndpointMisconfigured,
+        Self::RequestRejected,
+        Self::Conflict,
+        Self::Unimplemented,
+        Self::Unavailable,
+        Self::RedirectRefused,
+        Self::MalformedResponse,
+        Self::TruncatedResponse,
+        Self::ResponseTooLarge,
+        Self::ConnectFailed,
+        Self::CertificateRejected,
+        Self::ConnectionLost,
+        Self::DeadlineExceeded,
+        Self::NotConfigured,
+        Self::CredentialsUnavailable,
+        Self::Overloaded,
+        Self::Draining,
+        Self::GatewayInternal,
+        Self::MalformedMessage,
+        Self::MessageTooLarge,
+        Self::MessageCount,
+        Self::UnknownMethod,
+        Self::Cancelled,
+    ];
+
+    /// The row of the table.
+    #[rustfmt::skip]
+    pub const fn row(self) -> Row {
+        use Code as C;
+        use Outcome::{NotApplied, Unknown};
+        use Retry::{Always, IfIdempotent, Never};
+        let (code, name, outcome, retry) = match self {
+            Self::InvalidRequest =>         (C::InvalidArgument,    "INVALID_REQUEST",                NotApplied, Never),
+            Self::RejectedArgument =>       (C::InvalidArgument,    "PROVIDER_REJECTED_ARGUMENT",     NotApplied, Never),
+            Self::NotFound =>               (C::NotFound,           "PROVIDER_NOT_FOUND",             NotApplied, Never),
+            Self::AlreadyExists =>          (C::AlreadyExists,      "PROVIDER_ALREADY_EXISTS",        NotApplied, Never),
+            Self::ReportedFailure =>        (C::FailedPrecondition, "PROVIDER_REPORTED_FAILURE",      NotApplied, Never),
+            Self::Throttled =>              (C::ResourceExhausted,  "PROVIDER_THROTTLED",             NotApplied, Always),
+            Self::QuotaExceeded =>          (C::ResourceExhausted,  "PROVIDER_QUOTA_EXCEEDED",        NotApplied, Never),
+            Self::PermissionDenied =>       (C::PermissionDenied,   "PROVIDER_PERMISSION_DENIED",     NotApplied, Never),
+            Self::CredentialsRejected =>    (C::Unauthenticated,    "PROVIDER_CREDENTIALS_REJECTED",  NotApplied, Never),
+            Self::ClockSkew =>              (C::Unauthenticated,    "CLOCK_SKEW",                     NotApplied, Never),
+            Self::ProviderTimeout =>        (C::DeadlineExceeded,   "PROVIDER_TIMEOUT",               Unknown,    Never),
+            Self::RequestTimeout =>         (C::Unavailable,        "PROVIDER_TIMEOUT",               Unknown,    Never),
+            Self::ProviderInternal =>       (C::Internal,           "PROVIDER_INTERNAL",              Unknown,    Never),
+            Self::EndpointMisconfigured =>  (C::Internal,           "PROVIDER_ENDPOINT_MISCONFIGURED", NotApplied, Never),
+            Self::RequestRejected =>        (C::Internal,           "GATEWAY_REQUEST_REJECTED",       NotApplied, Never),
+            Self::Conflict =>               (C::Aborted,            "PROVIDER_CONFLICT",              NotApplied, Never),
+            Self::Unimplemented =>          (C::Unimplemented,      "PROVIDER_UNIMPLEMENTED",         NotApplied, Never),
+            Self::Unavailable =>            (C::Unavailable,        "PROVIDER_UNAVAILABLE",           Unknown,    IfIdempotent),
+            Self::RedirectRefused =>        (C::Internal,           "PROVIDER_REDIRECT_REFUSED",      Unknown,    Never),
+            Self::MalformedResponse =>      (C::Internal,           "PROVIDER_MALFORMED_RESPONSE",    Unknown,    Never),
+            Self::TruncatedResponse =>      (C::Internal,           "PROVIDER_MALFORMED_RESPONSE",    Unknown,    IfIdempotent),
+            Self::ResponseTooLarge =>       (C::Internal,           "PROVIDER_RESPONSE_TOO_LARGE",    Unknown,    Never),
+            Self::ConnectFailed =>          (C::Unavailable,        "PROVIDER_CONNECT_FAILED",        NotApplied, Always),
+            Self::CertificateRejected =>    (C::Internal,           "PROVIDER_CERTIFICATE_REJECTED",  NotApplied, Never),
+            Self::ConnectionLost =>         (C::Unavailable,        "PROVIDER_CONNECTION_LOST",       Unknown,    IfIdempotent),
+            Self::DeadlineExceeded =>       (C::DeadlineExceeded,   "DEADLINE_EXCEEDED",              Unknown,    Never),
+            Self::NotConfigured =>          (C::Unimplemented,      "PROVIDER_NOT_CONFIGURED",        NotApplied, Never),
+            Self::CredentialsUnavailable => (C::Unavailable,        "CREDENTIALS_UNAVAILABLE",        NotApplied, Never),
+            Self::Overloaded =>             (C::ResourceExhausted,  "GATEWAY_OVERLOADED",             NotApplied, Never),
+            Self::Draining =>               (C::Unavailable,        "GATEWAY_DRAINING",               Unknown,    Never),
+            Self::GatewayInternal =>        (C::Internal,           "GATEWAY_INTERNAL",               Unknown,    Never),
+            Self::MalformedMessage =>       (C::Internal,           "MALFORMED_MESSAGE",              NotApplied, Never),
+            Self::MessageTooLarge =>        (C::ResourceExhausted,  "MESSAGE_TOO_LARGE",              NotApplied, Never),
+            Self::MessageCount =>           (C::Unimplemented,      "ONE_MESSAGE_EXPECTED",           NotApplied, Never),
+            Self::UnknownMethod =>          (C::Unimplemented,      "UNKNOWN_METHOD",                 NotApplied, Never),
+            Self::Cancelled =>              (C::Cancelled,          "CANCELLED",                      Unknown,    Never),
+        };
+        Row { code, name, outcome, retry }
+    }
+
+    /// The row for an HTTP status alone.
+    pub const fn of_status(status: u16) -> Self {
+        match status {
+            100..=199 | 300..=399 => Self::RedirectRefused,
+            400 | 422 => Self::RejectedArgument,
+            401 => Self::CredentialsRejected,
+            403 => Self::PermissionDenied,
+            404 => Self::NotFound,
+            405 | 406 | 411 | 413 | 414 | 415 | 431 | 494 => Self::RequestRejected,
+            408 => Self::RequestTimeout,
+            409 => Self::Conflict,
+            429 => Self::Throttled,
+            // 412 among them: a precondition at the provider does not hold.
+            402 | 407 | 410 | 412 | 416..=421 | 423..=428 | 430 | 432..=493 | 495..=499 => {
+                Self::ReportedFailure
+            }
+            501 => Self::Unimplemented,
+            502 | 503 => Self::Unavailable,
+            504 => Self::ProviderTimeout,
+            500 | 505..=599 => Self::ProviderInternal,
+            // A 2xx that does not prove its success, or a number that is no HTTP status.
+            0..=99 | 200..=299 | 600.. => Self::MalformedResponse,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_listed_once_and_its_name_is_well_formed() {
+        let listed: std::collections::HashSet<_> = Reason::ALL.into_iter().collect();
+        assert_eq!(listed.len(), Reason::ALL.len());
+        for reason in Reason::ALL {
+            let reason = reason.row().name;
+            assert!(reason.len() <= 63, "{reason}");
+            assert!(
+                reason.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'),
+                "{reason} is not UPPER_SNAKE_CASE"
+            );
+        }
+    }
+
+    #[test]
+    fn http_statuses_follow_code_proto_read_backwards() {
+        for (status, want) in [
+            (204, Code::Internal),
+            (302, Code::Internal),
+            (400, Code::InvalidArgument),
+            (401, Code::Unauthenticated),
+            (402, Code::FailedPrecondition),
+            (403, Code::PermissionDenied),
+            (404, Code::NotFound),
+            (405, Code::Internal),
+            (408, Code::Unavailable),
+            (409, Code::Aborted),
+            (410, Code::FailedPrecondition),
+            (412, Code::FailedPrecondition),
+            (415, Code::Internal),
+            (422, Code::InvalidArgument),
+            (429, Code::ResourceExhausted),
+            (431, Code::Internal),
+            (494, Code::Internal),
+            (499, Code::FailedPrecondition),
+            (500, Code::Internal),
+            (501, Code::Unimplemented),
+            (502, Code::Unavailable),
+            (503, Code::Unavailable),
+            (504, Code::DeadlineExceeded),
+            (599, Code::Internal),
+            (600, Code::Internal),
+        ] {
+            assert_eq!(Reason::of_status(status).row().code, want, "{status}");
+        }
+    }
+}

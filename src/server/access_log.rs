@@ -1,0 +1,284 @@
+//! The record of one call, written when its last byte is written, or when the call ends in any
+//! other way.
+
+use std::io::Write as _;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::Response;
+use http_body::{Frame, SizeHint};
+use serde::Serialize;
+use tonic::Code;
+use tonic::body::Body;
+
+use super::rescue;
+use crate::call::Call;
+use crate::clock::{Clock, SystemClock};
+use crate::rpc::Error;
+use crate::rpc::operation::Kind;
+use crate::rpc::reason::{Outcome, Reason};
+use crate::rpc::status::code_names;
+use crate::telemetry::{LogFormat, LogLevel, SpanId, Telemetry, Trace, TraceId, method_names};
+
+/// Writes one log line and the metrics of a call when it is dropped. So a caller that leaves,
+/// which drops the handler or the response, is recorded like any other.
+#[derive(Debug)]
+pub(crate) struct Record {
+    telemetry: Telemetry,
+    call: Call,
+    began: Instant,
+    code: Option<Code>,
+}
+
+impl Record {
+    /// Begins the record of a call.
+    pub(crate) fn begin(telemetry: Telemetry, call: Call) -> Self {
+        telemetry.metrics().started(call.operation());
+        Self { telemetry, call, began: Instant::now(), code: None }
+    }
+
+    /// Notes the code of the status. Without it, the caller left.
+    pub(crate) fn end(&mut self, code: Code) {
+        self.code = Some(code);
+    }
+
+    fn line(&self, code: Code, level: LogLevel) -> Vec<u8> {
+        let ended = self.call.ended();
+        let operation = self.call.operation();
+        let (service, method) = method_names(operation);
+        let line = Line {
+            timestamp: SystemClock.now(),
+            level: match level {
+                LogLevel::Error => "ERROR",
+                LogLevel::Warn => "WARN",
+                LogLevel::Info => "INFO",
+                LogLevel::Debug | LogLevel::Trace | LogLevel::Off => "DEBUG",
+            },
+            message: "call",
+            service,
+            method,
+            code: code_names(code).pascal,
+            reason: ended.reason.map(|reason: Reason| reason.row().name),
+            outcome: ended.outcome.map(Outcome::as_str),
+            provider: operation.map(|operation| operation.provider.name),
+            http_status: self.call.http_status(),
+            provider_code: ended.provider_code.as_deref(),
+            provider_request_id: ended.provider_request_id.as_deref(),
+            attempts: self.call.attempts(),
+            duration_ms: (self.began.elapsed().as_secs_f64() * 1e6).round() / 1e3,
+            peer: self.call.peer(),
+            trace_id: self.call.trace().map(Trace::trace_id),
+            span_id: self.call.trace().map(Trace::span_id),
+        };
+        let mut bytes = Vec::with_capacity(384);
+        // Writing to a vector cannot fail.
+        let _ = match self.telemetry.log().format() {
+            LogFormat::Json => serde_json::to_writer(&mut bytes, &line).map_err(Into::into),
+            LogFormat::Text { colour } => line.write_text(&mut bytes, colour),
+        };
+        bytes.push(b'\n');
+        bytes
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let code = self.code.unwrap_or(Code::Cancelled);
+        let operation = self.call.operation();
+        let took = self.began.elapsed();
+        self.telemetry.metrics().handled(operation, code, took);
+        if let (Some(trace), Some(operation)) = (self.call.trace(), operation) {
+            let reason = self.call.reason().map(|reason| reason.row().name);
+            trace.end(operation, code, reason, self.call.peer(), took);
+        }
+        let level = level_of(operation.is_some(), code);
+        if level <= self.telemetry.log().level() {
+            self.telemetry.log().write(&self.line(code, level));
+        }
+    }
+}
+
+/// The level of a call's line: a defect here is an error, trouble elsewhere a warning, and what
+/// the caller did wrong is nothing new for the operator.
+fn level_of(is_of_the_contract: bool, code: Code) -> LogLevel {
+    match (is_of_the_contract, code) {
+        (_, Code::Internal | Code::Unknown | Code::DataLoss) => LogLevel::Error,
+        (_, Code::Unavailable | Code::DeadlineExceeded | Code::Unauthenticated)
+        | (true, Code::ResourceExhausted | Code::Unimplemented) => LogLevel::Warn,
+        // Probes come every few seconds.
+        (false, _) => LogLevel::Debug,
+        (true, _) => LogLevel::Info,
+    }
+}
+
+/// The body of a response, and with it the rest of its call: the record ends with the last frame,
+/// a panic becomes trailers, and a stream is bounded like the call that it belongs to.
+pub(super) struct RecordedBody {
+    inner: Body,
+    /// None once the status is known, which ends the body.
+    record: Option<Record>,
+    call: Call,
+    /// What ends a stream before its own end.
+    limit: Option<Pin<Box<dyn Future<Output = Error> + Send>>>,
+}
+
+impl RecordedBody {
+    /// Hands the record of a call to its response.
+    pub(super) fn wrap(response: Response<Body>, mut record: Record, call: Call) -> Response<Body> {
+        if let Some(code) = rescue::code_of(response.headers()) {
+            // A head with a status has nothing behind it.
+            record.end(code);
+            return response;
+        }
+        let is_stream =
+            call.operation().is_some_and(|operation| operation.kind == Kind::ServerStream);
+        let limit = is_stream.then(|| {
+            let call = call.clone();
+            Box::pin(async move { call.limit().await }) as Pin<Box<dyn Future<Output = _> + Send>>
+        });
+        response.map(|inner| Body::new(Self { inner, record: Some(record), call, limit }))
+    }
+
+    /// Ends the body with trailers, whose status is recorded.
+    fn end_with(&mut self, trailers: http::HeaderMap) -> Frame<Bytes> {
+        if let Some(mut record) = self.record.take() {
+            record.end(rescue::code_of(&trailers).unwrap_or(Code::Unknown));
+        }
+        self.inner = Body::empty();
+        Frame::trailers(trailers)
+    }
+
+    fn end_with_status(&mut self, status: &tonic::Status) -> Frame<Bytes> {
+        let mut trailers = http::HeaderMap::new();
+        // Only a message that is not text cannot be written, and all of ours are.
+        let _ = status.add_header(&mut trailers);
+        self.end_with(trailers)
+    }
+
+    fn fail(&mut self, error: Error) -> Frame<Bytes> {
+        let status = tonic::Status::from(self.call.failed(error));
+        self.end_with_status(&status)
+    }
+}
+
+impl http_body::Body for RecordedBody {
+    type Data = Bytes;
+    type Error = tonic::Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
+        let this = &mut *self;
+        if this.record.is_none() {
+            return Poll::Ready(None);
+        }
+        if let Some(limit) = &mut this.limit
+            && let Poll::Ready(error) = limit.as_mut().poll(cx)
+        {
+            return Poll::Ready(Some(Ok(this.fail(error))));
+        }
+        let inner = &mut this.inner;
+        let polled =
+            std::panic::catch_unwind(AssertUnwindSafe(|| Pin::new(&mut *inner).poll_frame(cx)));
+        let frame = match polled {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(frame)) => frame,
+            Err(_) => return Poll::Ready(Some(Ok(this.fail(rescue::panicked())))),
+        };
+        Poll::Ready(match frame {
+            Some(Ok(frame)) => Some(Ok(match frame.into_trailers() {
+                Err(data) => data,
+                // An extra service says what it means.
+                Ok(trailers) if this.call.operation().is_none() => this.end_with(trailers),
+                Ok(trailers) => match rescue::described(&trailers, &this.call) {
+                    Some(status) => this.end_with_status(&status),
+                    None => this.end_with(trailers),
+                },
+            })),
+            Some(Err(status)) => Some(Ok(this.end_with_status(&status))),
+            None => {
+                // A body without trailers is not a gRPC response.
+                if let Some(mut record) = this.record.take() {
+                    record.end(Code::Unknown);
+                }
+                None
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.record.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    timestamp: jiff::Timestamp,
+    level: &'static str,
+    message: &'static str,
+    service: &'static str,
+    method: &'static str,
+    code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http_status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider_code: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider_request_id: Option<&'a str>,
+    attempts: u32,
+    duration_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<std::net::SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<TraceId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    span_id: Option<SpanId>,
+}
+
+impl Line<'_> {
+    fn write_text(&self, out: &mut Vec<u8>, colour: bool) -> std::io::Result<()> {
+        let (on, off) = match (colour, self.level) {
+            (false, _) => ("", ""),
+            (true, "ERROR") => ("\x1b[31m", "\x1b[0m"),
+            (true, "WARN") => ("\x1b[33m", "\x1b[0m"),
+            (true, _) => ("\x1b[32m", "\x1b[0m"),
+        };
+        write!(
+            out,
+            "{} {on}{:>5}{off} {} {} in {} ms",
+            self.timestamp, self.level, self.method, self.code, self.duration_ms
+        )?;
+        let http_status = self.http_status.map(|status| status.to_string());
+        let trace_id = self.trace_id.map(|id| id.to_string());
+        let attempts = (self.attempts > 1).then(|| self.attempts.to_string());
+        for (name, value) in [
+            ("reason", self.reason),
+            ("outcome", self.outcome),
+            ("provider", self.provider),
+            ("http_status", http_status.as_deref()),
+            ("provider_code", self.provider_code),
+            ("provider_request_id", self.provider_request_id),
+            ("attempts", attempts.as_deref()),
+            ("trace_id", trace_id.as_deref()),
+        ] {
+            if let Some(value) = value {
+                write!(out, " {name}={value}")?;
+            }
+        }
+        Ok(())
+    }
+}

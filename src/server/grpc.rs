@@ -1,0 +1,224 @@
+//! One request on its way from the connection to its handler, and the response's way back.
+
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tonic::service::Routes;
+use tower_service::Service as _;
+
+use super::Peer;
+use super::access_log::{Record, RecordedBody};
+use super::extra_services::ExtraServices;
+use super::grpc_frame::{MESSAGE_BYTES, read_single_message};
+use super::health::HealthState;
+use super::rescue;
+use super::shared::Shared;
+use crate::call::Call;
+use crate::pb;
+use crate::pb::health::health_server::HealthServer;
+use crate::rpc::operation::{Kind, Operation};
+use crate::rpc::reason::{Outcome, Reason};
+use crate::rpc::{Deadline, Error};
+
+/// More metadata is answered with a status. What the HTTP/2 library itself refuses, it refuses
+/// without one, so its own bound lies higher.
+const METADATA_BYTES: usize = 16 * 1024;
+
+/// The response to a peer that does not speak gRPC.
+const NOT_GRPC: &str = "This port speaks gRPC: POST, and content-type application/grpc.\n";
+
+/// Methods whose callers send a stream of messages.
+const REFLECTION: [&str; 2] = [
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+];
+
+/// The services of the contract.
+pub trait Services: Clone + Send + Sync + 'static {
+    /// Every RPC that they serve.
+    fn operations(&self) -> &'static [&'static Operation];
+
+    /// Serves one RPC, whose request holds its [`Call`] as an extension and has exactly one
+    /// message.
+    fn serve(
+        &self,
+        operation: &'static Operation,
+        request: Request<Full<Bytes>>,
+    ) -> impl Future<Output = Response<Body>> + Send;
+}
+
+/// Where requests go, as one worker serves them.
+#[derive(Debug, Clone)]
+pub(super) struct GrpcService<S>(Arc<Inner<S>>);
+
+#[derive(Debug)]
+struct Inner<S> {
+    services: S,
+    others: Routes,
+    /// The methods among the others whose callers send a stream.
+    streamed: Vec<&'static str>,
+    /// The largest message that the others read.
+    message_bytes: usize,
+    /// Whether a request that is not gRPC is read to its end before it is refused.
+    reads_refused: bool,
+    shared: Arc<Shared>,
+    /// Ends the calls that are in flight.
+    stop: CancellationToken,
+}
+
+impl<S: Services> GrpcService<S> {
+    pub(super) fn new(
+        services: S,
+        extra: ExtraServices,
+        shared: Arc<Shared>,
+    ) -> Result<Self, tonic_reflection::server::Error> {
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(pb::DESCRIPTOR)
+                // So that tools can show the details of a status.
+                .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+        };
+        let ExtraServices { routes, mut streamed, message_bytes, reads_refused } = extra;
+        streamed.extend(REFLECTION);
+        let others = routes
+            .add_service(health_service(shared.health.clone()))
+            .add_service(reflection().build_v1()?)
+            .add_service(reflection().build_v1alpha()?)
+            .prepare();
+        // Each call waits for it: a token of its own spares the workers each other's lock.
+        let stop = shared.stop.child_token();
+        let inner =
+            Inner { services, others, streamed, message_bytes, reads_refused, shared, stop };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// Answers one request. Whatever happens, there is a response.
+    pub(super) async fn handle<B>(&self, request: Request<B>, peer: Peer) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        if let Some(refusal) = refuse_other_than_grpc(&request) {
+            if self.0.reads_refused {
+                let mut body = request.into_body();
+                while let Some(Ok(_)) = body.frame().await {}
+            }
+            return refusal;
+        }
+        let Inner { services, shared, stop, .. } = &*self.0;
+        let operation = find(services.operations(), request.uri().path());
+        let kind = operation.map_or(Kind::Unary, |operation| operation.kind);
+        let deadline = Deadline::from_headers(request.headers(), shared.config.timeouts(kind));
+        let trace = shared.telemetry.trace(operation, request.headers());
+        let call = Call::new(operation, deadline, stop.clone(), peer, trace);
+        let record = Record::begin(shared.telemetry.clone(), call.clone());
+
+        // A future that panicked is dropped and never polled again, so nobody sees what the panic
+        // left half done in it.
+        let answering = Box::pin(AssertUnwindSafe(self.answer(operation, request, &call)));
+        let response = match answering.catch_unwind().await {
+            Ok(response) => rescue::with_details(response, &call),
+            Err(_) => rescue::failed(rescue::panicked(), &call),
+        };
+        RecordedBody::wrap(response, record, call)
+    }
+
+    async fn answer<B>(
+        &self,
+        operation: Option<&'static Operation>,
+        mut request: Request<B>,
+        call: &Call,
+    ) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        if metadata_bytes(request.headers()) > METADATA_BYTES {
+            let text = format!("the metadata is larger than {METADATA_BYTES} bytes");
+            return rescue::failed(Error::new(Reason::MessageTooLarge, text), call);
+        }
+        let Inner { services, others, streamed, message_bytes, .. } = &*self.0;
+        if operation.is_none() && streamed.contains(&request.uri().path()) {
+            return answered(others.clone().call(request.map(Body::new)).await);
+        }
+        request.extensions_mut().insert(call.clone());
+        let (head, body) = request.into_parts();
+        let most = if operation.is_some() { MESSAGE_BYTES } else { *message_bytes };
+        let message = match call.bound(pin!(read_single_message(body, most))).await {
+            Ok(message) => message,
+            // No provider was called yet.
+            Err(error) => return rescue::failed(error.with_outcome(Outcome::NotApplied), call),
+        };
+        let request = Request::from_parts(head, Full::new(message));
+        match operation {
+            Some(operation) => services.serve(operation, request).await,
+            None => answered(others.clone().call(request.map(Body::new)).await),
+        }
+    }
+}
+
+/// The response of a service that always has one.
+pub(super) fn answered<T>(result: Result<T, std::convert::Infallible>) -> T {
+    match result {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+/// The health service, for the gRPC port and for the admin port.
+pub(super) fn health_service(health: HealthState) -> HealthServer<HealthState> {
+    HealthServer::new(health).max_decoding_message_size(MESSAGE_BYTES)
+}
+
+/// The RPC at this path, `/package.Service/Method`.
+fn find(operations: &[&'static Operation], path: &str) -> Option<&'static Operation> {
+    let (service, name) = path.strip_prefix('/')?.split_once('/')?;
+    operations
+        .iter()
+        .find(|operation| operation.name == name && operation.service == service)
+        .copied()
+}
+
+/// A request that is not gRPC at all is answered in plain HTTP, as the gRPC specification
+/// requires: a caller that does not speak gRPC would not understand a gRPC status.
+fn refuse_other_than_grpc<B>(request: &Request<B>) -> Option<Response<Body>> {
+    let refuse = |status, header: Option<(http::HeaderName, &'static str)>| {
+        let text = if request.method() == Method::HEAD { "" } else { NOT_GRPC };
+        let mut response = Response::new(Body::new(Full::from(text)));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        if let Some((name, value)) = header {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        Some(response)
+    };
+    let kind = request.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    if !is_grpc(kind) {
+        return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, None);
+    }
+    if request.method() != Method::POST {
+        return refuse(StatusCode::METHOD_NOT_ALLOWED, Some((ALLOW, "POST")));
+    }
+    None
+}
+
+/// `application/grpc`, alone, with `+proto`, or with parameters. Other codecs are not served.
+fn is_grpc(kind: &[u8]) -> bool {
+    let Some(rest) = kind.strip_prefix(b"application/grpc") else { return false };
+    let rest = rest.strip_prefix(b"+proto").unwrap_or(rest);
+    matches!(rest.first(), None | Some(b';' | b' '))
+}
+
+/// The size of the metadata by the measure of RFC 9113, section 6.5.2.
+fn metadata_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
+}

@@ -1,0 +1,127 @@
+//! Reading the one message of a unary call, with the strictness that gRPC asks for.
+
+use bytes::{Buf, Bytes, BytesMut};
+use http_body::Body;
+use http_body_util::BodyExt;
+
+use crate::rpc::Error;
+use crate::rpc::reason::Reason;
+
+/// Larger messages are refused: the largest valid request takes below 2 KiB.
+pub const MESSAGE_BYTES: usize = 64 * 1024;
+
+/// A flag of one byte and a length of four go before each message.
+///
+/// # Reference
+/// <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests>
+const PREFIX_BYTES: usize = 5;
+
+/// Reads a request body that must be exactly one gRPC message of at most `most` bytes, not
+/// counting its prefix. The result has the prefix, which tonic parses again.
+///
+/// # Errors
+/// - [`Reason::MessageTooLarge`] as soon as the prefix announces too much, before any of it
+///   is buffered;
+/// - [`Reason::MessageCount`] for no message or a second one;
+/// - [`Reason::MalformedMessage`] for one that is cut short.
+pub(super) async fn read_single_message<B>(mut body: B, most: usize) -> Result<Bytes, Error>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else {
+            return Err(Error::new(Reason::Cancelled, "the request stream broke"));
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        if first.is_empty() && rest.is_empty() {
+            // The usual request is one frame, and is then not copied.
+            first = data;
+        } else {
+            if rest.is_empty() {
+                rest.extend_from_slice(&first);
+            }
+            rest.extend_from_slice(&data);
+        }
+        check(if rest.is_empty() { &first } else { &rest }, most)?;
+    }
+    let message = if rest.is_empty() { first } else { rest.freeze() };
+    match expected(&message) {
+        None if message.is_empty() => Err(Error::new(
+            Reason::MessageCount,
+            "the call carries no message; exactly one is expected",
+        )),
+        Some(length) if message.len() == length => Ok(message),
+        _ => Err(Error::new(Reason::MalformedMessage, "the message is cut short")),
+    }
+}
+
+/// How long prefix and message are together, once the prefix is there.
+fn expected(bytes: &[u8]) -> Option<usize> {
+    let mut length = bytes.get(1..PREFIX_BYTES)?;
+    Some(PREFIX_BYTES + length.get_u32() as usize)
+}
+
+fn check(bytes: &[u8], most: usize) -> Result<(), Error> {
+    let Some(length) = expected(bytes) else { return Ok(()) };
+    if length > PREFIX_BYTES + most {
+        return Err(Error::new(
+            Reason::MessageTooLarge,
+            format!("the message has {} bytes; at most {most} are read", length - PREFIX_BYTES),
+        ));
+    }
+    if bytes.len() > length {
+        return Err(Error::new(
+            Reason::MessageCount,
+            "the call carries more than one message; exactly one is expected",
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::StreamBody;
+    use tokio_stream::iter;
+
+    use super::*;
+
+    async fn read_chunks(bytes: &[u8], chunk: usize) -> Result<Bytes, Reason> {
+        let frames: Vec<Result<_, std::convert::Infallible>> = bytes
+            .chunks(chunk)
+            .map(|chunk| Ok(http_body::Frame::data(Bytes::copy_from_slice(chunk))))
+            .collect();
+        let body = StreamBody::new(iter(frames));
+        read_single_message(body, MESSAGE_BYTES).await.map_err(|error| error.reason())
+    }
+
+    #[tokio::test]
+    async fn exactly_one_whole_message_is_read_however_it_is_cut_up() {
+        let announced = |length: u32, sent: usize| {
+            let mut bytes = vec![0];
+            bytes.extend(length.to_be_bytes());
+            bytes.extend(std::iter::repeat_n(7, sent));
+            bytes
+        };
+        let two = [announced(2, 2), announced(0, 0)].concat();
+        for (bytes, want) in [
+            (announced(3, 3), Ok(())),
+            (announced(0, 0), Ok(())),
+            (announced(65536, 65536), Ok(())),
+            (vec![], Err(Reason::MessageCount)),
+            (two, Err(Reason::MessageCount)),
+            (announced(3, 4), Err(Reason::MessageCount)),
+            (announced(3, 2), Err(Reason::MalformedMessage)),
+            (vec![0, 0, 0], Err(Reason::MalformedMessage)),
+            (announced(65537, 0), Err(Reason::MessageTooLarge)),
+            (announced(u32::MAX, 10), Err(Reason::MessageTooLarge)),
+        ] {
+            for chunk in [1, 5, 100_000] {
+                let got = read_chunks(&bytes, chunk).await;
+                let want = want.map(|()| Bytes::from(bytes.clone()));
+                assert_eq!(got, want, "{} bytes by {chunk}", bytes.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,418 @@
+//! Limits that h2 does not enforce: control-frame floods and frames that never complete.
+//!
+//! h2 limits resets, CONTINUATION, empty DATA and the size of headers. It answers every PING and
+//! SETTINGS, and waits for the rest of a frame without a limit.
+//!
+//! What is written is parsed, too: only between two frames can the guard add a GOAWAY of its own.
+//! Without it a flooding peer would see a closed connection, and gRPC clients would reconnect at
+//! once with the same keep-alive interval.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
+
+/// A length of three bytes, a type, flags and a stream id (RFC 9113, section 4.1).
+const HEADER_BYTES: usize = 9;
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
+const END_HEADERS: u8 = 0x4;
+const ENHANCE_YOUR_CALM: u32 = 0xb;
+
+/// How many control frames a peer may send at once, and then for each second. An honest peer
+/// sends a PING every few seconds.
+const BURST: u32 = 1000;
+const PER_SECOND: u32 = 100;
+
+/// What a peer earns with each call: measuring the bandwidth, making room for the answer and
+/// leaving the call take a control frame each, some of them two.
+const PER_CALL: u32 = 8;
+
+/// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
+pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A connection whose peer must complete frames in time and may send few control frames.
+pub(super) struct H2Guard<S> {
+    stream: S,
+    /// How much of the preface is still to be handed on: it was read to know what the peer
+    /// speaks, and the HTTP/2 library wants to see it, too.
+    preface: &'static [u8],
+    /// How long the peer may take to finish what it began.
+    patience: Duration,
+    incoming: FrameParser,
+    outgoing: FrameParser,
+    /// The last stream that the peer opened.
+    last_stream: [u8; 4],
+    unfinished: Option<Pin<Box<Sleep>>>,
+    allowance: u32,
+    refilled: Instant,
+}
+
+/// Parses the headers of frames that arrive in pieces.
+#[derive(Default)]
+struct FrameParser {
+    /// The header of the present frame, as far as it is there.
+    header: [u8; HEADER_BYTES],
+    filled: usize,
+    /// What is to come of the payload.
+    payload: usize,
+    /// Headers began and go on in another frame.
+    in_headers: bool,
+}
+
+impl FrameParser {
+    /// Advances into the bytes, which are not empty. Returns a header that is now complete.
+    fn step(&mut self, bytes: &mut &[u8]) -> Option<[u8; HEADER_BYTES]> {
+        if self.payload > 0 {
+            let skipped = self.payload.min(bytes.len());
+            self.payload -= skipped;
+            *bytes = &bytes[skipped..];
+            return None;
+        }
+        let taken = (HEADER_BYTES - self.filled).min(bytes.len());
+        let (now, later) = bytes.split_at(taken);
+        self.header[self.filled..self.filled + taken].copy_from_slice(now);
+        self.filled += taken;
+        *bytes = later;
+        if self.filled < HEADER_BYTES {
+            return None;
+        }
+        self.filled = 0;
+        let [high, middle, low, kind, flags, ..] = self.header;
+        self.payload = u32::from_be_bytes([0, high, middle, low]) as usize;
+        if kind == HEADERS || kind == CONTINUATION {
+            self.in_headers = flags & END_HEADERS == 0;
+        }
+        Some(self.header)
+    }
+
+    /// FrameParsers to the end of the bytes.
+    fn follow(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            self.step(&mut bytes);
+        }
+    }
+
+    fn is_between_frames(&self) -> bool {
+        self.filled == 0 && self.payload == 0 && !self.in_headers
+    }
+}
+
+impl<S> H2Guard<S> {
+    /// Guards a stream whose preface was read already, and replays the preface first.
+    pub(super) fn new(stream: S, patience: Duration) -> Self {
+        Self {
+            stream,
+            preface: PREFACE,
+            patience,
+            incoming: FrameParser::default(),
+            outgoing: FrameParser::default(),
+            last_stream: [0; 4],
+            unfinished: None,
+            allowance: BURST,
+            refilled: Instant::now(),
+        }
+    }
+
+    /// Parses bytes that arrived. An error is the type of the frames that flood.
+    fn watch(&mut self, mut bytes: &[u8]) -> Result<(), u8> {
+        while !bytes.is_empty() {
+            if let Some(header) = self.incoming.step(&mut bytes) {
+                self.begin(header)?;
+            }
+            // A peer that finishes one frame and is within the next has all its time again.
+            if self.incoming.is_between_frames() {
+                self.unfinished = None;
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, header: [u8; HEADER_BYTES]) -> Result<(), u8> {
+        let [_, _, _, kind, _, stream @ ..] = header;
+        match kind {
+            DATA | CONTINUATION => {}
+            HEADERS => {
+                self.last_stream = stream;
+                self.allowance = (self.allowance + PER_CALL).min(BURST);
+            }
+            _ => {
+                if self.allowance == 0 {
+                    self.refill();
+                }
+                self.allowance = self.allowance.checked_sub(1).ok_or(kind)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The clock is read only when the allowance is used up, which honest peers never do.
+    fn refill(&mut self) {
+        let earned = self.refilled.elapsed().as_secs_f64() * f64::from(PER_SECOND);
+        if earned >= 1.0 {
+            self.allowance = (earned as u32).min(BURST);
+            self.refilled = Instant::now();
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> H2Guard<S> {
+    /// Sends the GOAWAY upon which gRPC clients lengthen their keep-alive interval. A peer that
+    /// does not read, so that there is no room for it, does not get one.
+    ///
+    /// # Reference
+    /// <https://github.com/grpc/proposal/blob/master/A8-client-side-keepalive.md>
+    fn send_enhance_your_calm(&mut self, cx: &mut Context<'_>, kind: u8) {
+        if !self.outgoing.is_between_frames() {
+            return;
+        }
+        let text: &[u8] = if kind == PING { b"too_many_pings" } else { b"too_many_control_frames" };
+        let length = 8 + text.len() as u8;
+        let goaway = [
+            &[0, 0, length, GOAWAY, 0, 0, 0, 0, 0],
+            &self.last_stream[..],
+            &ENHANCE_YOUR_CALM.to_be_bytes(),
+            text,
+        ]
+        .concat();
+        if let Poll::Ready(Ok(_)) = Pin::new(&mut self.stream).poll_write(cx, &goaway) {
+            // Nothing waits for what is not flushed at once.
+            let _flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for H2Guard<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if !this.preface.is_empty() {
+            let (now, later) = this.preface.split_at(this.preface.len().min(buf.remaining()));
+            buf.put_slice(now);
+            this.preface = later;
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        match Pin::new(&mut this.stream).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) => {
+                Poll::Ready(this.watch(&buf.filled()[before..]).map_err(|kind| {
+                    this.send_enhance_your_calm(cx, kind);
+                    io::Error::new(io::ErrorKind::InvalidData, "the peer floods control frames")
+                }))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending if this.incoming.is_between_frames() => Poll::Pending,
+            Poll::Pending => {
+                let patience = this.patience;
+                let timer = this.unfinished.get_or_insert_with(|| Box::pin(sleep(patience)));
+                ready!(timer.as_mut().poll(cx));
+                let text = "the peer did not finish a frame in time";
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, text)))
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for H2Guard<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
+        self.outgoing.follow(&buf[..written]);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs))?;
+        let mut left = written;
+        for buf in bufs {
+            let of_this = left.min(buf.len());
+            self.outgoing.follow(&buf[..of_this]);
+            left -= of_this;
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    /// Not before the preface is handed on. The HTTP/2 library looks once, when it begins, how
+    /// large a payload must be to get a write of its own: 256 bytes if writes are vectored and
+    /// else 1 KiB, below which answers to many calls leave in one write. Then it looks again at
+    /// each write, for what is larger.
+    fn is_write_vectored(&self) -> bool {
+        self.preface.is_empty() && self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn frame(kind: u8, flags: u8, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0, 0, length as u8, kind, flags, 0, 0, 0, 1];
+        bytes.resize(HEADER_BYTES + length, 0);
+        bytes
+    }
+
+    /// A peer and what watches it, behind the preface.
+    async fn pair() -> (DuplexStream, H2Guard<DuplexStream>) {
+        let (peer, stream) = duplex(1024 * 1024);
+        let mut frames = H2Guard::new(stream, PATIENCE);
+        let mut preface = [0; PREFACE.len()];
+        frames.read_exact(&mut preface).await.unwrap();
+        assert_eq!(&preface, PREFACE);
+        (peer, frames)
+    }
+
+    /// What reading to the end of what was sent comes to.
+    async fn read_all(sent: &[u8], chunk: usize) -> io::Result<usize> {
+        let (mut peer, mut frames) = pair().await;
+        peer.write_all(sent).await.unwrap();
+        drop(peer);
+        let (mut buffer, mut total) = (vec![0; chunk], 0);
+        loop {
+            match frames.read(&mut buffer).await? {
+                0 => return Ok(total),
+                read => total += read,
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_is_refused_and_calls_pay_for_their_control_frames() {
+        let pings = |count| frame(PING, 0, 8).repeat(count);
+        let call = [frame(HEADERS, END_HEADERS, 40), frame(DATA, 0, 60), pings(3)].concat();
+        for (what, sent, passes) in [
+            ("a burst", pings(1000), true),
+            ("more than a burst", pings(1001), false),
+            ("settings", frame(4, 0, 6).repeat(1001), false),
+            ("unknown frames", frame(0xbb, 0, 1).repeat(1001), false),
+            ("calls", call.repeat(3000), true),
+            ("data", frame(DATA, 0, 0).repeat(3000), true),
+        ] {
+            for chunk in [1, 10, 4096] {
+                let result = read_all(&sent, chunk).await;
+                assert_eq!(result.is_ok(), passes, "{what} by {chunk}: {result:?}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_is_told_to_send_enhance_your_calm_but_not_within_a_frame() {
+        let goaway = |text: &str| {
+            let length = 8 + text.len() as u8;
+            let head = [0, 0, length, GOAWAY, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0xb];
+            [&head[..], text.as_bytes()].concat()
+        };
+        let (data, open) = (frame(DATA, 0, 60), frame(HEADERS, 0, 20));
+        let closed = [&open[..], &frame(CONTINUATION, END_HEADERS, 4)].concat();
+        for (what, written, kind, text) in [
+            ("nothing before", &[][..], PING, "too_many_pings"),
+            ("behind a frame", &data, 4, "too_many_control_frames"),
+            ("within a header", &data[..5], PING, ""),
+            ("within a payload", &data[..40], PING, ""),
+            ("between headers", &open, PING, ""),
+            ("behind headers", &closed, PING, "too_many_pings"),
+        ] {
+            let (mut peer, mut frames) = pair().await;
+            for piece in written.chunks(7) {
+                let (a, b) = piece.split_at(piece.len() / 2);
+                let both = [io::IoSlice::new(a), io::IoSlice::new(b)];
+                assert_eq!(frames.write_vectored(&both).await.unwrap(), piece.len(), "{what}");
+            }
+            let call = frame(HEADERS, END_HEADERS, 9);
+            let flood = [call, frame(kind, 0, 8).repeat(BURST as usize + 1)].concat();
+            peer.write_all(&flood).await.unwrap();
+            let mut sink = vec![0; flood.len()];
+            frames.read_exact(&mut sink).await.unwrap_err();
+            drop(frames);
+            let mut heard = Vec::new();
+            peer.read_to_end(&mut heard).await.unwrap();
+            let farewell = if text.is_empty() { Vec::new() } else { goaway(text) };
+            assert_eq!(heard, [written, &farewell].concat(), "{what}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_allowance_comes_back_with_time() {
+        let (mut peer, mut frames) = pair().await;
+        let mut sink = vec![0; 17 * 1000];
+        for seconds in 0..20 {
+            let count = if seconds == 0 { 1000 } else { PER_SECOND as usize };
+            peer.write_all(&frame(PING, 0, 8).repeat(count)).await.unwrap();
+            frames.read_exact(&mut sink[..17 * count]).await.unwrap();
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        peer.write_all(&frame(PING, 0, 8).repeat(101)).await.unwrap();
+        frames.read_exact(&mut sink[..17 * 101]).await.unwrap_err();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_begun_must_be_finished_in_time() {
+        let half = frame(DATA, 0, 60)[..30].to_vec();
+        let open = frame(HEADERS, 0, 40);
+        let closed = [&open[..], &frame(CONTINUATION, END_HEADERS, 4)].concat();
+        for (what, sent, ends) in [
+            ("nothing", vec![], false),
+            ("a part of a header", vec![0, 0], true),
+            ("a part of a payload", half, true),
+            ("headers that go on", open, true),
+            ("whole headers", closed, false),
+        ] {
+            let (mut peer, mut frames) = pair().await;
+            peer.write_all(&sent).await.unwrap();
+            let began = Instant::now();
+            let mut sink = vec![0; 1024];
+            let reading = async { while frames.read(&mut sink).await.is_ok() {} };
+            let ended = tokio::time::timeout(10 * PATIENCE, reading).await.is_ok();
+            assert_eq!(ended, ends, "{what}");
+            if ends {
+                assert_eq!(began.elapsed().as_secs(), PATIENCE.as_secs(), "{what}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn dripping_does_not_buy_time() {
+        let (mut peer, mut frames) = pair().await;
+        let dripping = tokio::spawn(async move {
+            for byte in frame(DATA, 0, 60) {
+                tokio::time::sleep(PATIENCE / 5).await;
+                if peer.write_all(&[byte]).await.is_err() {
+                    break;
+                }
+            }
+        });
+        let began = Instant::now();
+        let mut sink = vec![0; 1024];
+        while frames.read(&mut sink).await.is_ok() {}
+        assert!(began.elapsed() < 2 * PATIENCE, "{:?}", began.elapsed());
+        dripping.abort();
+    }
+}

@@ -1,0 +1,181 @@
+//! The options of the server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use http::HeaderValue;
+
+use crate::options::problems::non_empty;
+use crate::options::{Address, Problems};
+use crate::rpc::Timeouts;
+use crate::rpc::operation::Kind;
+use crate::tls::ServerTls;
+
+/// Loopback: everybody who reaches the port uses the gateway's credentials.
+const LISTEN: &str = "127.0.0.1:50051";
+pub(crate) const ADMIN_LISTEN: &str = "127.0.0.1:9464";
+
+/// The longest time of an RPC whose response is a stream.
+const MAX_STREAM: Duration = Duration::from_secs(60 * 60);
+
+/// The options of the server.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Server")]
+pub struct ServerOptions {
+    /// Where gRPC is served: host:port or unix:/path [default: 127.0.0.1:50051]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Where /metrics, /livez, /readyz and health probes are served [default: 127.0.0.1:9464]
+    #[arg(long, value_name = "ADDRESS")]
+    admin_listen: Option<String>,
+    /// The mode of Unix sockets, in octal such as 0660 [default: what the umask leaves]
+    #[arg(long, value_name = "MODE")]
+    socket_mode: Option<String>,
+    /// The deadline of calls that do not set one
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    default_timeout: String,
+    /// The longest deadline of any call
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    max_timeout: String,
+    /// How many connections are served; more are closed at once
+    #[arg(long, value_name = "COUNT", default_value = "10000")]
+    max_connections: String,
+    /// How old a connection may get, plus or minus 10 %; 0s for any age
+    #[arg(long, value_name = "DURATION", default_value = "0s")]
+    max_connection_age: String,
+    /// How long a connection may stay without a call; 0s for any time
+    #[arg(long, value_name = "DURATION", default_value = "0s")]
+    max_connection_idle: String,
+    /// Limit for each step that a peer must complete: TLS handshake, HTTP/2 preface, a started
+    /// frame, reading a response
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    peer_timeout: String,
+    /// On SIGTERM, how long calls in flight may take to end
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    drain_timeout: String,
+    /// On SIGTERM, how long to keep serving while health says NOT_SERVING
+    #[arg(long, value_name = "DURATION", default_value = "0s")]
+    drain_delay: String,
+    /// Serve gRPC-Web to pages of these origins, separated by commas; * for all [default: none]
+    #[arg(long, value_name = "ORIGINS")]
+    grpc_web_allow_origin: Option<String>,
+}
+
+/// How the server serves.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Where gRPC is served.
+    pub listen: Address,
+    /// Where metrics and probes are served.
+    pub admin_listen: Address,
+    /// The mode of Unix sockets.
+    pub socket_mode: Option<u32>,
+    /// TLS for callers over a network.
+    pub tls: Option<Arc<ServerTls>>,
+    /// How long calls may take.
+    pub timeouts: Timeouts,
+    /// How many connections are served.
+    pub max_connections: usize,
+    /// How old a connection may get.
+    pub max_connection_age: Option<Duration>,
+    /// How long a connection may stay without a call.
+    pub max_connection_idle: Option<Duration>,
+    /// Limit for each step that a peer must complete.
+    pub peer_timeout: Duration,
+    /// How long calls in flight may take to end when the process must.
+    pub drain_timeout: Duration,
+    /// How long to keep serving while health says NOT_SERVING.
+    pub drain_delay: Duration,
+    /// The origins whose pages may call by gRPC-Web; none switches it off.
+    pub grpc_web_origins: Vec<HeaderValue>,
+}
+
+impl Default for ServerConfig {
+    /// The documented defaults, on free ports of loopback.
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        let free = || Address::Tcp("127.0.0.1:0".to_owned());
+        Self {
+            listen: free(),
+            admin_listen: free(),
+            socket_mode: None,
+            tls: None,
+            timeouts: Timeouts { default: seconds(30), max: seconds(60) },
+            max_connections: 10_000,
+            max_connection_age: None,
+            max_connection_idle: None,
+            peer_timeout: seconds(10),
+            drain_timeout: seconds(10),
+            drain_delay: Duration::ZERO,
+            grpc_web_origins: Vec::new(),
+        }
+    }
+}
+
+impl ServerConfig {
+    /// The limits of an RPC's time, by its kind.
+    pub(super) fn timeouts(&self, kind: Kind) -> Timeouts {
+        match kind {
+            Kind::Unary => self.timeouts,
+            Kind::ServerStream => Timeouts { default: MAX_STREAM, max: MAX_STREAM },
+        }
+    }
+}
+
+impl ServerOptions {
+    /// What the options say. `free_ports`: addresses that are not set are free ports.
+    pub(crate) fn config(&self, problems: &mut Problems<'_>, free_ports: bool) -> ServerConfig {
+        let defaults = ServerConfig::default();
+        let limit = |duration: Duration| Some(duration).filter(|duration| !duration.is_zero());
+        let (listen, admin_listen) = (non_empty(&self.listen), non_empty(&self.admin_listen));
+        let mut address = |flag, given: Option<&str>, default| match given {
+            None if free_ports => Some(defaults.listen.clone()),
+            given => problems.parse(flag, given.unwrap_or(default)),
+        };
+        let listen = address("--listen", listen, LISTEN);
+        let admin_listen = address("--admin-listen", admin_listen, ADMIN_LISTEN);
+        ServerConfig {
+            listen: listen.unwrap_or_else(|| defaults.listen.clone()),
+            admin_listen: admin_listen.unwrap_or_else(|| defaults.admin_listen.clone()),
+            socket_mode: non_empty(&self.socket_mode)
+                .and_then(|text| problems.read("--socket-mode", text, mode)),
+            timeouts: Timeouts {
+                default: problems.positive_duration("--default-timeout", &self.default_timeout),
+                max: problems.positive_duration("--max-timeout", &self.max_timeout),
+            },
+            max_connections: problems.count("--max-connections", &self.max_connections, 10_000_000),
+            max_connection_age: limit(
+                problems.duration("--max-connection-age", &self.max_connection_age),
+            ),
+            max_connection_idle: limit(
+                problems.duration("--max-connection-idle", &self.max_connection_idle),
+            ),
+            peer_timeout: problems.positive_duration("--peer-timeout", &self.peer_timeout),
+            drain_timeout: problems.positive_duration("--drain-timeout", &self.drain_timeout),
+            drain_delay: problems.duration("--drain-delay", &self.drain_delay),
+            grpc_web_origins: origins(problems, non_empty(&self.grpc_web_allow_origin)),
+            ..defaults
+        }
+    }
+}
+
+fn mode(text: &str) -> Result<u32, &'static str> {
+    let mode = u32::from_str_radix(text.trim(), 8).ok();
+    mode.filter(|mode| *mode <= 0o777).ok_or("is not a mode such as 0660")
+}
+
+/// Origins as a browser spells them: scheme, host and port, no slash at the end.
+fn origins(problems: &mut Problems<'_>, list: Option<&str>) -> Vec<HeaderValue> {
+    let texts = list.unwrap_or_default().split(',').map(str::trim).filter(|text| !text.is_empty());
+    let origin = |text: &str| {
+        let is_origin = text == "*"
+            || url::Url::parse(text).is_ok_and(|url| {
+                matches!(url.scheme(), "http" | "https")
+                    && url.origin().ascii_serialization() == text
+            });
+        let value = HeaderValue::from_str(text).ok().filter(|_| is_origin);
+        value.ok_or("is neither * nor an origin such as https://example.com")
+    };
+    texts.filter_map(|text| problems.read("--grpc-web-allow-origin", text, origin)).collect()
+}

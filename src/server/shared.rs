@@ -1,0 +1,65 @@
+//! What all workers of a server share.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::ServerConfig;
+use super::connection::ConnectionLimits;
+use super::health::HealthState;
+use crate::clock::Clock;
+use crate::telemetry::Telemetry;
+use crate::tls::TlsMetrics;
+
+/// Calls that one connection may have open.
+const STREAMS: u32 = 256;
+
+/// What all workers of a server share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: ServerConfig,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) tls_metrics: TlsMetrics,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) health: HealthState,
+    /// Asks connections to end in good order.
+    pub(crate) drain: CancellationToken,
+    /// Ends the calls that are still in flight.
+    pub(crate) stop: CancellationToken,
+    pub(crate) connections: TaskTracker,
+    /// The limits of connections to the gRPC port.
+    pub(super) limits: ConnectionLimits,
+}
+
+impl Shared {
+    /// A server that is not serving yet.
+    pub(crate) fn new(
+        config: ServerConfig,
+        telemetry: Telemetry,
+        clock: Arc<dyn Clock>,
+        health: HealthState,
+    ) -> Self {
+        let drain = CancellationToken::new();
+        let limits = ConnectionLimits {
+            peer_timeout: config.peer_timeout,
+            max_age: config.max_connection_age,
+            max_idle: config.max_connection_idle,
+            max_streams: STREAMS,
+            http_1: !config.grpc_web_origins.is_empty(),
+            drain: drain.clone(),
+            clock: Arc::clone(&clock),
+        };
+        Self {
+            tls_metrics: TlsMetrics::register(telemetry.metrics()),
+            config,
+            telemetry,
+            clock,
+            health,
+            drain,
+            stop: CancellationToken::new(),
+            connections: TaskTracker::new(),
+            limits,
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The parts of the server that fuzz targets and benchmarks use. Like [`crate::test_util`], only
+//! builds with the feature `internals` have it.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::h2_guard::H2Guard;
+use crate::rpc::Error;
+
+/// Reads the one message of a unary call.
+pub async fn single_message<B>(body: B, most: usize) -> Result<Bytes, Error>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+{
+    super::grpc_frame::read_single_message(body, most).await
+}
+
+/// Watches the frames in these bytes, which arrive in pieces of this size; how many bytes
+/// were let through, the preface before them, or why the connection ended.
+pub async fn guarded_frames(sent: &[u8], piece: usize) -> io::Result<Vec<u8>> {
+    let (mut peer, stream) = tokio::io::duplex(sent.len().max(1));
+    peer.write_all(sent).await?;
+    drop(peer);
+    let mut frames = H2Guard::new(stream, Duration::from_secs(10));
+    let (mut passed, mut buffer) = (Vec::new(), vec![0; piece.max(1)]);
+    loop {
+        match frames.read(&mut buffer).await? {
+            0 => return Ok(passed),
+            read => passed.extend_from_slice(&buffer[..read]),
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The building blocks that both signature schemes share: encodings, hashes and header blocks.
+//!
+//! All of it is a view for the signature only. Nothing here changes what is sent.
+
+use std::borrow::Cow;
+
+use aws_lc_rs::{digest, hmac};
+use bytes::Bytes;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use jiff::Timestamp;
+use jiff::tz::Offset;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use crate::rpc::Error;
+use crate::rpc::reason::Reason;
+use crate::text::hex;
+
+/// What both providers leave unencoded: the unreserved characters of RFC 3986, section 2.3.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// Percent-encodes everything but RFC 3986's unreserved characters, in upper-case hex.
+pub(crate) fn percent_encode(text: &str) -> Cow<'_, str> {
+    utf8_percent_encode(text, RESERVED).into()
+}
+
+/// The inverse of [`percent_encode`]. Bytes that are not UTF-8 become U+FFFD.
+pub(crate) fn percent_decode(text: &str) -> Cow<'_, str> {
+    percent_decode_str(text).decode_utf8_lossy()
+}
+
+/// Lower-case hex of the SHA-256 of these bytes.
+pub(crate) fn hex_sha256(bytes: &[u8]) -> String {
+    hex(digest::digest(&digest::SHA256, bytes).as_ref())
+}
+
+/// Lower-case hex of the HMAC-SHA256 of this text.
+pub(crate) fn hex_hmac_sha256(key: &hmac::Key, text: &str) -> String {
+    hex(hmac::sign(key, text.as_bytes()).as_ref())
+}
+
+/// A time in UTC, to the second: `20260102T030405Z`, or with the marks in between as
+/// `2026-01-02T03:04:05Z`.
+pub(crate) fn utc(time: Timestamp, marks: bool) -> String {
+    let time = Offset::UTC.to_datetime(time);
+    let mut text = String::with_capacity(20);
+    for (value, digits, mark) in [
+        (i32::from(time.year()), 4, '-'),
+        (i32::from(time.month()), 2, '-'),
+        (i32::from(time.day()), 2, 'T'),
+        (i32::from(time.hour()), 2, ':'),
+        (i32::from(time.minute()), 2, ':'),
+        (i32::from(time.second()), 2, 'Z'),
+    ] {
+        for place in (0..digits).rev() {
+            let digit = value / 10_i32.pow(place) % 10;
+            text.push(char::from(b'0' + digit.unsigned_abs() as u8));
+        }
+        if marks || mark.is_ascii_alphabetic() {
+            text.push(mark);
+        }
+    }
+    text
+}
+
+/// The query of a URI as both schemes canonicalise it: pairs decoded, sorted by key and
+/// value, and encoded again. A key without a value becomes `key=`.
+pub(crate) fn canonical_query(query: &str) -> String {
+    let mut pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(key, value)| (percent_decode(key), percent_decode(value)))
+        .collect();
+    pairs.sort_unstable();
+    let mut text = String::with_capacity(query.len() + 8);
+    for (key, value) in &pairs {
+        if !text.is_empty() {
+            text.push('&');
+        }
+        text.push_str(&percent_encode(key));
+        text.push('=');
+        text.push_str(&percent_encode(value));
+    }
+    text
+}
+
+/// The headers of a request in the form in which they are signed.
+pub(crate) struct SignedHeaders {
+    /// The names in lower case, sorted and joined by `;`.
+    pub(crate) names: String,
+    /// A line `name:value\n` for each, in the same order.
+    pub(crate) block: String,
+}
+
+impl SignedHeaders {
+    /// Takes every header of the request, and those that the signer is about to add.
+    ///
+    /// # Errors
+    /// When a value is not text: what cannot be shown in the canonical form cannot be signed.
+    pub(crate) fn new(
+        headers: &HeaderMap,
+        added: &[(HeaderName, HeaderValue)],
+    ) -> Result<Self, Error> {
+        let added = added.iter().map(|(name, value)| (name, value));
+        let kept = headers.iter().filter(|(name, _)| added.clone().all(|(other, _)| other != name));
+        let mut lines = kept
+            .chain(added.clone())
+            .map(|(name, value)| match std::str::from_utf8(value.as_bytes()) {
+                Ok(text) => Ok((name.as_str(), text.trim_matches(' '))),
+                Err(_) => Err(Error::new(
+                    Reason::GatewayInternal,
+                    format!("the header {name} is not text and cannot be signed"),
+                )),
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        lines.sort_unstable();
+
+        let size = lines.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
+        let mut signed = Self {
+            names: String::with_capacity(lines.iter().map(|(name, _)| name.len() + 1).sum()),
+            block: String::with_capacity(size),
+        };
+        for (name, value) in lines {
+            if !signed.names.is_empty() {
+                signed.names.push(';');
+            }
+            signed.names.push_str(name);
+            signed.block.push_str(name);
+            signed.block.push(':');
+            signed.block.push_str(value);
+            signed.block.push('\n');
+        }
+        Ok(signed)
+    }
+}
+
+/// The texts that a signature passes through, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stages {
+    /// What is signed, line by line.
+    pub canonical_request: String,
+    /// What the key is applied to.
+    pub string_to_sign: String,
+    /// The value of the `Authorization` header.
+    pub authorization: String,
+}
+
+/// Gives a request the headers that make it signed.
+///
+/// # Errors
+/// When the signature cannot be sent. The request is then as it was.
+pub(crate) fn add(
+    request: &mut Request<Bytes>,
+    added: Vec<(HeaderName, HeaderValue)>,
+    stages: &Stages,
+) -> Result<(), Error> {
+    let authorization = sensitive(&stages.authorization)?;
+    let headers = request.headers_mut();
+    for (name, value) in added {
+        headers.insert(name, value);
+    }
+    headers.insert(AUTHORIZATION, authorization);
+    Ok(())
+}
+
+/// A header value that stays out of debug output and of HTTP/2's compression tables.
+pub(crate) fn sensitive(text: &str) -> Result<HeaderValue, Error> {
+    let mut value = HeaderValue::from_str(text).map_err(|_| {
+        Error::new(Reason::CredentialsUnavailable, "the credential cannot be sent in a header")
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_unreserved_characters_stay_unencoded() {
+        for (text, want) in [
+            ("Az09-_.~", "Az09-_.~"),
+            ("a b", "a%20b"),
+            ("a/b", "a%2Fb"),
+            ("100%", "100%25"),
+            ("+*!'()", "%2B%2A%21%27%28%29"),
+            ("é", "%C3%A9"),
+        ] {
+            assert_eq!(percent_encode(text), want);
+            assert_eq!(percent_decode(want), text);
+        }
+    }
+
+    #[test]
+    fn a_query_is_sorted_and_encoded_once() {
+        for (query, want) in [
+            ("", ""),
+            ("name=cn-north-4", "name=cn-north-4"),
+            ("b=2&a=1&a=0", "a=0&a=1&b=2"),
+            ("empty", "empty="),
+            ("q=a%20b%2Fc", "q=a%20b%2Fc"),
+        ] {
+            assert_eq!(canonical_query(query), want, "{query:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_has_all_its_digits() {
+        for (time, bare, marked) in [
+            ("2026-01-02T03:04:05Z", "20260102T030405Z", "2026-01-02T03:04:05Z"),
+            ("1970-01-01T00:00:00Z", "19700101T000000Z", "1970-01-01T00:00:00Z"),
+            ("2099-12-31T23:59:59.999Z", "20991231T235959Z", "2099-12-31T23:59:59Z"),
+        ] {
+            let time: Timestamp = time.parse().expect(time);
+            assert_eq!(utc(time, false), bare);
+            assert_eq!(utc(time, true), marked);
+        }
+    }
+
+    #[test]
+    fn the_hash_of_nothing_is_the_well_known_one() {
+        assert_eq!(
+            hex_sha256(b""),
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
+    }
+}

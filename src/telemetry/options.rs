@@ -1,0 +1,57 @@
+//! The options of the log.
+
+use std::io::IsTerminal;
+
+use clap::Args;
+
+use super::{LogFormat, LogLevel};
+use crate::options::problems::non_empty;
+use crate::options::{Problems, environment};
+
+/// How logs are written: to standard error, one line for each call.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Logs")]
+pub struct LogOptions {
+    /// json or text [default: text on a terminal, else json]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+    /// off, error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    log_level: String,
+}
+
+/// The format and the level of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogConfig {
+    /// The format of lines.
+    pub format: LogFormat,
+    /// How much is logged.
+    pub level: LogLevel,
+}
+
+impl LogOptions {
+    /// What the options say.
+    pub(crate) fn config(&self, problems: &mut Problems<'_>) -> LogConfig {
+        let terminal = std::io::stderr().is_terminal();
+        // https://no-color.org
+        let colour = terminal && !matches!(environment("NO_COLOR"), Ok(Some(_)));
+        let text = LogFormat::Text { colour };
+        let format = match non_empty(&self.log_format) {
+            None if terminal => Some(text),
+            None => None,
+            Some(name) => problems.read("--log-format", name, |name| match name {
+                "json" => Ok(LogFormat::Json),
+                "text" => Ok(text),
+                _ => Err("is neither json nor text"),
+            }),
+        };
+        let level = match self.log_level.as_str() {
+            "" => None,
+            name => problems.parse("--log-level", name),
+        };
+        LogConfig {
+            format: format.unwrap_or(LogFormat::Json),
+            level: level.unwrap_or(LogLevel::Info),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The internals that fuzz targets and benchmarks use. Only builds with the feature `internals` have
+//! it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request};
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+
+use crate::call::Call;
+use crate::clock::SystemClock;
+use crate::credential::{Credential, Credentials};
+use crate::options::Endpoint;
+use crate::pb::{
+    GetSavepointRequest, GetSavepointResponse, ImportSavepointRequest, ImportSavepointResponse,
+};
+use crate::providers::alibaba::{ALIBABA, Alibaba, GET_SAVEPOINT, Get};
+use crate::providers::huawei::{HUAWEI, Huawei, IMPORT_SAVEPOINT, Import, Project};
+use crate::rpc::operation::{Operation, Provider};
+use crate::rpc::{Deadline, Error};
+use crate::secret::Secret;
+use crate::server::Record;
+use crate::service::OPERATIONS;
+use crate::telemetry::{LogFormat, LogLevel, LogSink, Telemetry};
+use crate::tls::Trust;
+use crate::transport::{ClientOptions, Pool, Response};
+use crate::upstream::{Backoff, Limits, RestCall, Upstream};
+
+pub use crate::server::test_util::{guarded_frames, single_message};
+
+/// The parts of the credential that everything here is signed with.
+pub const SECRETS: [&str; 3] =
+    ["EXAMPLEAK0123456", "exampleSecretKey0123456789abcdef", "exampleToken0123456789"];
+
+/// Both providers, as a worker has them.
+#[derive(Debug)]
+pub struct Providers {
+    huawei: &'static Huawei,
+    alibaba: &'static Alibaba,
+    upstreams: [Upstream; 2],
+    credential: Credential,
+    /// The REST calls whose responses are read.
+    import: Import<'static>,
+    get: Get<'static>,
+}
+
+impl Providers {
+    /// Providers of a project and a workspace, at endpoints that are never called.
+    ///
+    /// # Panics
+    /// When what is written here is wrong.
+    #[expect(clippy::expect_used, reason = "a target that cannot begin has nothing else to say")]
+    pub fn new(project_id: &str, workspace: &str) -> Self {
+        let credential = || {
+            let [id, secret, token] = SECRETS;
+            Credential::new(id, Secret::new(secret), Some(Secret::new(token))).expect("a key")
+        };
+        let sink = LogSink::new(std::io::sink(), LogFormat::Json, LogLevel::Off).expect("a log");
+        let upstream = |provider: &'static Provider, endpoint: &str| {
+            let options = ClientOptions {
+                connect_timeout: Duration::from_secs(1),
+                max_idle: 1,
+                trust: Trust::nothing().expect("an empty store"),
+                proxy: None,
+            };
+            Upstream::new(
+                provider,
+                Endpoint::parse(endpoint, false).expect("an endpoint"),
+                Credentials::fixed(credential()),
+                Pool::new(&options).expect("a pool"),
+                Arc::new(Limits::new(1, Backoff::default())),
+                Arc::new(SystemClock),
+                Telemetry::new(sink.clone(), &OPERATIONS),
+            )
+        };
+        let upstreams = [
+            upstream(&HUAWEI, "https://huawei.example"),
+            upstream(&ALIBABA, "https://alibaba.example"),
+        ];
+        let [huawei, alibaba] = upstreams.clone();
+        // Leaked, because the REST calls borrow them.
+        let huawei: &Huawei =
+            Box::leak(Box::new(Huawei::new(huawei, Project::Id(project_id.into()))));
+        let alibaba: &Alibaba =
+            Box::leak(Box::new(Alibaba::new(alibaba, Some(workspace.to_owned()))));
+        let import: &ImportSavepointRequest = Box::leak(Box::new(ImportSavepointRequest {
+            job_id: 1,
+            savepoint_path: "p".to_owned(),
+            ..Default::default()
+        }));
+        let get: &GetSavepointRequest = Box::leak(Box::new(GetSavepointRequest {
+            namespace: "n".to_owned(),
+            savepoint_id: "s".to_owned(),
+            ..Default::default()
+        }));
+        Self {
+            import: huawei.import_call(import).expect("a valid request"),
+            get: alibaba.get_call(get).expect("a valid request"),
+            huawei,
+            alibaba,
+            upstreams,
+            credential: credential(),
+        }
+    }
+
+    /// Reads Huawei's response to an import.
+    pub fn imported(&self, response: &Response) -> Result<ImportSavepointResponse, Error> {
+        self.upstreams[0].read(&IMPORT_SAVEPOINT, &self.import, response, &self.credential)
+    }
+
+    /// Reads Alibaba's response to a get.
+    pub fn got(&self, response: &Response) -> Result<GetSavepointResponse, Error> {
+        self.upstreams[1].read(&GET_SAVEPOINT, &self.get, response, &self.credential)
+    }
+
+    /// Checks a request to import, as it is done before anything is sent.
+    pub fn check_import(&self, request: &ImportSavepointRequest) -> Result<(), Error> {
+        self.huawei.import_call(request).map(drop)
+    }
+
+    /// Checks a request to get, as it is done before anything is sent.
+    pub fn check_get(&self, request: &GetSavepointRequest) -> Result<(), Error> {
+        self.alibaba.get_call(request).map(drop)
+    }
+
+    /// The request that is sent to Huawei.
+    pub fn import(&self, request: &ImportSavepointRequest) -> Result<Request<Bytes>, Error> {
+        self.huawei.import_call(request)?.request(&self.credential)
+    }
+
+    /// The request that is sent to Alibaba.
+    pub fn get(&self, request: &GetSavepointRequest) -> Result<Request<Bytes>, Error> {
+        self.alibaba.get_call(request)?.request(&self.credential)
+    }
+}
+
+/// The wait that a provider asks for.
+pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    crate::upstream::retry_after(headers, now)
+}
+
+/// The records of calls, with everything that a call's end costs its worker but the copy of
+/// the line into the log's queue: the log's reader is gone. So no other thread has work to do.
+#[derive(Debug)]
+pub struct Records {
+    telemetry: Telemetry,
+}
+
+impl Records {
+    /// Records into a log of JSON lines that nobody reads.
+    ///
+    /// # Panics
+    /// When the log cannot be made.
+    #[expect(clippy::expect_used, reason = "a benchmark that cannot begin has nothing else to say")]
+    pub fn new() -> Self {
+        let log = LogSink::new(Gone, LogFormat::Json, LogLevel::Info).expect("a log");
+        log.write(b"\n");
+        log.flush(Duration::from_secs(60));
+        Self { telemetry: Telemetry::new(log, &OPERATIONS) }
+    }
+
+    /// A call from its beginning to its log line and metrics, with nothing between.
+    pub fn record(&self, operation: &'static Operation, status: u16, ended: Result<&str, &Error>) {
+        let deadline = Deadline::after(Duration::from_secs(10));
+        let peer = ([127, 0, 0, 1], 50051).into();
+        let stop = CancellationToken::new();
+        let call = Call::new(Some(operation), deadline, stop, Some(peer), None);
+        let mut record = Record::begin(self.telemetry.clone(), call.clone());
+        call.begin_attempt();
+        call.note_http_status(status);
+        record.end(match ended {
+            Ok(request_id) => {
+                call.note_success(Some(request_id.to_owned()));
+                Code::Ok
+            }
+            Err(error) => {
+                call.note_failure(error);
+                error.reason().row().code
+            }
+        });
+    }
+}
+
+impl Default for Records {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A pipe whose reader is gone.
+struct Gone;
+
+impl std::io::Write for Gone {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        Err(std::io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

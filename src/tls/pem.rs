@@ -1,0 +1,92 @@
+//! PEM files, as the options name them.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use zeroize::Zeroizing;
+
+use crate::files::{self, FileError};
+
+/// Larger files are not read: a bundle of every public root has 250 KiB.
+const BYTES: u64 = 4 * 1024 * 1024;
+
+/// What is wrong with a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileProblem {
+    /// The flag that named it.
+    pub flag: &'static str,
+    /// What is wrong, with its path and without what is in it.
+    pub why: String,
+}
+
+impl fmt::Display for FileProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+/// A file that was read, if it can be. It may hold a key.
+#[derive(PartialEq)]
+pub(crate) struct PemFile {
+    flag: &'static str,
+    path: PathBuf,
+    content: Result<Zeroizing<Vec<u8>>, FileError>,
+}
+
+impl PemFile {
+    /// Reads the file.
+    pub(crate) fn read(flag: &'static str, path: &Path) -> Self {
+        let content = files::read(path, BYTES);
+        Self { flag, path: path.to_owned(), content }
+    }
+
+    /// A problem with this file.
+    pub(crate) fn problem(&self, why: impl fmt::Display) -> FileProblem {
+        FileProblem { flag: self.flag, why: format!("{}: {why}", self.path.display()) }
+    }
+
+    /// All its certificates.
+    ///
+    /// # Errors
+    /// When there is none, or a broken one.
+    pub(crate) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, FileProblem> {
+        let pem = self.content.as_ref().map_err(|error| self.problem(error))?;
+        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+        let found = found.ok().filter(|found| !found.is_empty());
+        found.ok_or_else(|| self.problem("holds no PEM certificate, or a broken one"))
+    }
+
+    fn private_key(&self) -> Result<PrivateKeyDer<'static>, FileProblem> {
+        let pem = self.content.as_ref().map_err(|error| self.problem(error))?;
+        PrivateKeyDer::from_pem_slice(pem).map_err(|_| self.problem("holds no PEM private key"))
+    }
+}
+
+/// A certificate with its intermediates, and its key.
+///
+/// # Errors
+/// Everything that is wrong with the two files, also that they do not fit.
+pub(crate) fn pair(
+    cert: &PemFile,
+    key: &PemFile,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, Vec<FileProblem>> {
+    let (chain, private) = match (cert.certificates(), key.private_key()) {
+        (Ok(chain), Ok(private)) => (chain, private),
+        (chain, private) => {
+            return Err(chain.err().into_iter().chain(private.err()).collect());
+        }
+    };
+    match CertifiedKey::from_der(chain, private, provider) {
+        Ok(pair) => Ok(pair),
+        Err(rustls::Error::InconsistentKeys(_)) => {
+            let certificate = cert.path.display();
+            Err(vec![key.problem(format_args!("does not fit the certificate {certificate}"))])
+        }
+        Err(error) => Err(vec![cert.problem(error)]),
+    }
+}

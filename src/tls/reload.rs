@@ -1,0 +1,162 @@
+//! What is made of PEM files, and made again when one of them changes.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::metrics::CertificateMetrics;
+use super::pem::FileProblem;
+use crate::clock::Clock;
+use crate::files::{POLL, Reader, SETTLE};
+use crate::refresh::{FetchError, Fetched, Next, Refresh, Upkeep};
+
+/// PEM files, and what they are used for.
+pub(super) trait PemSource: fmt::Debug + Clone + Send + Sync + 'static {
+    /// The content of the files.
+    type Content: PartialEq + Send + 'static;
+    /// What is made of it.
+    type Output: Send + Sync;
+
+    /// Whose certificate it is, for the log.
+    const WHOSE: &str;
+
+    /// Reads the files. What cannot be read is reported by [`PemSource::load`].
+    fn read(&self) -> Self::Content;
+
+    /// Makes the value.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the files.
+    fn load(&self, content: &Self::Content) -> Result<Loaded<Self::Output>, Vec<FileProblem>>;
+}
+
+/// A value that was made of files, and when its certificate expires.
+#[derive(Debug)]
+pub(super) struct Loaded<T> {
+    pub(super) value: Arc<T>,
+    pub(super) not_after: Option<Timestamp>,
+}
+
+/// What the files say now, or said when they were last good.
+pub(super) struct Reloading<S: PemSource> {
+    source: S,
+    poll: Duration,
+    settle: Duration,
+    refresh: Refresh<Loaded<S::Output>>,
+    /// The value of the start. It is what [`Refresh`] begins with.
+    first: Arc<S::Output>,
+    reader: Reader<S::Content>,
+    last: Mutex<Last<S::Content>>,
+}
+
+/// The content that was last looked at, and what came of it.
+struct Last<C> {
+    content: C,
+    result: Result<(), FetchError>,
+}
+
+impl<S: PemSource> fmt::Debug for Reloading<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.source.fmt(f)
+    }
+}
+
+impl<S: PemSource> Reloading<S> {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub(super) fn load(source: S) -> Result<Self, Vec<FileProblem>> {
+        let content = source.read();
+        let loaded = source.load(&content)?;
+        Ok(Self {
+            source,
+            poll: POLL,
+            settle: SETTLE,
+            first: Arc::clone(&loaded.value),
+            refresh: Refresh::new(Some(loaded)),
+            reader: Reader::default(),
+            last: Mutex::new(Last { content, result: Ok(()) }),
+        })
+    }
+
+    /// Other times than the defaults: between two readings, and for a change to settle.
+    pub(super) fn with_times(self, poll: Duration, settle: Duration) -> Self {
+        Self { poll, settle, ..self }
+    }
+
+    /// The value in use.
+    pub(super) fn current(&self) -> Arc<S::Output> {
+        self.refresh.map(|loaded| Arc::clone(&loaded.value)).unwrap_or_else(|| self.first.clone())
+    }
+
+    /// Reads the files at once.
+    pub(super) fn reload(&self) {
+        self.refresh.reload();
+    }
+
+    /// Uses each change of the files that is good. One task must run this.
+    pub(super) async fn run(&self, metrics: &CertificateMetrics, clock: &dyn Clock) {
+        metrics.in_use(self.refresh.map(|loaded| loaded.not_after).flatten());
+        self.refresh.run(&PemUpkeep { reloading: self, metrics }, clock).await;
+    }
+
+    fn last(&self) -> MutexGuard<'_, Last<S::Content>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct PemUpkeep<'a, S: PemSource> {
+    reloading: &'a Reloading<S>,
+    metrics: &'a CertificateMetrics,
+}
+
+impl<S: PemSource> Upkeep for PemUpkeep<'_, S> {
+    type Value = Loaded<S::Output>;
+
+    async fn fetch(&self) -> Result<Option<Self::Value>, FetchError> {
+        let Reloading { source, reader, .. } = self.reloading;
+        let read = {
+            let source = source.clone();
+            move || source.read()
+        };
+        let mut content = reader.read(read.clone()).await.map_err(FetchError::new)?;
+        if content != self.reloading.last().content {
+            let settled = reader.settled(self.reloading.settle, read).await;
+            content = settled.map_err(FetchError::new)?;
+        }
+        let mut last = self.reloading.last();
+        if content == last.content {
+            return last.result.clone().map(|()| None);
+        }
+        let result = source.load(&content).map_err(|problems| {
+            self.metrics.reloaded(false);
+            let texts: Vec<_> = problems.iter().map(ToString::to_string).collect();
+            FetchError::new(texts.join("; "))
+        });
+        *last = Last { content, result: result.as_ref().map(drop).map_err(Clone::clone) };
+        result.map(Some)
+    }
+
+    fn fetched(&self, fetched: Fetched<'_, Self::Value>) -> Next {
+        if let Some(loaded) = fetched.new {
+            self.metrics.in_use(loaded.not_after);
+            self.metrics.reloaded(true);
+            let not_after = loaded.not_after.map(tracing::field::display);
+            tracing::info!(whose = S::WHOSE, not_after, "certificate reloaded");
+        }
+        Next::After(self.reloading.poll)
+    }
+
+    fn failed(&self, error: &FetchError, _: Option<&Self::Value>, repeated: bool) {
+        if !repeated {
+            tracing::warn!(whose = S::WHOSE, error = %error, "keeping the previous certificate");
+        }
+    }
+
+    fn poll(&self) -> Option<Duration> {
+        Some(self.reloading.poll)
+    }
+}

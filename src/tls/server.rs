@@ -1,0 +1,158 @@
+//! TLS for callers: the certificate of the gRPC port, and whose certificates are accepted.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::crypto::CryptoProvider;
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::sign::SingleCertAndKey;
+use rustls::{RootCertStore, ServerConfig};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::TlsMetrics;
+use super::not_after::not_after;
+use super::pem::{FileProblem, PemFile, pair};
+use super::reload::{Loaded, PemSource, Reloading};
+use crate::clock::Clock;
+
+/// Whether a caller must present a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// No call without one.
+    Required,
+    /// A certificate that is presented must be good.
+    Optional,
+}
+
+/// Where the certificate and its key are, and whose certificates are accepted.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// The certificate and its intermediates, PEM.
+    pub cert: PathBuf,
+    /// Its key, PEM.
+    pub key: PathBuf,
+    /// The issuers of callers' certificates, PEM. Without it, callers need none.
+    pub client_ca: Option<(PathBuf, ClientAuth)>,
+    /// Whether HTTP/1.1 is accepted as well as HTTP/2, as pages that call by gRPC-Web may use.
+    pub http_1: bool,
+}
+
+impl FromStr for ClientAuth {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "required" => Ok(Self::Required),
+            "optional" => Ok(Self::Optional),
+            _ => Err("is neither required nor optional"),
+        }
+    }
+}
+
+/// TLS as new connections get it. Those that are open keep what they began with.
+#[derive(Debug)]
+pub struct ServerTls(Reloading<TlsFiles>);
+
+impl ServerTls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn load(files: TlsFiles) -> Result<Self, Vec<FileProblem>> {
+        Reloading::load(files).map(Self)
+    }
+
+    /// Other times than the defaults: between two readings, and for a change to settle.
+    #[must_use]
+    pub fn with_times(self, poll: Duration, settle: Duration) -> Self {
+        Self(self.0.with_times(poll, settle))
+    }
+
+    /// Makes the handshake of a new connection.
+    pub(crate) async fn accept(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
+        TlsAcceptor::from(self.0.current()).accept(stream).await
+    }
+
+    /// Reads the files at once.
+    pub(crate) fn reload(&self) {
+        self.0.reload();
+    }
+
+    /// Uses each change of the files that is good. One task must run this.
+    pub(crate) async fn run(self: Arc<Self>, metrics: TlsMetrics, clock: Arc<dyn Clock>) {
+        self.0.run(&metrics.server, &*clock).await;
+    }
+}
+
+/// The certificate, its key, and the issuers of callers' certificates.
+type Content = (PemFile, PemFile, Option<(PemFile, ClientAuth)>);
+
+impl PemSource for TlsFiles {
+    type Content = Content;
+    type Output = ServerConfig;
+
+    const WHOSE: &str = "server";
+
+    fn read(&self) -> Content {
+        let client_ca = self.client_ca.as_ref();
+        (
+            PemFile::read("--tls-cert", &self.cert),
+            PemFile::read("--tls-key", &self.key),
+            client_ca.map(|(path, auth)| (PemFile::read("--tls-client-ca", path), *auth)),
+        )
+    }
+
+    fn load(
+        &self,
+        (cert, key, client_ca): &Content,
+    ) -> Result<Loaded<ServerConfig>, Vec<FileProblem>> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier = match client_ca {
+            Some((issuers, auth)) => verifier(issuers, *auth, &provider),
+            None => Ok(WebPkiClientVerifier::no_client_auth()),
+        };
+        let (pair, verifier) = match (pair(cert, key, &provider), verifier) {
+            (Ok(pair), Ok(verifier)) => (pair, verifier),
+            (pair, verifier) => {
+                let problems = pair.err().unwrap_or_default();
+                return Err(problems.into_iter().chain(verifier.err()).collect());
+            }
+        };
+        let not_after = pair.cert.first().and_then(|certificate| not_after(certificate));
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| vec![cert.problem(error)])?
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        if self.http_1 {
+            config.alpn_protocols.push(b"http/1.1".to_vec());
+        }
+        Ok(Loaded { value: Arc::new(config), not_after })
+    }
+}
+
+fn verifier(
+    issuers: &PemFile,
+    auth: ClientAuth,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, FileProblem> {
+    let mut roots = RootCertStore::empty();
+    for root in issuers.certificates()? {
+        // What is not a certificate leaves the store empty, which is reported below.
+        let _ = roots.add(root);
+    }
+    let builder =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+    let builder = match auth {
+        ClientAuth::Required => builder,
+        ClientAuth::Optional => builder.allow_unauthenticated(),
+    };
+    let none = "holds no usable PEM certificate";
+    builder.build().map(|verifier| verifier as _).map_err(|_| issuers.problem(none))
+}

@@ -1,0 +1,123 @@
+//! Why an exchange brought no response.
+
+use std::error::Error as StdError;
+use std::io;
+
+use rustls::AlertDescription;
+
+use super::WriteStarted;
+use crate::rpc::Error;
+use crate::rpc::reason::Reason;
+
+/// How far an exchange came, as far as the HTTP client reports it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The name of the host was not resolved.
+    Resolving,
+    /// No connection was made in time.
+    ConnectTimedOut,
+    /// No connection was made.
+    Connecting,
+    /// The connection was established.
+    Connected,
+}
+
+pub(super) fn too_large() -> Error {
+    Error::new(Reason::ResponseTooLarge, "the answer is larger than the gateway reads")
+}
+
+/// The error for an exchange that brought no response. The libraries' own texts name the URL, so
+/// none of them is passed on.
+pub(super) fn classify(
+    error: &(dyn StdError + 'static),
+    phase: Phase,
+    write_started: &WriteStarted,
+) -> Error {
+    let causes = || causes(error);
+    let tls = causes().find_map(tls_error);
+    if let Some(rustls::Error::InvalidCertificate(why)) = tls {
+        let text = format!("the provider's certificate is not trusted: {why:?}");
+        return Error::new(Reason::CertificateRejected, text);
+    }
+    if let Some(rustls::Error::AlertReceived(alert)) = tls
+        && is_about_our_certificate(*alert)
+    {
+        // With TLS 1.3 this arrives behind the handshake, and still before any of the request
+        // was read.
+        let text = format!("the gateway's own certificate was refused or is missing: {alert:?}");
+        return Error::new(Reason::CertificateRejected, text);
+    }
+    let hyper = causes().find_map(|cause| cause.downcast_ref::<hyper::Error>());
+    if hyper.is_some_and(hyper::Error::is_parse_too_large) {
+        return too_large();
+    }
+    if hyper.is_some_and(hyper::Error::is_parse) {
+        return Error::new(Reason::MalformedResponse, "the answer is not HTTP");
+    }
+    let io = causes().find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+    if phase == Phase::Connected && write_started.get() {
+        let text = "the connection broke before the whole answer arrived";
+        return Error::new(Reason::ConnectionLost, text);
+    }
+    let what = match (phase, io) {
+        (Phase::Resolving, _) => "the name of the host was not resolved",
+        _ if tls.is_some() => "the TLS handshake failed",
+        (Phase::ConnectTimedOut, _) => "no connection was made in time",
+        (_, Some(io::ErrorKind::ConnectionRefused)) => "the connection was refused",
+        (_, Some(io::ErrorKind::ConnectionReset)) => "the connection was reset",
+        (_, Some(io::ErrorKind::HostUnreachable)) => "the host is unreachable",
+        (_, Some(io::ErrorKind::NetworkUnreachable)) => "the network is unreachable",
+        (_, Some(io::ErrorKind::TimedOut)) => "no connection was made in time",
+        _ => "no connection could be made",
+    };
+    Error::new(Reason::ConnectFailed, what)
+}
+
+/// Whether a peer refuses by this alert the certificate that it requested.
+///
+/// # Reference
+/// <https://www.rfc-editor.org/rfc/rfc8446#section-6.2>
+fn is_about_our_certificate(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+            | AlertDescription::CertificateRequired
+    )
+}
+
+/// An error and its causes, the outermost first.
+pub(super) fn causes<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    let mut next = Some(error);
+    std::iter::from_fn(move || {
+        let now = next?;
+        next = now.source();
+        Some(now)
+    })
+}
+
+/// The TLS library's error in a cause. tokio and hyper hand it on inside of `io::Error`s, which
+/// [`StdError::source`] skips.
+fn tls_error<'a>(cause: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
+    if let Some(error) = cause.downcast_ref() {
+        return Some(error);
+    }
+    tls_error(cause.downcast_ref::<io::Error>()?.get_ref()?)
+}
+
+/// Whether the peer closed the connection in good order, but before the end of the body.
+pub(super) fn is_end_of_stream(error: &(dyn StdError + 'static)) -> bool {
+    causes(error).any(|cause| {
+        cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message)
+            || cause
+                .downcast_ref::<io::Error>()
+                .is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof)
+    })
+}

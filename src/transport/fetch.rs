@@ -1,0 +1,74 @@
+//! The only file that names reqwest: the client for occasional requests, such as those for
+//! credentials. Calls go over [`super::Pool`].
+
+use bytes::Bytes;
+use http::Request;
+
+use super::error::{Phase, classify};
+use super::write_started::ObservedBody;
+use super::{ClientOptions, IDLE_TIMEOUT, Response, WriteStarted};
+use crate::rpc::Error;
+use crate::rpc::reason::Reason;
+
+/// An HTTP/1.1 client with its own pool of connections.
+#[derive(Debug, Clone)]
+pub struct Client(reqwest::Client);
+
+impl Client {
+    /// Makes a client.
+    ///
+    /// Redirects are off because signed headers must not travel, retries because each attempt
+    /// needs a signature of its own, and the environment's proxies because signed requests go
+    /// where the configuration says and nowhere else.
+    ///
+    /// # Errors
+    /// When the TLS library does not start.
+    pub fn new(options: &ClientOptions) -> Result<Self, Error> {
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(options.trust.http_1().as_ref().clone())
+            .http1_only()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .no_proxy()
+            .connect_timeout(options.connect_timeout)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(options.max_idle)
+            .tcp_nodelay(true);
+        if let Some(proxy) = &options.proxy {
+            let proxy = reqwest::Proxy::https(proxy.url.clone()).map_err(|_| defective())?;
+            builder = builder.proxy(proxy);
+        }
+        builder.build().map(Self).map_err(|_| defective())
+    }
+
+    /// Sends the request, whose URI is absolute, and reads the response to its end.
+    ///
+    /// # Errors
+    /// When there is no response, or none that may be read. An HTTP status is never an error
+    /// here.
+    pub async fn send(
+        &self,
+        request: Request<Bytes>,
+        write_started: &WriteStarted,
+    ) -> Result<Response, Error> {
+        let request =
+            request.map(|bytes| reqwest::Body::wrap(ObservedBody::new(bytes, write_started)));
+        let request = reqwest::Request::try_from(request)
+            .map_err(|_| Error::new(Reason::GatewayInternal, "the request has no valid URI"))?;
+        let response = self.0.execute(request).await.map_err(|error| {
+            let phase = match &error {
+                error if error.is_dns() => Phase::Resolving,
+                error if error.is_connect() && error.is_timeout() => Phase::ConnectTimedOut,
+                error if error.is_connect() => Phase::Connecting,
+                _ => Phase::Connected,
+            };
+            classify(&error, phase, write_started)
+        })?;
+        Response::read(http::Response::from(response), write_started).await
+    }
+}
+
+fn defective() -> Error {
+    Error::new(Reason::GatewayInternal, "the HTTP client did not start")
+}

@@ -1,0 +1,85 @@
+//! The options of connections to providers.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::Proxy;
+use crate::options::Problems;
+use crate::options::problems::{non_empty, non_empty_secret};
+use crate::secret::Secret;
+use crate::tls::{ClientIdentity, FileProblem, Trust};
+
+/// The options of connections to providers.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Connections to providers")]
+pub struct UpstreamOptions {
+    /// The certificates by which providers are trusted, PEM, instead of the platform's
+    #[arg(long, value_name = "FILE")]
+    upstream_ca: Option<String>,
+    /// The certificate that is presented to providers which request one, PEM
+    #[arg(long, value_name = "FILE")]
+    upstream_client_cert: Option<String>,
+    /// The key of that certificate, PEM
+    #[arg(long, value_name = "FILE")]
+    upstream_client_key: Option<String>,
+    /// The HTTP proxy that https endpoints are called through, by CONNECT
+    #[arg(long, value_name = "URL")]
+    upstream_proxy: Option<Secret>,
+}
+
+/// How connections to providers are made.
+#[derive(Debug, Clone)]
+pub struct UpstreamConfig {
+    /// The certificates by which providers are trusted, instead of the platform's.
+    pub ca: Option<Trust>,
+    /// The certificate that is presented to providers which request one.
+    pub identity: Option<Arc<ClientIdentity>>,
+    /// The proxy that providers are called through.
+    pub proxy: Option<Proxy>,
+    /// Limit for making a connection.
+    pub connect_timeout: Duration,
+}
+
+impl Default for UpstreamConfig {
+    fn default() -> Self {
+        Self { ca: None, identity: None, proxy: None, connect_timeout: Duration::from_secs(5) }
+    }
+}
+
+impl UpstreamOptions {
+    /// What the options set up.
+    pub(crate) fn setup(&self, problems: &mut Problems<'_>) -> UpstreamConfig {
+        UpstreamConfig {
+            ca: self.ca(problems),
+            identity: self.identity(problems),
+            proxy: self.proxy(problems),
+            ..UpstreamConfig::default()
+        }
+    }
+
+    fn ca(&self, problems: &mut Problems<'_>) -> Option<Trust> {
+        let trust = Trust::of_file("--upstream-ca", Path::new(non_empty(&self.upstream_ca)?));
+        trust.map_err(|found| FileProblem::report(vec![found], problems)).ok()
+    }
+
+    fn identity(&self, problems: &mut Problems<'_>) -> Option<Arc<ClientIdentity>> {
+        let (cert, key) = problems.pair(
+            ("--upstream-client-cert", non_empty(&self.upstream_client_cert)),
+            ("--upstream-client-key", non_empty(&self.upstream_client_key)),
+        )?;
+        let identity = ClientIdentity::load(cert, key);
+        identity.map(Arc::new).map_err(|found| FileProblem::report(found, problems)).ok()
+    }
+
+    fn proxy(&self, problems: &mut Problems<'_>) -> Option<Proxy> {
+        let proxy = Proxy::parse(non_empty_secret(&self.upstream_proxy)?);
+        if proxy.is_none() {
+            // Not repeated: it may hold a password.
+            problems.report("--upstream-proxy", "is not a URL such as http://proxy.example:3128");
+        }
+        proxy
+    }
+}

@@ -1,0 +1,43 @@
+//! The proxy between the gateway and the providers.
+
+use std::fmt;
+
+use http::{HeaderValue, Uri};
+use hyper_util::client::proxy::matcher::Matcher;
+
+/// A proxy that connections to TLS endpoints are made through, by CONNECT. Plain endpoints
+/// are loopback, and never go through it.
+#[derive(Clone)]
+pub struct Proxy {
+    pub(super) url: url::Url,
+    /// The value of `Proxy-Authorization`, where the URL holds a user.
+    pub(super) auth: Option<HeaderValue>,
+}
+
+impl Proxy {
+    /// The proxy at an `http://` or `https://` URL, which may hold a user and a password.
+    pub fn parse(text: &str) -> Option<Self> {
+        let url = url::Url::parse(text).ok()?;
+        let known = matches!(url.scheme(), "http" | "https") && url.has_host();
+        if !known || !matches!(url.path(), "" | "/") || url.query().is_some() {
+            return None;
+        }
+        let matcher = Matcher::builder().https(url.as_str()).build();
+        let auth =
+            matcher.intercept(&Uri::from_static("https://any.example"))?.basic_auth().cloned();
+        Some(Self { url, auth })
+    }
+
+    /// Its address, without the user.
+    pub(super) fn uri(&self) -> Option<Uri> {
+        let mut bare = self.url.clone();
+        bare.set_username("").and_then(|()| bare.set_password(None)).ok()?;
+        bare.as_str().parse().ok()
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Proxy([redacted])")
+    }
+}

@@ -1,0 +1,69 @@
+//! Whether a request has begun to leave.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+/// Whether any byte of a request may have left the gateway.
+#[derive(Debug, Clone, Default)]
+pub struct WriteStarted(Arc<AtomicBool>);
+
+impl WriteStarted {
+    /// Notes that the request is being written.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Resets it before a new attempt, of which nothing has left yet.
+    pub(crate) fn clear(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the request may have left.
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A request body that notes when its first byte is requested. That happens when the connection
+/// is established and the head is being written; before, nothing can have left.
+pub(super) struct ObservedBody {
+    bytes: Option<Bytes>,
+    write_started: WriteStarted,
+}
+
+impl ObservedBody {
+    pub(super) fn new(bytes: Bytes, write_started: &WriteStarted) -> Self {
+        if bytes.is_empty() {
+            // Without a body there is no first byte to observe.
+            write_started.set();
+        }
+        Self { bytes: Some(bytes), write_started: write_started.clone() }
+    }
+}
+
+impl Body for ObservedBody {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.write_started.set();
+        let bytes = self.bytes.take().filter(|bytes| !bytes.is_empty());
+        Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.as_ref().is_none_or(Bytes::is_empty)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+    }
+}

@@ -1,0 +1,134 @@
+use std::time::Duration;
+
+use savepoint_gateway::rpc::Timeouts;
+use tonic::{Code, Request, Status};
+use tonic_types::StatusExt;
+
+use crate::support::{
+    FakeCloud, Gateway, LONG, Options, Reply, eventually, get_request, import_request,
+};
+
+const SHORT: Duration = Duration::from_millis(200);
+
+fn reason(status: &Status) -> String {
+    status.get_error_details().error_info().expect("an ErrorInfo").reason.clone()
+}
+
+fn outcome(status: &Status) -> Option<String> {
+    status.get_error_details().error_info()?.metadata.get("outcome").cloned()
+}
+
+/// A request whose timeout only the server sees: the client would otherwise end the call
+/// itself, and nobody could tell what the wire said.
+fn with_wire_timeout<T>(message: T, timeout: &str) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("grpc-timeout", timeout.parse().unwrap());
+    request
+}
+
+#[tokio::test]
+async fn the_wire_says_deadline_exceeded_and_what_may_have_happened() {
+    let cloud = FakeCloud::answering(Reply::Silence).await;
+    let gateway = Gateway::start(Options::at(&cloud)).await;
+    let mut client = gateway.wire_client().await;
+    let import = client.import_savepoint(with_wire_timeout(import_request(), "200m")).await;
+    let import = import.unwrap_err();
+    assert_eq!(import.code(), Code::DeadlineExceeded, "{import}");
+    assert_eq!(reason(&import), "DEADLINE_EXCEEDED");
+    assert_eq!(outcome(&import).as_deref(), Some("unknown"));
+    assert_eq!(import.metadata().get("grpc-retry-pushback-ms").unwrap(), "-1");
+    let get = client.get_savepoint(with_wire_timeout(get_request(), "200m")).await.unwrap_err();
+    assert_eq!(get.code(), Code::DeadlineExceeded, "{get}");
+    assert_eq!(cloud.count(), 2);
+    eventually("both connections are freed", || cloud.abandoned() == 2).await;
+}
+
+#[tokio::test]
+async fn a_spent_deadline_calls_nothing() {
+    let cloud = FakeCloud::answering(Reply::Silence).await;
+    let gateway = Gateway::start(Options::at(&cloud)).await;
+    let mut client = gateway.wire_client().await;
+    for timeout in ["0m", "1n"] {
+        let request = with_wire_timeout(import_request(), timeout);
+        let import = client.import_savepoint(request).await.unwrap_err();
+        let get = client.get_savepoint(with_wire_timeout(get_request(), timeout)).await;
+        assert_eq!(outcome(&import).as_deref(), Some("not_applied"));
+        for status in [import, get.unwrap_err()] {
+            assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+        }
+    }
+    assert_eq!(cloud.count(), 0);
+}
+
+#[tokio::test]
+async fn the_default_applies_without_a_timeout_and_the_cap_to_every_other() {
+    let cloud = FakeCloud::answering(Reply::Silence).await;
+    for (timeouts, header) in [
+        (Timeouts { default: SHORT, max: LONG }, None),
+        (Timeouts { default: SHORT, max: LONG }, Some("nonsense")),
+        (Timeouts { default: LONG, max: SHORT }, Some("99999999H")),
+    ] {
+        let gateway =
+            Gateway::start(Options::at(&cloud).with(|config| config.server.timeouts = timeouts))
+                .await;
+        let request = match header {
+            Some(header) => with_wire_timeout(get_request(), header),
+            None => Request::new(get_request()),
+        };
+        let status = gateway.wire_client().await.get_savepoint(request).await.unwrap_err();
+        assert_eq!(status.code(), Code::DeadlineExceeded, "{header:?}: {status}");
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_that_passes_between_attempts_says_that_nothing_happened() {
+    // The wait fits into the deadline when it begins, and the second attempt never answers.
+    let cloud = FakeCloud::start(|_, before| match before {
+        0 => Reply::json(429, "{}"),
+        _ => Reply::Silence,
+    })
+    .await;
+    let gateway = Gateway::start(Options::at(&cloud)).await;
+    let request = with_wire_timeout(import_request(), "300m");
+    let status = gateway.wire_client().await.import_savepoint(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+    // The second attempt was sent, so nobody knows.
+    assert_eq!(outcome(&status).as_deref(), Some("unknown"));
+    assert_eq!(cloud.count(), 2);
+}
+
+#[tokio::test]
+async fn a_caller_who_leaves_a_get_frees_the_connection_at_once() {
+    let cloud = FakeCloud::answering(Reply::Silence).await;
+    let gateway = Gateway::start(Options::at(&cloud)).await;
+    let mut client = gateway.client().await;
+    let call = tokio::spawn(async move { client.get_savepoint(get_request()).await });
+    eventually("the call is at the provider", || cloud.count() == 1).await;
+    call.abort();
+    eventually("the connection is freed", || cloud.abandoned() == 1).await;
+    eventually("the call is logged", || gateway.log().contains(r#""code":"Canceled""#)).await;
+}
+
+#[tokio::test]
+async fn an_import_that_is_on_its_way_runs_on_when_its_caller_leaves() {
+    let answer = Reply::json_with(200, &[("X-Request-Id", "R-1")], r#"{"is_success":true}"#);
+    let cloud = FakeCloud::answering(Reply::Held(Box::new(answer))).await;
+    let gateway = Gateway::start(Options::at(&cloud)).await;
+    let mut client = gateway.client().await;
+    let call = tokio::spawn(async move { client.import_savepoint(import_request()).await });
+    eventually("the call is at the provider", || cloud.count() == 1).await;
+    call.abort();
+    eventually("the caller is known to be gone", || gateway.log().contains(r#""code":"Canceled""#))
+        .await;
+    cloud.release();
+    let metrics = r#"http_client_request_duration_seconds_count{provider="huawei-dli",http_request_method="POST",http_response_status_code="200",error_type=""} 1"#;
+    let mut text = String::new();
+    for _ in 0..10_000 {
+        text = super::operators::admin_get(&gateway, "/metrics").await;
+        if text.contains(metrics) {
+            break;
+        }
+    }
+    assert!(text.contains(metrics), "the answer was never read:\n{text}");
+    assert_eq!((cloud.count(), cloud.abandoned()), (1, 0));
+}

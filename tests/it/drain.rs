@@ -1,0 +1,140 @@
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tonic::Code;
+use tonic_types::StatusExt;
+
+use crate::support::{
+    FakeCloud, Gateway, LONG, Options, Reply, eventually, get_request, import_request,
+};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// An empty SETTINGS frame.
+const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+
+async fn ends(gateway: Gateway) {
+    tokio::time::timeout(LONG, gateway.ended()).await.expect("the gateway ends");
+}
+
+async fn drain_began(gateway: &Gateway) {
+    let waiting = async {
+        while !super::operators::admin_get(gateway, "/readyz").await.starts_with("HTTP/1.1 503") {}
+    };
+    tokio::time::timeout(LONG, waiting).await.expect("the drain begins");
+}
+
+#[tokio::test]
+async fn an_idle_gateway_ends_at_once() {
+    let mut gateway = Gateway::start(Options::none()).await;
+    let _client = gateway.client().await;
+    gateway.shut_down();
+    ends(gateway).await;
+}
+
+#[tokio::test]
+async fn calls_in_flight_end_in_good_order() {
+    let answer = Reply::json(200, r#"{"is_success":true,"message":"done"}"#);
+    let cloud = FakeCloud::answering(Reply::Held(Box::new(answer))).await;
+    let mut gateway = Gateway::start(Options::at(&cloud)).await;
+    let mut client = gateway.client().await;
+    let call = tokio::spawn(async move { client.import_savepoint(import_request()).await });
+    eventually("the call is at the provider", || cloud.count() == 1).await;
+    gateway.shut_down();
+    drain_began(&gateway).await;
+    cloud.release();
+    assert_eq!(call.await.unwrap().unwrap().into_inner().message, "done");
+    ends(gateway).await;
+}
+
+#[tokio::test]
+async fn peers_that_never_speak_or_never_answer_do_not_hold_it_up() {
+    let mut gateway =
+        Gateway::start(Options::none().with(|config| config.server.drain_timeout = LONG)).await;
+    let mut silent = TcpStream::connect(gateway.address()).await.unwrap();
+    let mut deaf = TcpStream::connect(gateway.address()).await.unwrap();
+    deaf.write_all(&[PREFACE, SETTINGS].concat()).await.unwrap();
+    // The server's own SETTINGS: the connection stands. From here on no PING is answered.
+    deaf.read_exact(&mut [0; 9]).await.unwrap();
+    let began = Instant::now();
+    gateway.shut_down();
+    ends(gateway).await;
+    assert!(began.elapsed() < LONG / 2, "{:?}", began.elapsed());
+    assert_eq!(silent.read(&mut [0; 1]).await.unwrap_or(0), 0);
+}
+
+#[tokio::test]
+async fn what_does_not_end_by_itself_is_told_so_and_ended() {
+    let cloud = FakeCloud::answering(Reply::Silence).await;
+    let drain_timeout = Duration::from_secs(2);
+    let mut gateway = Gateway::start(
+        Options::at(&cloud).with(|config| config.server.drain_timeout = drain_timeout),
+    )
+    .await;
+    let mut client = gateway.client().await;
+    let import = tokio::spawn({
+        let mut client = client.clone();
+        async move { client.import_savepoint(import_request()).await }
+    });
+    let get = tokio::spawn(async move { client.get_savepoint(get_request()).await });
+    eventually("both calls are at the provider", || cloud.count() == 2).await;
+    gateway.shut_down();
+    ends(gateway).await;
+    let import = import.await.unwrap().unwrap_err();
+    let get = get.await.unwrap().unwrap_err();
+    for (status, outcome) in [(import, Some("unknown")), (get, None)] {
+        assert_eq!(status.code(), Code::Unavailable, "{status}");
+        let info = status.get_error_details().error_info().unwrap().clone();
+        assert_eq!(info.reason, "GATEWAY_DRAINING");
+        assert_eq!(info.metadata.get("outcome").map(String::as_str), outcome);
+    }
+}
+
+#[tokio::test]
+async fn while_it_delays_the_drain_it_serves_and_says_that_it_will_end() {
+    let cloud = FakeCloud::answering(Reply::json(200, r#"{"is_success":true}"#)).await;
+    // Longer than the test may take: it is cut short by dropping the gateway.
+    let drain_delay = Duration::from_secs(600);
+    let mut gateway =
+        Gateway::start(Options::at(&cloud).with(|config| config.server.drain_delay = drain_delay))
+            .await;
+    let mut health = super::operators::health(&gateway).await;
+    gateway.shut_down();
+    drain_began(&gateway).await;
+    assert_eq!(super::operators::check(&mut health, "").await, Ok("NOT_SERVING"));
+    assert_eq!(super::operators::check(&mut health, "liveness").await, Ok("SERVING"));
+    // New connections are served, too.
+    gateway.client().await.import_savepoint(import_request()).await.unwrap();
+    let ready = super::operators::admin_get(&gateway, "/readyz").await;
+    assert!(ready.starts_with("HTTP/1.1 503"), "{ready}");
+}
+
+#[tokio::test]
+async fn an_old_connection_is_ended_without_a_failed_call() {
+    let cloud = FakeCloud::answering(Reply::json(200, r#"{"is_success":true}"#)).await;
+    let max_connection_age = Some(Duration::from_millis(50));
+    let gateway = Gateway::start(
+        Options::at(&cloud).with(|config| config.server.max_connection_age = max_connection_age),
+    )
+    .await;
+    let mut client = gateway.client().await;
+    let began = Instant::now();
+    let mut answered = 0;
+    // Ten times the age of a connection: the client must have changed it several times.
+    while began.elapsed() < Duration::from_millis(500) {
+        match client.import_savepoint(import_request()).await {
+            Ok(_) => answered += 1,
+            // tonic's client may hand a call to a connection that is just going away. Then the
+            // call never left it, which is its own error and not an answer.
+            Err(status) => assert!(std::error::Error::source(&status).is_some(), "{status}"),
+        }
+    }
+    assert!(answered > 0);
+    let metrics = super::operators::admin_get(&gateway, "/metrics").await;
+    let handled: Vec<_> = metrics
+        .lines()
+        .filter(|line| line.starts_with("grpc_server_handled_total") && !line.ends_with(" 0"))
+        .collect();
+    let want = format!("grpc_code=\"OK\"}} {answered}");
+    assert!(matches!(handled[..], [only] if only.ends_with(&want)), "{want}: {handled:?}");
+}

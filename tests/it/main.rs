@@ -1,0 +1,52 @@
+//! The gateway from outside: a real gRPC client, the real server on a free port, and a fake
+//! provider that records what reaches it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+/// The binary: its log pipe, and the variables that only a process has.
+mod binary;
+/// What goes over the wire to each provider, byte for byte, and what comes back typed.
+mod calls;
+/// Options and variables: defaults, and everything that is wrong with them.
+mod configuration;
+/// How long connections of callers live.
+mod connections;
+/// Every source of credentials, from its service to a signed call.
+mod credentials;
+/// How long calls may take, who ends them, and what the wire says then.
+mod deadlines;
+/// Shutting down with peers of every kind.
+mod drain;
+/// The shapes of failures and of transport errors, for both calls.
+mod failures;
+/// Hostile input of every kind.
+mod hostile;
+/// What must hold of the source as a whole: the directions of imports.
+mod house;
+/// Health, reflection and the admin port.
+mod operators;
+/// The process: exit codes, signals, and options that have their effect.
+mod process;
+/// The project of requests that do not name one, as IAM knows it.
+mod projects;
+/// What is refused before any provider is called.
+mod refusals;
+/// Which attempts are repeated, and which never.
+mod retries;
+/// Credentials that change while calls flow.
+mod rotation;
+/// Secrets leave by no way out.
+mod secrets;
+/// The simulators fail as their table says.
+mod simulators;
+/// Every form of a source, from the option to a call that is signed with its credential.
+mod sources;
+/// TLS on both sides: who is accepted, who is trusted, and certificates that change.
+mod tls;
+/// Spans of calls, and collectors that accept them or not.
+mod traces;
+/// Signatures, stage by stage, against those of the providers' own SDKs.
+mod vectors;
+/// Calls from a browser, where they are allowed.
+mod web;

@@ -1,0 +1,193 @@
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use savepoint_gateway::pb::savepoint_service_client::SavepointServiceClient;
+
+use super::credentials::ALIBABA_KEY;
+use super::tls::{Authority, negotiated, write};
+use crate::support::{FakeCloud, Folder, Process, Recorded, Reply, eventually, get_request};
+
+const SAVEPOINT: &str = r#"{"success":true,"requestId":"R","data":{"savepointId":"s"}}"#;
+
+fn alibaba(cloud: &FakeCloud) -> Vec<String> {
+    vec![format!("--alibaba-endpoint={}", cloud.endpoint())]
+}
+
+const KEY: [(&str, &str); 2] = [
+    ("ALIBABA_CLOUD_ACCESS_KEY_ID", "EXAMPLEID"),
+    ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "exampleSecret"),
+];
+
+/// The credential of this source lives long and is asked for by nobody but the signal.
+#[tokio::test]
+async fn sighup_makes_a_source_be_asked_at_once() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let cloud = FakeCloud::start({
+        let asked = Arc::clone(&asked);
+        move |request, _| match request.path() {
+            "/creds" => {
+                let number = asked.fetch_add(1, Ordering::SeqCst) + 1;
+                let key = ALIBABA_KEY.replace("STS.EXAMPLE", &format!("KEY{number}"));
+                Reply::json(200, &format!(r#"{{"Code":"Success",{key}}}"#))
+            }
+            _ => Reply::json(200, SAVEPOINT),
+        }
+    })
+    .await;
+    let uri = format!("{}/creds", cloud.endpoint());
+    let process =
+        Process::serve(&alibaba(&cloud), &[("ALIBABA_CLOUD_CREDENTIALS_URI", uri.as_str())]);
+    let address = format!("http://{}", process.address().await);
+    let endpoint = tonic::transport::Endpoint::new(address).unwrap();
+    let mut client = SavepointServiceClient::new(endpoint.connect().await.unwrap());
+    client.get_savepoint(get_request()).await.unwrap();
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    process.signal("HUP");
+    let taken = || process.said().matches("credential refreshed").count() == 2;
+    eventually("credential refreshed", taken).await;
+    client.get_savepoint(get_request()).await.unwrap();
+    let requests = cloud.requests();
+    let calls: Vec<&Recorded> =
+        requests.iter().filter(|request| request.path().starts_with("/api/v2/")).collect();
+    let keys: Vec<_> = calls
+        .iter()
+        .map(|call| call.header("authorization").unwrap())
+        .map(|value| value.split("Credential=").nth(1).unwrap().split(',').next().unwrap())
+        .collect();
+    assert_eq!(keys, ["KEY1", "KEY2"]);
+    process.signal("TERM");
+    let (status, said) = process.ended().await;
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(said.contains("reloading credentials and certificates"), "{said}");
+    assert!(!said.contains("exampleSecret") && !said.contains("exampleToken"), "{said}");
+}
+
+/// HTTP/1.1 is offered for gRPC-Web alone: where it is off, a peer must not end up with a
+/// protocol that nothing is served over.
+#[tokio::test]
+async fn over_tls_http_1_is_offered_with_grpc_web_and_only_then() {
+    let (cloud, folder, ca) =
+        (FakeCloud::answering(Reply::json(200, SAVEPOINT)).await, Folder::new(), Authority::new());
+    let (cert, key) = write(&folder, &ca.good());
+    let tls = [format!("--tls-cert={}", cert.display()), format!("--tls-key={}", key.display())];
+    let web = "--grpc-web-allow-origin=https://page.example".to_owned();
+    for (more, http_1) in [(None, false), (Some(web), true)] {
+        let args: Vec<_> = alibaba(&cloud).into_iter().chain(tls.clone()).chain(more).collect();
+        let process = Process::serve(&args, &KEY);
+        let address = process.address().await;
+        let offered = [&b"http/1.1"[..], b"h2"];
+        assert_eq!(negotiated(&ca, &address, &offered).await, Ok(Some(b"h2".to_vec())));
+        let alone = negotiated(&ca, &address, &offered[..1]).await;
+        match http_1 {
+            true => assert_eq!(alone, Ok(Some(b"http/1.1".to_vec()))),
+            false => assert!(alone.is_err(), "{alone:?}"),
+        }
+    }
+}
+
+/// Arguments, variables, and what is told of them.
+type Case<'a> = (Vec<String>, Vec<(&'a str, &'a str)>, Vec<String>);
+
+#[tokio::test]
+async fn everything_wrong_with_credentials_and_certificates_is_told_at_once_with_exit_code_2() {
+    let (folder, ca) = (Folder::new(), Authority::new());
+    let (cert, key) = write(&folder, &ca.good());
+    let other_key = folder.write("other.key", ca.good().key());
+    let secret = folder.write("password", "exampleSecret\ntwo lines\n");
+    let (cert, key, other_key) = (shown(&cert), shown(&key), shown(&other_key));
+    let both = ["--huawei-region=cn-north-4", "--alibaba-region=cn-hangzhou"];
+    let user = [("HW_DOMAIN_NAME", "d"), ("HW_USER_NAME", "u")];
+    let huawei = "--huawei-credentials (SAVEPOINT_GATEWAY_HUAWEI_CREDENTIALS): ";
+    let alibaba = "--alibaba-credentials (SAVEPOINT_GATEWAY_ALIBABA_CREDENTIALS): ";
+    let client_cert = "--upstream-client-cert (SAVEPOINT_GATEWAY_UPSTREAM_CLIENT_CERT): ";
+    let client_key = "--upstream-client-key (SAVEPOINT_GATEWAY_UPSTREAM_CLIENT_KEY): ";
+    let with = |prefix: &str, rest: &str| format!("{prefix}{rest}");
+    let cases: [Case<'_>; 6] = [
+        // An id without its secret, for both clouds, and half a pair of files.
+        (
+            vec![format!("--upstream-client-cert={cert}")],
+            vec![
+                ("HUAWEICLOUD_SDK_SK", "exampleSecret"),
+                ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "exampleSecret"),
+            ],
+            vec![
+                "HUAWEICLOUD_SDK_AK: is missing, while HUAWEICLOUD_SDK_SK is set".into(),
+                "ALIBABA_CLOUD_ACCESS_KEY_ID: is missing, while".into(),
+                with(client_key, "is missing, while --upstream-client-cert is set"),
+            ],
+        ),
+        // Sources that nobody knows, and the other half.
+        (
+            vec![
+                "--huawei-credentials=exampleSecret".into(),
+                "--alibaba-credentials=password".into(),
+                format!("--upstream-client-key={key}"),
+            ],
+            vec![],
+            vec![
+                with(huawei, "is none of env, dir:/path, oidc, ecs, token-file:/path, password"),
+                with(alibaba, "is none of env, dir:/path, oidc, ecs, ecs:role, uri"),
+                with(client_cert, "is missing, while --upstream-client-key is set"),
+            ],
+        ),
+        // Files that are not there, and a key that does not fit.
+        (
+            vec![
+                "--huawei-credentials=password:/nowhere/password".into(),
+                "--alibaba-credentials=dir:/nowhere".into(),
+                format!("--upstream-client-cert={cert}"),
+                format!("--upstream-client-key={other_key}"),
+            ],
+            user.to_vec(),
+            vec![
+                with(huawei, "/nowhere/password: does not exist"),
+                with(alibaba, "/nowhere/access_key_id: does not exist"),
+                with(client_key, &format!("{other_key}: does not fit the certificate {cert}")),
+            ],
+        ),
+        // A login without a user, and files that are something else.
+        (
+            vec![
+                "--huawei-credentials=password".into(),
+                format!("--upstream-client-cert={key}"),
+                format!("--upstream-client-key={cert}"),
+            ],
+            [KEY[0], KEY[1], ("HUAWEICLOUD_SDK_IAM_ENDPOINT", "http://iam.example")].to_vec(),
+            vec![
+                "HW_DOMAIN_NAME: is missing".into(),
+                "HW_USER_NAME: is missing".into(),
+                "HW_USER_PASSWORD: is missing".into(),
+                "HUAWEICLOUD_SDK_IAM_ENDPOINT: uses http://".into(),
+                with(client_cert, &format!("{key}: holds no PEM certificate, or a broken one")),
+                with(client_key, &format!("{cert}: holds no PEM private key")),
+            ],
+        ),
+        // A password that cannot be one; it is not shown.
+        (
+            vec![format!("--huawei-credentials=password:{}", secret.display())],
+            [&user[..], &KEY].concat(),
+            vec![with(huawei, &format!("{}: holds a control", secret.display()))],
+        ),
+        // Half a user is not replaced by anything else.
+        (
+            vec![],
+            [&KEY[..], &[("HW_USER_PASSWORD", "exampleSecret")]].concat(),
+            vec!["HW_DOMAIN_NAME: is missing".into(), "HW_USER_NAME: is missing".into()],
+        ),
+    ];
+    for (args, variables, problems) in cases {
+        let args: Vec<_> = both.iter().map(|arg| (*arg).to_owned()).chain(args).collect();
+        let (status, said) = Process::serve(&args, &variables).ended().await;
+        assert_eq!(status.code(), Some(2), "{said}");
+        let told: Vec<_> = said.lines().skip(1).map(str::trim).collect();
+        for problem in &problems {
+            assert!(told.iter().any(|line| line.starts_with(problem)), "{problem}\n{said}");
+        }
+        assert!(!said.contains("exampleSecret"), "{said}");
+    }
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}

@@ -1,0 +1,151 @@
+use std::path::Path;
+
+use savepoint_gateway::cli::{Cli, Command};
+use savepoint_gateway::telemetry;
+use savepoint_gateway::tls::ClientIdentity;
+use tonic::Code;
+use tonic_types::StatusExt;
+
+use super::tls::{Authority, write};
+use crate::support::gateway::{ACCESS_KEY_ID, ACCESS_KEY_SECRET};
+use crate::support::{FakeCloud, Folder, Gateway, Options, Reply, get_request, import_request};
+
+const TOKEN: &str = "exampleSecurityToken0123456789/+==";
+
+/// A provider that echoes all it got, as one is known to do when a signature is wrong.
+fn echo(request: &crate::support::Recorded) -> Reply {
+    let canonical = request.head.replace("\r\n", "|");
+    let body = serde_json::json!({
+        "error_code": "APIG.0301", "Code": "SignatureDoesNotMatch",
+        "error_msg": format!("verify aksk signature fail, canonicalRequest:{canonical} key {ACCESS_KEY_SECRET}"),
+        "Message": format!("canonicalRequest:{canonical} key {ACCESS_KEY_SECRET}"),
+        "encoded_authorization_message": TOKEN,
+        "AccessDeniedDetail": {"AuthAction": ACCESS_KEY_SECRET},
+        "request_id": "R-1",
+    });
+    Reply::json_with(401, &[("x-request-id", "R-1")], &body.to_string())
+}
+
+#[tokio::test]
+async fn a_provider_that_echoes_everything_betrays_nothing() {
+    let cloud = FakeCloud::start(|request, _| echo(request)).await;
+    let options = Options { security_token: Some(TOKEN.into()), ..Options::at(&cloud) };
+    let gateway = Gateway::start(options).await;
+    // The most verbose level, for this process: events of all calls come along.
+    let _ = telemetry::install(gateway.sink());
+    let mut client = gateway.client().await;
+    let import = client.import_savepoint(import_request()).await.unwrap_err();
+    let get = client.get_savepoint(get_request()).await.unwrap_err();
+    let metrics = super::operators::admin_get(&gateway, "/metrics").await;
+    let log = gateway.log();
+    assert!(log.contains(r#""code":"Unauthenticated""#), "{log}");
+    for status in [&import, &get] {
+        assert_eq!(status.code(), Code::Unauthenticated, "{status}");
+        let info = status.get_error_details().error_info().unwrap().clone();
+        assert!(info.metadata["providerMessage"].contains("[redacted]"), "{info:?}");
+    }
+    let signatures: Vec<_> = cloud
+        .requests()
+        .iter()
+        .map(|request| {
+            let authorization = request.header("authorization").unwrap();
+            authorization.rsplit_once("Signature=").unwrap().1.to_owned()
+        })
+        .collect();
+    let shown = [
+        format!("{import:?}"),
+        format!("{get:?}"),
+        String::from_utf8_lossy(import.details()).into_owned(),
+        String::from_utf8_lossy(get.details()).into_owned(),
+        log,
+        metrics,
+    ];
+    for text in &shown {
+        for secret in [ACCESS_KEY_SECRET, TOKEN, ACCESS_KEY_ID]
+            .into_iter()
+            .chain(signatures.iter().map(String::as_str))
+        {
+            assert!(!text.contains(secret), "{secret} in {text}");
+        }
+    }
+}
+
+#[test]
+fn no_type_that_holds_a_secret_shows_it() {
+    use savepoint_gateway::credential::{Credential, Credentials};
+    use savepoint_gateway::secret::Secret;
+    let credential = || {
+        Credential::new(ACCESS_KEY_ID, Secret::new(ACCESS_KEY_SECRET), Some(Secret::new(TOKEN)))
+            .unwrap()
+    };
+    for shown in [
+        format!("{:?}", Secret::new(TOKEN)),
+        format!("{:?}", credential()),
+        format!("{:?}", Credentials::fixed(credential())),
+    ] {
+        for secret in [ACCESS_KEY_SECRET, TOKEN, ACCESS_KEY_ID] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
+    }
+}
+
+/// Every secret that a start can be given, through its options and variables: neither what was
+/// given nor what is made of it shows any, also where a panic prints it.
+#[test]
+fn nothing_that_a_start_is_given_is_shown() {
+    let folder = Folder::new();
+    let pair = Authority::new().good();
+    let (cert, key) = write(&folder, &pair);
+    let file = |flag: &str, path: &Path| format!("--{flag}={}", path.display());
+    let args = [
+        "savepoint-gateway".into(),
+        "serve".into(),
+        "--huawei-region=cn-north-4".into(),
+        "--huawei-credentials=password".into(),
+        "--alibaba-region=cn-hangzhou".into(),
+        "--alibaba-credentials=uri:https://h.example/exampleUriSecret".into(),
+        "--upstream-proxy=http://user:exampleProxyPassword@proxy.example:3128".into(),
+        file("tls-cert", &cert),
+        file("tls-key", &key),
+        file("upstream-client-cert", &cert),
+        file("upstream-client-key", &key),
+    ];
+    let variables = [
+        ("HW_DOMAIN_NAME", "account"),
+        ("HW_USER_NAME", "user"),
+        ("HW_USER_PASSWORD", "exampleUserPassword"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4317"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=exampleCollectorKey"),
+    ];
+    let cli = Cli::try_from_args(args.clone()).unwrap();
+    let given = format!("{cli:?} {cli:#?}");
+    let Command::Serve(options) = cli.command else { panic!("not serve") };
+    let lookup = |name: &str| {
+        Ok(variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).into()))
+    };
+    let (config, _) = options.config(&lookup).unwrap();
+    let made = format!("{config:?} {config:#?}");
+    let export = config.traces.export.as_ref().unwrap();
+    assert_eq!(export.headers["api-key"], "exampleCollectorKey");
+    let (tls, identity) = (config.server.tls.unwrap(), config.upstream.identity.unwrap());
+    let parts = format!("{tls:?} {identity:?} {:?} {export:?}", config.upstream.proxy.unwrap());
+    let spoilt = folder.write("spoilt.key", pair.key.replace("END", "NED"));
+    let refused = format!("{:?}", ClientIdentity::load(&cert, &spoilt).unwrap_err());
+    let panics =
+        std::panic::catch_unwind(|| ClientIdentity::load(&cert, &spoilt).unwrap()).unwrap_err();
+    let panicked = panics.downcast_ref::<String>().unwrap();
+    assert!(made.contains("Password {") && panicked.contains("--upstream-client-key"), "{made}");
+    for shown in [&given, &made, &parts, &refused, panicked] {
+        for secret in [
+            "exampleUserPassword",
+            "exampleCollectorKey",
+            "exampleUriSecret",
+            "exampleProxyPassword",
+            // The proxy's user and password as its header has them.
+            "dXNlcjpleGFtcGxlUHJveHlQYXNzd29yZA",
+            pair.key.lines().nth(1).unwrap(),
+        ] {
+            assert!(!shown.contains(secret), "{secret} in {shown}");
+        }
+    }
+}
