@@ -17,13 +17,16 @@ mod credentials;
 /// How long calls may take, who ends them, and what the wire says then.
 #[path = "gateway/deadlines.rs"]
 mod deadlines;
+/// The pages: their tables are the code's, their quotations real, and their links lead somewhere.
+#[path = "gateway/documents.rs"]
+mod documents;
 /// Shutting down with peers of every kind.
 #[path = "gateway/drain.rs"]
 mod drain;
 /// Every row of the failure table, for both calls.
 #[path = "gateway/failures.rs"]
 mod failures;
-/// What must hold of the source as a whole: directions of imports, tables in the README.
+/// What must hold of the source as a whole: directions of imports, lock files.
 #[path = "gateway/house.rs"]
 mod house;
 /// The binary itself: its log pipe, and the variables that only a process has.
@@ -50,7 +53,7 @@ mod rotation;
 /// Secrets do not leave by any way out.
 #[path = "gateway/secrets.rs"]
 mod secrets;
-/// The simulators fail as the README says.
+/// The simulators fail as docs/reference.md says.
 #[path = "gateway/simulators.rs"]
 mod simulators;
 /// Every form of a source, from the option to a call that its credential was used for.
