@@ -152,7 +152,10 @@ impl<T: Send + Sync> Refresh<T> {
     ///
     /// # Errors
     /// When the last fetch failed.
-    pub(crate) async fn wait<U>(&self, usable: impl Fn(&T) -> Option<U>) -> Result<U, FetchError> {
+    pub(crate) async fn wait<U: Send>(
+        &self,
+        usable: impl Fn(&T) -> Option<U> + Send + Sync,
+    ) -> Result<U, FetchError> {
         let mut states = self.state.subscribe();
         loop {
             let state = states.borrow_and_update().clone();
@@ -173,7 +176,7 @@ impl<T: Send + Sync> Refresh<T> {
     }
 
     /// Returns when `holds` is true of the value in use.
-    pub(crate) async fn until(&self, holds: impl Fn(&T) -> bool) {
+    pub(crate) async fn until(&self, holds: impl Fn(&T) -> bool + Send + Sync) {
         // The sender lives as long as this.
         let held = |_: &State| self.map(&holds).unwrap_or(false);
         let _ = self.state.subscribe().wait_for(held).await;

@@ -46,9 +46,9 @@ impl<'a> Redactor<'a> {
         (!shown.is_empty()).then(|| clip(&shown, max).to_owned())
     }
 
-    /// Whether the text holds a secret.
-    pub(crate) fn finds_secret(&self, text: &str) -> bool {
-        !self.secrets_in(text).is_empty()
+    /// Whether an identifier, which is visible ASCII, holds a secret or the beginning of one.
+    pub(crate) fn finds_secret(&self, identifier: &str) -> bool {
+        self.credential.secrets().any(|secret| identifier.contains(beginning(secret)))
     }
 
     fn redact(&self, text: &str) -> String {
@@ -80,10 +80,9 @@ impl<'a> Redactor<'a> {
             visible.push(c);
             offsets.push(offset);
         }
-        for secret in self.credential.secrets().filter(|secret| !secret.is_empty()) {
-            let telling = &secret[..secret.len().min(TELLING_BYTES)];
+        for secret in self.credential.secrets() {
             let mut from = 0;
-            while let Some(found) = visible[from..].find(telling) {
+            while let Some(found) = visible[from..].find(beginning(secret)) {
                 let start = from + found;
                 let rest = visible[start..].bytes().zip(secret.bytes());
                 let length = rest.take_while(|(found, secret)| found == secret).count();
@@ -118,6 +117,11 @@ impl<'a> Redactor<'a> {
             }
         }
     }
+}
+
+/// The part of a secret that is searched for.
+fn beginning(secret: &str) -> &str {
+    &secret[..secret.len().min(TELLING_BYTES)]
 }
 
 #[cfg(test)]
@@ -189,7 +193,6 @@ mod tests {
         for (id, found) in [
             ("R-1", false),
             ("R-exampleSecretKey", true),
-            ("example\u{1}Secret Key", true),
             ("EXAMPLEKEYID", true),
         ] {
             assert_eq!(redactor.finds_secret(id), found, "{id:?}");

@@ -401,12 +401,12 @@ fn channel(config: &ExportConfig, trust: &Trust) -> Result<Channel, Error> {
 /// # Reference
 /// Which failures may be retried: <https://opentelemetry.io/docs/specs/otlp/#failures>
 fn of_status(status: &Status) -> Failed {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others may not be retried")]
     match status.code() {
         Code::DeadlineExceeded => Failed::Timeout,
         Code::Cancelled | Code::Aborted | Code::OutOfRange | Code::Unavailable | Code::DataLoss => {
             Failed::Unavailable(None)
         }
-        #[expect(clippy::wildcard_enum_match_arm, reason = "all others may not be retried")]
         code => Failed::Rejected(format!("gRPC code {}", code_names(code).screaming)),
     }
 }

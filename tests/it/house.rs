@@ -5,11 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use savepoint_gateway::cli::Cli;
 use savepoint_gateway::pb;
-use savepoint_gateway::rpc::reason::{Outcome, Reason, Retry};
 use savepoint_gateway::service::OPERATIONS;
-use savepoint_gateway::simulator::SCENARIOS;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -329,136 +326,6 @@ fn every_rpc_of_the_contract_is_an_operation() {
         })
         .collect();
     assert_eq!(listed, contract);
-}
-
-/// A code as the protocol spells it: INVALID_ARGUMENT.
-fn screaming(code: tonic::Code) -> String {
-    format!("{code:?}").chars().fold(String::new(), |mut text, c| {
-        if c.is_uppercase() && !text.is_empty() {
-            text.push('_');
-        }
-        text.extend(c.to_uppercase());
-        text
-    })
-}
-
-#[test]
-fn the_operations_page_says_what_to_do_for_every_reason() {
-    let page = fs::read_to_string(root().join("docs/operations.md")).unwrap();
-    let table = page.split("<!-- reasons:begin -->").nth(1).unwrap();
-    let table = table.split("<!-- reasons:end -->").next().unwrap();
-    let mut rows: Vec<Vec<&str>> = table
-        .lines()
-        .filter(|line| line.starts_with("| `"))
-        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
-        .collect();
-    for failure in Reason::ALL {
-        let row = failure.row();
-        let (reason, code) = (format!("`{}`", row.name), screaming(row.code));
-        let found = rows.iter().find(|cells| cells[0] == reason && cells[1] == code);
-        let cells = found.unwrap_or_else(|| panic!("no row with {reason} and {code}"));
-        assert_eq!(cells.len(), 6, "{reason}");
-        assert!(cells.iter().all(|cell| !cell.is_empty()), "{reason}");
-        let (changed, again) = match row.outcome {
-            Outcome::NotApplied => ("no", ["no use", "later"].as_slice()),
-            Outcome::Unknown => ("perhaps", ["look first"].as_slice()),
-        };
-        assert_eq!(cells[2], changed, "{reason} {code}: job changed");
-        assert!(again.contains(&cells[3]), "{reason} {code}: import again");
-        if row.retry == Retry::Always {
-            assert_eq!(cells[3], "later", "{reason}: the gateway itself tries it again");
-        }
-    }
-    rows.retain(|cells| {
-        !Reason::ALL.iter().any(|failure| {
-            let row = failure.row();
-            cells[0] == format!("`{}`", row.name) && cells[1] == screaming(row.code)
-        })
-    });
-    assert!(rows.is_empty(), "no such failures: {rows:?}");
-}
-
-fn readme() -> String {
-    fs::read_to_string(root().join("README.md")).unwrap()
-}
-
-#[test]
-fn the_readme_lists_every_reason_with_its_code() {
-    let readme = readme();
-    for failure in Reason::ALL {
-        if failure == Reason::Cancelled {
-            continue;
-        }
-        let row = failure.row();
-        let code = screaming(row.code);
-        let found = readme
-            .lines()
-            .any(|line| line.contains(&format!("`{}`", row.name)) && line.contains(&code));
-        assert!(found, "no line with {} and {code}", row.name);
-    }
-}
-
-#[test]
-fn the_readme_lists_every_scenario() {
-    let readme = readme();
-    for scenario in SCENARIOS {
-        let line = format!("| `{}` | `simulate-{}` |", scenario.job_id, scenario.name);
-        assert!(readme.lines().any(|found| found.starts_with(&line)), "no line begins {line}");
-    }
-}
-
-#[test]
-fn the_readme_lists_every_option_of_serve_with_its_default() {
-    let readme = readme();
-    let mut cli = Cli::command();
-    let serve = cli.find_subcommand_mut("serve").unwrap();
-    for option in serve.get_arguments() {
-        let Some(flag) = option.get_long() else { continue };
-        if matches!(flag, "help" | "version") {
-            continue;
-        }
-        let line = readme.lines().find(|line| line.starts_with(&format!("| `--{flag}` |")));
-        let line = line.unwrap_or_else(|| panic!("no line for --{flag}"));
-        let variable = option.get_env().unwrap_or_else(|| panic!("--{flag} has no variable"));
-        let expected = format!("SAVEPOINT_GATEWAY_{}", flag.to_uppercase().replace('-', "_"));
-        assert_eq!(variable.to_str(), Some(expected.as_str()));
-        for default in option.get_default_values() {
-            let default = default.to_str().unwrap();
-            assert!(line.contains(&format!("`{default}`")), "{line} lacks the default {default}");
-        }
-    }
-}
-
-/// The lines between the marks, without the indentation that they share.
-fn snippet(file: &str) -> String {
-    let text = fs::read_to_string(root().join(file)).unwrap();
-    let lines: Vec<&str> = text
-        .lines()
-        .skip_while(|line| !line.contains("snippet:begin"))
-        .skip(1)
-        .take_while(|line| !line.contains("snippet:end"))
-        .collect();
-    assert!(!lines.is_empty(), "{file} has no snippet");
-    let indentation = |line: &&str| line.len() - line.trim_start().len();
-    let shared =
-        lines.iter().filter(|line| !line.trim().is_empty()).map(indentation).min().unwrap_or(0);
-    let lines: Vec<&str> =
-        lines.iter().map(|line| line.get(shared..).unwrap_or_default()).collect();
-    lines.join("\n").trim_matches('\n').to_owned()
-}
-
-#[test]
-fn the_readme_quotes_the_tested_clients() {
-    let readme = readme();
-    for file in [
-        "examples/python/savepoint_client.py",
-        "examples/go/main.go",
-        "examples/java/src/main/java/com/savepoint/example/SavepointClient.java",
-        "examples/typescript/src/client.ts",
-        "examples/web/src/client.ts",
-    ] {
-        assert!(readme.contains(&snippet(file)), "the snippet of {file} is another one");
-    }
 }
 
 /// The packages of a lock file, with the versions of each.

@@ -14,6 +14,8 @@ mod configuration;
 mod connections;
 /// Every source of credentials, from its service to a signed call.
 mod credentials;
+/// Tables, links and quotes in the documentation, held against the code.
+mod documents;
 /// How long calls may take, who ends them, and what the wire says then.
 mod deadlines;
 /// Shutting down with peers of every kind.
