@@ -1,4 +1,4 @@
-//! How long the steps of a call take: `cargo bench --features inside --bench times`.
+//! How long the steps of a call take: `cargo bench --features internals --bench times`.
 
 mod functions;
 

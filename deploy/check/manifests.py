@@ -59,9 +59,8 @@ def options_of(gateway: str) -> dict[str, str]:
 
 
 def cloud_variables() -> set[str]:
-    """The variables that the configuration reads besides its own, from its source."""
-    text = "".join(path.read_text() for path in sorted((ROOT / "src/config").glob("*.rs")))
-    text += (ROOT / "src/config.rs").read_text()
+    """The variables that the options read besides the gateway's own, from their source."""
+    text = "".join(path.read_text() for path in sorted((ROOT / "src").rglob("options.rs")))
     return set(re.findall(r'"((?:HUAWEICLOUD|HW|ALIBABA_CLOUD)_[A-Z0-9_]+)"', text))
 
 
