@@ -5,22 +5,26 @@
     reason = "cargo tells a build script everything by the environment"
 )]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-const FILES: [&str; 2] = ["savepoint/v1/savepoint.proto", "grpc/health/v1/health.proto"];
-/// What traces are sent with, which the gateway does not serve.
+/// The gateway's own protos. Each file below it is served.
+const OWN: &str = "proto/savepoint";
+const HEALTH: &str = "grpc/health/v1/health.proto";
+/// The messages that traces are sent in. The gateway does not serve them.
 const OTLP: [&str; 1] = ["opentelemetry/proto/collector/trace/v1/trace_service.proto"];
 const ROOTS: [&str; 2] = ["proto", "proto/third_party"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto");
     let out = PathBuf::from(env::var("OUT_DIR")?);
+    let mut files = vec![PathBuf::from(HEALTH)];
+    find_protos(Path::new(OWN), &mut files)?;
 
     // Two runs: comments are for the generated code's docs, and would double what every
     // reflection client downloads. `encode_file_descriptor_set` is the one call that keeps
     // the (google.api.http) options.
-    let served = compiler(&FILES, false)?.encode_file_descriptor_set();
+    let served = compiler(&files, false)?.encode_file_descriptor_set();
     fs::write(out.join("descriptor.bin"), served)?;
 
     tonic_prost_build::configure()
@@ -30,7 +34,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build_transport(false)
         .codec_path("crate::rpc::codec::SmallMessages")
         .extern_path(".google.api", "crate::pb::google::api")
-        .compile_fds(compiler(&FILES, true)?.file_descriptor_set())?;
+        .include_file("pb.rs")
+        .compile_fds(compiler(&files, true)?.file_descriptor_set())?;
     tonic_prost_build::configure()
         .build_server(false)
         .build_transport(false)
@@ -39,7 +44,25 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn compiler(files: &[&str], source_info: bool) -> Result<protox::Compiler, protox::Error> {
+/// The protos below a folder, in an order that does not depend on the file system.
+fn find_protos(folder: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    let mut paths: Vec<_> =
+        fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
+    paths.sort();
+    for path in paths {
+        if path.is_dir() {
+            find_protos(&path, found)?;
+        } else if path.extension().is_some_and(|extension| extension == "proto") {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn compiler(
+    files: &[impl AsRef<Path>],
+    source_info: bool,
+) -> Result<protox::Compiler, protox::Error> {
     let mut compiler = protox::Compiler::new(ROOTS)?;
     compiler.include_imports(true).include_source_info(source_info);
     compiler.open_files(files)?;

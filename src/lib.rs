@@ -58,12 +58,10 @@ pub mod pb {
     #![allow(rustdoc::bare_urls)]
     #![allow(clippy::all, clippy::pedantic, clippy::wildcard_enum_match_arm)]
 
-    tonic::include_proto!("savepoint.v1");
-
-    /// `grpc.health.v1`, which also knows `List`.
-    pub mod health {
-        tonic::include_proto!("grpc.health.v1");
-    }
+    // A module for each package of `proto`.
+    include!(concat!(env!("OUT_DIR"), "/pb.rs"));
+    pub use grpc::health::v1 as health;
+    pub use savepoint::v1::*;
 
     /// The OpenTelemetry protocol, as far as traces need it.
     #[allow(dead_code)]

@@ -27,7 +27,7 @@ use crate::service::OPERATIONS;
 use crate::telemetry::{LogFormat, LogLevel, LogSink, Telemetry};
 use crate::tls::Trust;
 use crate::transport::{ClientOptions, Pool, Response};
-use crate::upstream::{Backoff, Limits, RestCall, Upstream};
+use crate::upstream::{Backoff, Limits, Upstream};
 
 pub use crate::server::test_util::{guarded_frames, single_message};
 
@@ -128,12 +128,12 @@ impl Providers {
 
     /// The request that is sent to Huawei.
     pub fn import(&self, request: &ImportSavepointRequest) -> Result<Request<Bytes>, Error> {
-        self.huawei.import_call(request)?.request(&self.credential)
+        self.upstreams[0].request(&self.huawei.import_call(request)?, &self.credential)
     }
 
     /// The request that is sent to Alibaba.
     pub fn get(&self, request: &GetSavepointRequest) -> Result<Request<Bytes>, Error> {
-        self.alibaba.get_call(request)?.request(&self.credential)
+        self.upstreams[1].request(&self.alibaba.get_call(request)?, &self.credential)
     }
 }
 

@@ -16,13 +16,55 @@ use crate::tls::TlsOptions;
 use crate::transport::{UpstreamConfig, UpstreamOptions};
 use crate::upstream::{Backoff, Upstream};
 
+/// What follows for each provider from the name of its room.
+macro_rules! providers {
+    ($($room:ident),+) => {
+        #[derive(Debug, Args)]
+        struct ProviderOptions {
+            $(#[command(flatten)] $room: $room::Options,)+
+        }
+
+        impl ProviderOptions {
+            fn setup(&self, insecure: bool, problems: &mut Problems<'_>) -> Providers {
+                Providers { $($room: self.$room.setup(insecure, problems),)+ }
+            }
+        }
+
+        /// The providers that are configured.
+        #[derive(Debug, Clone, Default)]
+        pub struct Providers {
+            $(#[expect(missing_docs)] pub $room: Option<$room::Setup>,)+
+        }
+
+        impl Providers {
+            /// What every provider has.
+            pub(crate) fn each(&self) -> impl Iterator<Item = &Setup> {
+                [$(self.$room.as_ref().map(|setup| &setup.common)),+].into_iter().flatten()
+            }
+
+            /// The handlers of one worker, each with its own connections to its provider.
+            pub(super) fn handlers(
+                &self,
+                upstream: impl Fn(&Setup) -> Result<Upstream, Error>,
+            ) -> Result<Handlers, Error> {
+                let mut handlers = Handlers::default();
+                $(if let Some(setup) = &self.$room {
+                    handlers.$room = Some(Arc::new(setup.handler(upstream(&setup.common)?)));
+                })+
+                Ok(handlers)
+            }
+        }
+    };
+}
+
+// In the order of `--help`.
+providers!(huawei, alibaba);
+
 /// The options of `serve`.
 #[derive(Debug, Args)]
 pub struct ServeOptions {
     #[command(flatten)]
-    huawei: huawei::Options,
-    #[command(flatten)]
-    alibaba: alibaba::Options,
+    providers: ProviderOptions,
     /// Allow http:// endpoints that are not loopback: signed requests then travel unencrypted
     #[arg(long)]
     allow_insecure_endpoints: bool,
@@ -96,46 +138,6 @@ impl Default for Config {
     }
 }
 
-/// The providers that are configured.
-#[derive(Debug, Clone, Default)]
-pub struct Providers {
-    /// Huawei Cloud.
-    pub huawei: Option<huawei::Setup>,
-    /// Alibaba Cloud.
-    pub alibaba: Option<alibaba::Setup>,
-}
-
-impl Providers {
-    fn of_options(options: &ServeOptions, problems: &mut Problems<'_>) -> Self {
-        let insecure = options.allow_insecure_endpoints;
-        Self {
-            huawei: options.huawei.setup(insecure, problems),
-            alibaba: options.alibaba.setup(insecure, problems),
-        }
-    }
-
-    /// What every provider has.
-    pub(crate) fn each(&self) -> impl Iterator<Item = &Setup> {
-        let huawei = self.huawei.iter().map(|setup| &setup.common);
-        huawei.chain(self.alibaba.iter().map(|setup| &setup.common))
-    }
-
-    /// The handlers of one worker, each with a way to its provider of its own.
-    pub(super) fn handlers(
-        &self,
-        upstream: impl Fn(&Setup) -> Result<Upstream, Error>,
-    ) -> Result<Handlers, Error> {
-        let huawei = self.huawei.as_ref().map(|setup| Ok(setup.handler(upstream(&setup.common)?)));
-        let alibaba =
-            self.alibaba.as_ref().map(|setup| Ok(setup.handler(upstream(&setup.common)?)));
-        Ok(Handlers {
-            huawei: huawei.transpose()?.map(Arc::new),
-            alibaba: alibaba.transpose()?.map(Arc::new),
-            ..Handlers::default()
-        })
-    }
-}
-
 impl ServeOptions {
     /// What the options set up. `lookup` reads the variables of other programs.
     ///
@@ -143,7 +145,7 @@ impl ServeOptions {
     /// Everything that is wrong.
     pub fn config(&self, lookup: Lookup<'_>) -> Result<(Config, LogConfig), ConfigError> {
         let mut problems = Problems::new(lookup);
-        let providers = Providers::of_options(self, &mut problems);
+        let providers = self.providers.setup(self.allow_insecure_endpoints, &mut problems);
         if problems.is_empty() && providers.each().next().is_none() {
             problems.add(
                 "no provider is configured: set --huawei-region, --huawei-endpoint, \

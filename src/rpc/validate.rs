@@ -33,6 +33,10 @@ pub(crate) fn is_savepoint_path(text: &str) -> bool {
     (1..=1024).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
+/// The rule of [`is_workspace`], in words.
+pub(crate) const WORKSPACE: &str =
+    "must be 1 to 128 of 0-9, A-Z, a-z, _, . and -, and begin with a letter or digit";
+
 /// `^[0-9A-Za-z][0-9A-Za-z_.-]{0,127}$`
 pub(crate) fn is_workspace(text: &str) -> bool {
     is_name(text, |b| matches!(b, b'_' | b'.' | b'-'))

@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::Request;
+use http::header::{ACCEPT, USER_AGENT};
+use http::{HeaderValue, Request};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Semaphore;
 
@@ -181,7 +182,7 @@ impl Upstream {
         call: &Call,
     ) -> Result<C::Output, Error> {
         let credential = self.credentials.current(&*self.clock).await?;
-        let request = rest.request(&credential)?;
+        let request = self.request(rest, &credential)?;
         let response = self.send(rest.rest(), request, call).await?;
         let reply = Reply::new(&response, self.provider, &credential);
         match rest.response(&reply) {
@@ -197,6 +198,20 @@ impl Upstream {
                 Err(error)
             }
         }
+    }
+
+    /// The request of one attempt.
+    pub(crate) fn request<C: RestCall>(
+        &self,
+        rest: &C,
+        credential: &Credential,
+    ) -> Result<Request<Bytes>, Error> {
+        let mut request = rest.request(credential)?;
+        // Added after signing: proxies on the way may change them.
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(crate::USER_AGENT));
+        Ok(request)
     }
 
     /// Reads a response, and says what one that is not a success means.

@@ -6,6 +6,7 @@
 mod credential;
 mod get_savepoint;
 mod options;
+mod rest;
 mod savepoint;
 pub mod sign;
 

@@ -12,7 +12,7 @@ use crate::credential::{
 use crate::options::problems::{non_empty, non_empty_secret};
 use crate::options::{Endpoint, InvalidEndpoint, Problems};
 use crate::providers;
-use crate::rpc::validate::is_workspace;
+use crate::rpc::validate::{WORKSPACE, is_workspace};
 use crate::secret::Secret;
 use crate::upstream::Upstream;
 
@@ -83,10 +83,7 @@ impl Options {
     pub fn setup(&self, insecure: bool, problems: &mut Problems<'_>) -> Option<Setup> {
         let workspace = non_empty(&self.alibaba_workspace).map(str::to_owned);
         if workspace.as_deref().is_some_and(|id| !is_workspace(id)) {
-            problems.report(
-                "--alibaba-workspace",
-                "must be 1 to 128 of 0-9, A-Z, a-z, _, . and -, and begin with a letter or digit",
-            );
+            problems.report("--alibaba-workspace", WORKSPACE);
         }
         let region = non_empty(&self.alibaba_region);
         let endpoint = non_empty(&self.alibaba_endpoint);

@@ -4,14 +4,12 @@
 //! - <https://support.huaweicloud.com/intl/en-us/api-dli/dli_02_0393.html> (read 2026-11-22)
 
 use std::borrow::Cow;
-use std::pin::pin;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
-use http::{HeaderValue, Method, Request};
+use http::{Method, Request};
 use serde::{Deserialize, Serialize};
 
-use super::{HUAWEI, Huawei, Project, authorize};
+use super::{HUAWEI, Huawei, rest};
 use crate::call::Call;
 use crate::credential::Credential;
 use crate::json;
@@ -20,8 +18,8 @@ use crate::pb::{ImportSavepointRequest, ImportSavepointResponse};
 use crate::rpc::Error;
 use crate::rpc::operation::{Kind, Operation, Rest};
 use crate::rpc::reason::Reason;
-use crate::rpc::validate::{Violations, is_project_id, is_savepoint_path};
-use crate::upstream::{NotSuccess, Reply, RestCall, Upstream};
+use crate::rpc::validate::is_savepoint_path;
+use crate::upstream::{NotSuccess, Reply, RestCall};
 
 /// The RPC. A repetition imports again, and what a lost response said cannot be asked for.
 pub static IMPORT_SAVEPOINT: Operation = Operation {
@@ -67,37 +65,28 @@ impl Huawei {
         request: &ImportSavepointRequest,
         call: &Call,
     ) -> Result<ImportSavepointResponse, Error> {
-        let import = match &self.project {
-            Project::Lookup(lookup)
-                if request.project_id.is_empty() && self.project.known().is_none() =>
-            {
-                validate(None, request)?;
-                let project_id = call.bound(pin!(lookup.wait())).await?;
-                Import::new(&self.upstream, project_id.into(), request)?
-            }
-            Project::None | Project::Id(_) | Project::Lookup(_) => self.import_call(request)?,
-        };
+        let project_id = self.project(&request.project_id);
+        check(project_id.as_deref(), request)?;
+        let import = Import::new(self, self.lookup(project_id, call).await?, request)?;
         self.upstream.call(&IMPORT_SAVEPOINT, &import, call).await
     }
 
-    /// Checks the request, and makes the REST call for it.
+    /// Checks a request that needs no lookup, and makes the REST call for it.
+    #[cfg(feature = "internals")]
     pub(crate) fn import_call<'a>(
         &'a self,
         request: &'a ImportSavepointRequest,
     ) -> Result<Import<'a>, Error> {
-        let project_id = match request.project_id.as_str() {
-            "" => self.project.known().unwrap_or_default(),
-            given => given.into(),
-        };
-        validate(Some(&project_id), request)?;
-        Import::new(&self.upstream, project_id, request)
+        let project_id = self.project(&request.project_id).unwrap_or_default();
+        check(Some(&project_id), request)?;
+        Import::new(self, project_id, request)
     }
 }
 
 /// The REST call.
 #[derive(Debug)]
 pub(crate) struct Import<'a> {
-    upstream: &'a Upstream,
+    huawei: &'a Huawei,
     uri: String,
     project_id: Cow<'a, str>,
     body: Bytes,
@@ -105,7 +94,7 @@ pub(crate) struct Import<'a> {
 
 impl<'a> Import<'a> {
     fn new(
-        upstream: &'a Upstream,
+        huawei: &'a Huawei,
         project_id: Cow<'a, str>,
         request: &ImportSavepointRequest,
     ) -> Result<Self, Error> {
@@ -116,10 +105,10 @@ impl<'a> Import<'a> {
         .map_err(|_| Error::new(Reason::GatewayInternal, "the request body cannot be written"))?;
         let uri = format!(
             "{}/v1.0/{project_id}/streaming/jobs/{}/import-savepoint",
-            upstream.endpoint().origin(),
+            huawei.upstream.endpoint().origin(),
             request.job_id,
         );
-        Ok(Self { upstream, uri, project_id, body: Bytes::from(body) })
+        Ok(Self { huawei, uri, project_id, body: Bytes::from(body) })
     }
 }
 
@@ -131,20 +120,8 @@ impl RestCall for Import<'_> {
     }
 
     fn request(&self, credential: &Credential) -> Result<Request<Bytes>, Error> {
-        let mut request = Request::builder()
-            .method(Method::POST)
-            .uri(&self.uri)
-            .header(HOST, self.upstream.endpoint().host())
-            .header(CONTENT_TYPE, "application/json")
-            .header("x-project-id", &*self.project_id)
-            .body(self.body.clone())
-            .map_err(|_| Error::new(Reason::GatewayInternal, "the request cannot be built"))?;
-        authorize(&mut request, credential, self.upstream.clock())?;
-        // Added after signing: proxies on the way may change them.
-        let headers = request.headers_mut();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        headers.insert(USER_AGENT, HeaderValue::from_static(crate::USER_AGENT));
-        Ok(request)
+        let body = self.body.clone();
+        self.huawei.request((Method::POST, &self.uri), &self.project_id, body, credential)
     }
 
     fn response(&self, reply: &Reply<'_>) -> Result<ImportSavepointResponse, NotSuccess> {
@@ -163,20 +140,8 @@ impl RestCall for Import<'_> {
     }
 }
 
-/// Checks the fields; the project only when it need not be looked up.
-fn validate(project_id: Option<&str>, request: &ImportSavepointRequest) -> Result<(), Error> {
-    let mut violations = Violations::default();
-    if let Some(project_id) = project_id {
-        violations.check(
-            "project_id",
-            is_project_id(project_id),
-            if project_id.is_empty() {
-                "is empty and the gateway has no --huawei-project-id"
-            } else {
-                "must be 1 to 64 of 0-9, A-Z, a-z, _ and -"
-            },
-        );
-    }
+fn check(project_id: Option<&str>, request: &ImportSavepointRequest) -> Result<(), Error> {
+    let mut violations = rest::check_project(project_id);
     violations.check("job_id", request.job_id > 0, "must be from 1 to 9223372036854775807");
     violations.check(
         "savepoint_path",

@@ -8,6 +8,7 @@ mod import_savepoint;
 mod options;
 mod project;
 mod regions;
+mod rest;
 pub mod sign;
 
 pub use credential::{EcsAgency, Oidc, Password, PasswordOf, TokenScope};
@@ -17,16 +18,9 @@ pub(crate) use import_savepoint::Import;
 pub use options::{Options, SOURCES, Setup};
 pub use project::{Project, ProjectLookup};
 
-use bytes::Bytes;
-use http::{HeaderName, Request};
-
-use crate::clock::Clock;
-use crate::credential::Credential;
-use crate::rpc::Error;
 use crate::rpc::operation::Pattern::{Exactly, Prefixed};
 use crate::rpc::operation::{Pattern, Provider, RequestId};
 use crate::rpc::reason::Reason;
-use crate::signing::sensitive;
 use crate::upstream::Upstream;
 
 /// DLI, with its facts.
@@ -92,27 +86,5 @@ impl Huawei {
     /// `project` serves the requests that do not name one.
     pub fn new(upstream: Upstream, project: Project) -> Self {
         Self { upstream, project }
-    }
-}
-
-/// The header for a token that is sent instead of a signature.
-const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
-
-/// Gives a request what proves who sends it: a token, or a signature.
-///
-/// # Errors
-/// When the credential cannot be used for it. The request is then as it was.
-fn authorize(
-    request: &mut Request<Bytes>,
-    credential: &Credential,
-    clock: &dyn Clock,
-) -> Result<(), Error> {
-    match credential.auth_token() {
-        // A token stands alone: with a signature next to it, the service checks both.
-        Some(token) => {
-            request.headers_mut().insert(X_AUTH_TOKEN, sensitive(token.expose())?);
-            Ok(())
-        }
-        None => sign::sign(request, credential, clock.now()),
     }
 }

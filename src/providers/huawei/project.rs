@@ -6,7 +6,7 @@
 //! - Locking of keys: "AK access failed to reach the limit", API Gateway's FAQ `apig-faq-0003`.
 
 use std::borrow::Cow;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +18,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use serde::Deserialize;
 
-use super::{HUAWEI, authorize};
+use super::rest::authorize;
+use super::{HUAWEI, Huawei};
+use crate::call::Call;
 use crate::credential::{Credential, rejected};
 use crate::json;
 use crate::options::Endpoint;
@@ -48,13 +50,30 @@ pub enum Project {
     Lookup(Arc<ProjectLookup>),
 }
 
-impl Project {
-    /// The id, as far as it is known by now.
-    pub(super) fn known(&self) -> Option<Cow<'_, str>> {
-        match self {
-            Self::None => None,
-            Self::Id(id) => Some(Cow::Borrowed(id)),
-            Self::Lookup(lookup) => lookup.id().map(Cow::Owned),
+impl Huawei {
+    /// The project of a request: the one that it names, or the one of the options, empty when
+    /// there is none. [`None`] while it is being looked up.
+    pub(super) fn project<'a>(&'a self, named: &'a str) -> Option<Cow<'a, str>> {
+        match (&self.project, named) {
+            (Project::None, "") => Some(Cow::Borrowed("")),
+            (Project::Id(id), "") => Some(Cow::Borrowed(id)),
+            (Project::Lookup(lookup), "") => lookup.id().map(Cow::Owned),
+            (_, named) => Some(Cow::Borrowed(named)),
+        }
+    }
+
+    /// Waits for the project that is being looked up.
+    pub(super) async fn lookup<'a>(
+        &self,
+        known: Option<Cow<'a, str>>,
+        call: &Call,
+    ) -> Result<Cow<'a, str>, Error> {
+        match (known, &self.project) {
+            (Some(id), _) => Ok(id),
+            (None, Project::Lookup(lookup)) => {
+                call.bound(pin!(lookup.wait())).await.map(Cow::Owned)
+            }
+            (None, Project::None | Project::Id(_)) => Ok(Cow::Borrowed("")),
         }
     }
 }

@@ -1,0 +1,70 @@
+//! What all REST calls of DLI have in common: the headers, and what proves who sends a request.
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HOST};
+use http::{HeaderName, Method, Request};
+
+use super::{Huawei, sign};
+use crate::clock::Clock;
+use crate::credential::Credential;
+use crate::rpc::Error;
+use crate::rpc::reason::Reason;
+use crate::rpc::validate::{Violations, is_project_id};
+use crate::signing::sensitive;
+
+/// The header for a token that is sent instead of a signature.
+const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
+
+impl Huawei {
+    /// A request with a JSON body, which proves who sends it.
+    pub(super) fn request(
+        &self,
+        (method, uri): (Method, &str),
+        project_id: &str,
+        body: Bytes,
+        credential: &Credential,
+    ) -> Result<Request<Bytes>, Error> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(uri)
+            .header(HOST, self.upstream.endpoint().host())
+            .header(CONTENT_TYPE, "application/json")
+            .header("x-project-id", project_id)
+            .body(body)
+            .map_err(|_| Error::new(Reason::GatewayInternal, "the request cannot be built"))?;
+        authorize(&mut request, credential, self.upstream.clock())?;
+        Ok(request)
+    }
+}
+
+/// Gives a request what proves who sends it: a token, or a signature.
+///
+/// # Errors
+/// When the credential cannot be used for it. The request is then as it was.
+pub(super) fn authorize(
+    request: &mut Request<Bytes>,
+    credential: &Credential,
+    clock: &dyn Clock,
+) -> Result<(), Error> {
+    match credential.auth_token() {
+        // A token stands alone: with a signature next to it, the service checks both.
+        Some(token) => {
+            request.headers_mut().insert(X_AUTH_TOKEN, sensitive(token.expose())?);
+            Ok(())
+        }
+        None => sign::sign(request, credential, clock.now()),
+    }
+}
+
+/// The bad fields of a request, beginning with its project, unless that is being looked up.
+pub(super) fn check_project(project_id: Option<&str>) -> Violations {
+    let mut violations = Violations::default();
+    if let Some(project_id) = project_id {
+        let rule = match project_id {
+            "" => "is empty and the gateway has no --huawei-project-id",
+            _ => "must be 1 to 64 of 0-9, A-Z, a-z, _ and -",
+        };
+        violations.check("project_id", is_project_id(project_id), rule);
+    }
+    violations
+}
