@@ -92,7 +92,7 @@ impl Drop for Record {
         self.telemetry.metrics().handled(operation, code, took);
         if let (Some(trace), Some(operation)) = (self.call.trace(), operation) {
             let reason = self.call.reason().map(|reason| reason.row().name);
-            trace.end(operation, code, reason, self.call.peer(), took);
+            trace.end(operation, code, reason, self.call.peer());
         }
         let level = level_of(operation.is_some(), code);
         if level <= self.telemetry.log().level() {

@@ -93,7 +93,17 @@ pub struct Trace {
 struct Recording {
     tracer: Arc<Tracer>,
     parent: Option<SpanId>,
-    began: u64,
+    /// When the call began: in nanoseconds since the epoch, and by the clock that all its spans
+    /// are measured with, so that none ends after the call's own.
+    began: (u64, Instant),
+}
+
+impl Recording {
+    /// Nanoseconds since the epoch.
+    fn at(&self, instant: Instant) -> u64 {
+        let since = instant.duration_since(self.began.1).as_nanos();
+        self.began.0.saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
+    }
 }
 
 impl Trace {
@@ -123,7 +133,7 @@ impl Trace {
         let recording = context.is_sampled().then(|| Recording {
             tracer: Arc::clone(tracer),
             parent,
-            began: now(),
+            began: (now(), Instant::now()),
         });
         Self { context, recording }
     }
@@ -145,14 +155,13 @@ impl Trace {
         code: Code,
         reason: Option<&'static str>,
         peer: Option<SocketAddr>,
-        took: Duration,
     ) {
         let Some(Recording { tracer, parent, began }) = &self.recording else { return };
         tracer.queue.push(Span {
             context: self.context.clone(),
             parent: *parent,
-            began: *began,
-            took,
+            began: began.0,
+            took: began.1.elapsed(),
             kind: SpanKind::Call { operation, code, reason, peer },
         });
     }
@@ -166,7 +175,7 @@ impl Trace {
     ) -> AttemptSpan<'_> {
         let recorded = self.recording.as_ref().map(|recording| RecordedAttempt {
             recording,
-            began: (now(), Instant::now()),
+            began: Instant::now(),
             span_id: new_span_id(),
             rest,
             host: endpoint.host().clone(),
@@ -187,7 +196,7 @@ pub(crate) struct AttemptSpan<'a> {
 #[derive(Debug)]
 struct RecordedAttempt<'a> {
     recording: &'a Recording,
-    began: (u64, Instant),
+    began: Instant,
     span_id: SpanId,
     rest: &'static Rest,
     host: HeaderValue,
@@ -217,8 +226,8 @@ impl AttemptSpan<'_> {
         recording.tracer.queue.push(Span {
             context: TraceContext { span_id, ..self.context.clone() },
             parent: Some(self.context.span_id),
-            began: began.0,
-            took: began.1.elapsed(),
+            began: recording.at(began),
+            took: began.elapsed(),
             kind: SpanKind::Attempt { rest, host, tls, result, resent },
         });
     }
