@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use hyper_util::rt::TokioIo;
-use tokio::net::{TcpStream, UnixStream};
-use tonic::transport::{Channel, Endpoint, Uri};
-use tower::service_fn;
+use tonic::transport::{Channel, Endpoint};
 
 use crate::options::problems::non_empty;
 use crate::options::{Address, ConfigError, Problems};
@@ -124,37 +121,17 @@ pub async fn ask(address: &Address, service: &str, timeout: Duration) -> Result<
 
 /// Connects a gRPC client to an address that a gateway listens on.
 pub(crate) async fn connect(address: &Address) -> Result<Channel, tonic::transport::Error> {
-    match address.clone() {
+    let uri = match address {
+        // A gateway that listens everywhere is called on loopback.
         Address::Tcp(address) => {
-            // A gateway that listens everywhere is called on loopback.
-            let address = address
-                .strip_prefix("0.0.0.0:")
-                .map(|port| format!("127.0.0.1:{port}"))
-                .or_else(|| address.strip_prefix("[::]:").map(|port| format!("[::1]:{port}")))
-                .unwrap_or(address);
-            let connector = service_fn(move |_: Uri| {
-                let address = address.clone();
-                async move {
-                    let stream = TcpStream::connect(address).await?;
-                    // The head and the message of a request are two writes; the second must
-                    // not wait until the first is acknowledged.
-                    stream.set_nodelay(true)?;
-                    Ok::<_, std::io::Error>(TokioIo::new(stream))
-                }
-            });
-            endpoint().connect_with_connector(connector).await
+            let port_of = |any: &str| address.strip_prefix(any);
+            match (port_of("0.0.0.0:"), port_of("[::]:")) {
+                (Some(port), _) => format!("http://127.0.0.1:{port}"),
+                (_, Some(port)) => format!("http://[::1]:{port}"),
+                (None, None) => format!("http://{address}"),
+            }
         }
-        Address::Unix(path) => {
-            let connector = service_fn(move |_: Uri| {
-                let path = path.clone();
-                async move { UnixStream::connect(path).await.map(TokioIo::new) }
-            });
-            endpoint().connect_with_connector(connector).await
-        }
-    }
-}
-
-/// The authority is a name for the `:authority` header only.
-fn endpoint() -> Endpoint {
-    Endpoint::from_static("http://localhost")
+        Address::Unix(path) => format!("unix:{}", path.display()),
+    };
+    Endpoint::from_shared(uri)?.connect().await
 }

@@ -5,13 +5,14 @@
 //! a worker costs what one thread costs.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle};
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
@@ -72,17 +73,7 @@ impl<S: Services> Worker<S> {
         let open = Open::new(Arc::clone(&self.connections), self.shared.telemetry.clone());
         let (port, shared) = (self.port.clone(), Arc::clone(&self.shared));
         let serving = async move {
-            let served = match accepted {
-                Accepted::Tcp(stream, peer) => match TcpStream::from_std(stream) {
-                    Ok(stream) => serve_tcp(stream, peer, port, &shared).await,
-                    Err(error) => Err(error),
-                },
-                Accepted::Unix(stream) => match UnixStream::from_std(stream) {
-                    Ok(stream) => serve(stream, None, port).await,
-                    Err(error) => Err(error),
-                },
-            };
-            if let Err(error) = served {
+            if let Err(error) = serve(accepted, port, &shared).await {
                 tracing::debug!(error = %error, "connection ended");
             }
             drop(open);
@@ -127,51 +118,43 @@ pub(super) async fn accept<S: Services>(
     }
 }
 
-/// Serves a connection that came over a network, over TLS where that is configured.
-async fn serve_tcp<S: Services>(
-    stream: TcpStream,
-    peer: SocketAddr,
+/// Serves a connection; one that came over a network over TLS, where that is configured.
+async fn serve<S: Services>(
+    accepted: Accepted,
     port: GrpcPort<S>,
     shared: &Shared,
 ) -> io::Result<()> {
-    match &shared.config.tls {
-        None => serve(stream, Some(peer), port).await,
-        // The state of TLS is large, and connections without it should not reserve space for it.
-        Some(tls) => Box::pin(serve_tls(tls, stream, peer, port, shared)).await,
+    let limits = port.limits().clone();
+    match (accepted.into_stream()?, &shared.config.tls) {
+        ((Either::Left(stream), peer), Some(tls)) => {
+            // The state of TLS is large, and other connections should not reserve space for it.
+            Box::pin(async {
+                match handshake(tls, stream, shared).await? {
+                    Some(stream) => server::serve(stream, peer, port, &limits).await,
+                    None => Ok(()),
+                }
+            })
+            .await
+        }
+        ((stream, peer), _) => server::serve(stream, peer, port, &limits).await,
     }
 }
 
-async fn serve_tls<S: Services>(
+/// None when the server drains first.
+async fn handshake(
     tls: &ServerTls,
     stream: TcpStream,
-    peer: SocketAddr,
-    port: GrpcPort<S>,
     shared: &Shared,
-) -> io::Result<()> {
+) -> io::Result<Option<TlsStream<TcpStream>>> {
     let handshake = tokio::time::timeout(shared.config.peer_timeout, tls.accept(stream));
     let result = tokio::select! {
         result = handshake => result.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
-        () = shared.drain.cancelled() => return Ok(()),
+        () = shared.drain.cancelled() => return Ok(None),
     };
-    match result {
-        Ok(stream) => serve(stream, Some(peer), port).await,
-        Err(error) => {
-            shared.tls_metrics.handshake_failed();
-            Err(error)
-        }
+    if result.is_err() {
+        shared.tls_metrics.handshake_failed();
     }
-}
-
-async fn serve<T, S: Services>(
-    stream: T,
-    peer: Option<SocketAddr>,
-    port: GrpcPort<S>,
-) -> io::Result<()>
-where
-    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
-{
-    let limits = port.limits().clone();
-    server::serve(stream, peer, port, &limits).await
+    result.map(Some)
 }
 
 /// An open connection in the counts.

@@ -11,7 +11,6 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
@@ -22,7 +21,7 @@ use super::Peer;
 use super::connection::{self, ConnectionLimits, Handler};
 use super::grpc::{answered, health_service};
 use super::health::Stage;
-use super::listener::{Accepted, Bound};
+use super::listener::Bound;
 use super::shared::Shared;
 
 /// Operators and probes are few. More connections wait.
@@ -65,17 +64,11 @@ pub(crate) async fn serve(bound: Bound, shared: Arc<Shared>, missing: Arc<Missin
         };
         let (admin, limits) = (admin.clone(), Arc::clone(&limits));
         tokio::spawn(async move {
-            let served = match accepted {
-                Accepted::Tcp(stream, peer) => match TcpStream::from_std(stream) {
-                    Ok(stream) => connection::serve(stream, Some(peer), admin, &limits).await,
-                    Err(error) => Err(error),
-                },
-                Accepted::Unix(stream) => match UnixStream::from_std(stream) {
-                    Ok(stream) => connection::serve(stream, None, admin, &limits).await,
-                    Err(error) => Err(error),
-                },
+            let served = async {
+                let (stream, peer) = accepted.into_stream()?;
+                connection::serve(stream, peer, admin, &limits).await
             };
-            if let Err(error) = served {
+            if let Err(error) = served.await {
                 tracing::debug!(error = %error, "admin connection ended");
             }
             drop(place);

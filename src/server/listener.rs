@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio_util::either::Either;
 
+use super::Peer;
 use crate::options::Address;
 
 /// Listens at an address; a Unix socket gets this mode, or else what the process's mask leaves.
@@ -53,6 +55,16 @@ enum Socket {
 pub(crate) enum Accepted {
     Tcp(std::net::TcpStream, SocketAddr),
     Unix(std::os::unix::net::UnixStream),
+}
+
+impl Accepted {
+    /// The connection on the present runtime, and its peer.
+    pub(crate) fn into_stream(self) -> io::Result<(Either<TcpStream, UnixStream>, Peer)> {
+        Ok(match self {
+            Self::Tcp(stream, peer) => (Either::Left(TcpStream::from_std(stream)?), Some(peer)),
+            Self::Unix(stream) => (Either::Right(UnixStream::from_std(stream)?), None),
+        })
+    }
 }
 
 impl Bound {
