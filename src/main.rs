@@ -66,7 +66,7 @@ async fn serve(options: &ServeOptions) -> ExitCode {
         Ok(sink) => sink,
         Err(error) => return fail(1, &*error),
     };
-    let code = serve_until_signal(config, Telemetry::new(sink.clone(), &OPERATIONS)).await;
+    let code = serve_until_signal(config, Telemetry::new(sink.clone(), OPERATIONS)).await;
     sink.flush(Duration::from_secs(1));
     code
 }
@@ -83,8 +83,6 @@ async fn serve_until_signal(config: Config, telemetry: Telemetry) -> ExitCode {
     };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        huawei = config.providers.huawei.as_ref().map(|setup| setup.common.endpoint.origin()),
-        alibaba = config.providers.alibaba.as_ref().map(|setup| setup.common.endpoint.origin()),
         workers = config.workers,
         max_in_flight = config.max_in_flight,
         default_timeout = ?config.server.timeouts.default,
@@ -93,6 +91,10 @@ async fn serve_until_signal(config: Config, telemetry: Telemetry) -> ExitCode {
         drain_delay = ?config.server.drain_delay,
         "starting"
     );
+    for setup in config.providers.each() {
+        let endpoint = setup.endpoint.origin();
+        tracing::info!(provider = %setup.provider, endpoint, "provider configured");
+    }
     let gateway = match Gateway::bind(config, telemetry, Arc::new(SystemClock)).await {
         Ok(gateway) => gateway,
         Err(error) => return fail(1, &error),

@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status};
 use tower_service::Service as _;
 
 use crate::call::Call;
-use crate::pb::savepoint_service_server::{SavepointService, SavepointServiceServer};
+use crate::pb::savepoint_service_server::{self, SavepointService};
 use crate::pb::{
     GetSavepointRequest, GetSavepointResponse, ImportSavepointRequest, ImportSavepointResponse,
 };
@@ -26,7 +26,7 @@ use crate::rpc::reason::{Outcome, Reason};
 use crate::server::{MESSAGE_BYTES, Services};
 
 /// Every RPC of the contract. Routing, metrics, health and logs read it.
-pub static OPERATIONS: [&Operation; 2] = [&IMPORT_SAVEPOINT, &GET_SAVEPOINT];
+pub static OPERATIONS: &[&Operation] = &[&IMPORT_SAVEPOINT, &GET_SAVEPOINT];
 
 /// The providers that this gateway is configured for, as one worker calls them.
 #[derive(Debug, Clone, Default)]
@@ -64,39 +64,50 @@ impl SavepointService for Handlers {
     }
 }
 
-/// The services of the contract, as the server calls them.
-#[derive(Debug, Clone)]
-pub struct Service {
-    savepoints: SavepointServiceServer<Handlers>,
-}
-
-impl Service {
-    /// Services with these handlers.
-    pub fn new(handlers: Handlers) -> Self {
-        let savepoints = SavepointServiceServer::new(handlers)
-            .accept_compressed(CompressionEncoding::Gzip)
-            .max_decoding_message_size(MESSAGE_BYTES);
-        Self { savepoints }
-    }
-}
-
-impl Services for Service {
-    fn operations(&self) -> &'static [&'static Operation] {
-        &OPERATIONS
-    }
-
-    async fn serve(
-        &self,
-        _: &'static Operation,
-        request: http::Request<Full<Bytes>>,
-    ) -> http::Response<tonic::body::Body> {
-        let result: Result<_, Infallible> = self.savepoints.clone().call(request).await;
-        match result {
-            Ok(response) => response,
-            Err(never) => match never {},
+/// Serves what each generated server serves.
+macro_rules! services {
+    ($($field:ident: $module:ident::$server:ident),+) => {
+        /// The services of the contract, as the server calls them.
+        #[derive(Debug, Clone)]
+        pub struct Service {
+            $($field: $module::$server<Handlers>,)+
         }
-    }
+
+        impl Service {
+            /// Services with these handlers.
+            pub fn new(handlers: Handlers) -> Self {
+                Self {
+                    $($field: $module::$server::new(handlers.clone())
+                        .accept_compressed(CompressionEncoding::Gzip)
+                        .max_decoding_message_size(MESSAGE_BYTES),)+
+                }
+            }
+        }
+
+        impl Services for Service {
+            fn operations(&self) -> &'static [&'static Operation] {
+                OPERATIONS
+            }
+
+            async fn serve(
+                &self,
+                operation: &'static Operation,
+                request: http::Request<Full<Bytes>>,
+            ) -> http::Response<tonic::body::Body> {
+                let served: Result<_, Infallible> = match operation.service {
+                    $($module::SERVICE_NAME => self.$field.clone().call(request).await,)+
+                    _ => Ok(Status::unimplemented("").into_http()),
+                };
+                match served {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                }
+            }
+        }
+    };
 }
+
+services!(savepoints: savepoint_service_server::SavepointServiceServer);
 
 /// The message of a request, and the call that the server put into it.
 fn begin<T>(request: Request<T>) -> Result<(T, Call), Status> {
@@ -185,5 +196,32 @@ async fn log_the_outcome<T>(change: Change<T>, call: Call) {
             trace_id,
             "the caller left; the call failed"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::rpc::Deadline;
+
+    /// A service that no server is listed for would answer without a reason.
+    #[tokio::test]
+    async fn every_operation_reaches_its_handler() {
+        let service = Service::new(Handlers::default());
+        for &operation in OPERATIONS {
+            let deadline = Deadline::after(Duration::from_secs(1));
+            let call = Call::new(Some(operation), deadline, CancellationToken::new(), None, None);
+            let request = http::Request::post(format!("http://gateway.test/{operation}"))
+                .header("content-type", "application/grpc")
+                .extension(call.clone())
+                .body(Full::from(&[0; 5][..]))
+                .unwrap();
+            service.serve(operation, request).await;
+            assert_eq!(call.reason(), Some(Reason::NotConfigured), "{operation}");
+        }
     }
 }

@@ -73,7 +73,7 @@ impl Providers {
                 Pool::new(&options).expect("a pool"),
                 Arc::new(Limits::new(1, Backoff::default())),
                 Arc::new(SystemClock),
-                Telemetry::new(sink.clone(), &OPERATIONS),
+                Telemetry::new(sink.clone(), OPERATIONS),
             )
         };
         let upstreams = [
@@ -159,7 +159,7 @@ impl Records {
         let log = LogSink::new(Gone, LogFormat::Json, LogLevel::Info).expect("a log");
         log.write(b"\n");
         log.flush(Duration::from_secs(60));
-        Self { telemetry: Telemetry::new(log, &OPERATIONS) }
+        Self { telemetry: Telemetry::new(log, OPERATIONS) }
     }
 
     /// A call from its beginning to its log line and metrics, with nothing between.

@@ -84,12 +84,12 @@ pub async fn run(options: &DemoOptions) -> Result<(), DemoError> {
     let huawei = Simulator::start(Api::Huawei, clock.clone()).await?;
     let alibaba = Simulator::start(Api::Alibaba, clock.clone()).await?;
     let providers =
-        Providers { huawei: Some(huawei.huawei_setup()?), alibaba: Some(alibaba.alibaba_setup()?) };
+        Providers::from(huawei.huawei_setup()?).or(Providers::from(alibaba.alibaba_setup()?));
     let (config, log) = options.config(providers)?;
     let sink = LogSink::new(io::stderr(), log.format, log.level)?;
     install(&sink).map_err(io::Error::other)?;
 
-    let telemetry = Telemetry::new(sink.clone(), &OPERATIONS);
+    let telemetry = Telemetry::new(sink.clone(), OPERATIONS);
     let server = Gateway::bind(config, telemetry, clock).await?;
     let (address, admin) = (server.address().clone(), server.admin_address().clone());
     let (stop, stopped) = oneshot::channel::<()>();

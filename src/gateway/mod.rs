@@ -135,7 +135,7 @@ impl Gateway {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
         let Self { bound, admin, config, telemetry, export, clock, extra } = self;
         let trust = trust(&config)?;
-        let health = HealthState::new(&OPERATIONS);
+        let health = HealthState::new(OPERATIONS);
         let shared = Arc::new(Shared::new(config.server.clone(), telemetry, clock, health));
         let changes = TaskTracker::new();
         let make_handlers = handlers(&config, &shared, &trust);

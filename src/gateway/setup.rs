@@ -36,9 +36,21 @@ macro_rules! providers {
             $(#[expect(missing_docs)] pub $room: Option<$room::Setup>,)+
         }
 
+        $(impl From<$room::Setup> for Providers {
+            fn from(setup: $room::Setup) -> Self {
+                Self { $room: Some(setup), ..Self::default() }
+            }
+        })+
+
         impl Providers {
+            /// These providers, and those of `other` that are not among them.
+            #[must_use]
+            pub fn or(self, other: Self) -> Self {
+                Self { $($room: self.$room.or(other.$room),)+ }
+            }
+
             /// What every provider has.
-            pub(crate) fn each(&self) -> impl Iterator<Item = &Setup> {
+            pub fn each(&self) -> impl Iterator<Item = &Setup> {
                 [$(self.$room.as_ref().map(|setup| &setup.common)),+].into_iter().flatten()
             }
 

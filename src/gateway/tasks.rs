@@ -35,7 +35,7 @@ pub(super) fn start(config: &Config, shared: &Shared, trust: &Trust) -> Result<J
         })
     };
     let client = SourceClient::new(client(config.upstream.proxy.clone())?, client(None)?);
-    let known = providers_of(&OPERATIONS);
+    let known = providers_of(OPERATIONS);
     let metrics = CredentialMetrics::register(shared.telemetry.metrics(), known.iter().copied());
     for (provider, metrics) in known.into_iter().zip(metrics) {
         let Some(setup) = config.providers.each().find(|setup| setup.provider == provider) else {

@@ -402,7 +402,7 @@ async fn one_clouds_ended_credential_does_not_keep_callers_from_the_other() {
     let huawei = Credentials::refreshed(source, None);
     let huawei = huawei::Setup::new(endpoint(&cloud), huawei, Project::None);
     let alibaba = alibaba::Setup::new(endpoint(&cloud), Credentials::fixed(key), None);
-    let providers = Providers { huawei: Some(huawei), alibaba: Some(alibaba) };
+    let providers = Providers::from(huawei).or(alibaba.into());
     let gateway = Gateway::start(Options::none().with(|config| config.providers = providers)).await;
     let shown = async {
         loop {

@@ -96,25 +96,25 @@ impl Options {
 
     fn config(&self) -> Config {
         let endpoint = |text: &String| Endpoint::parse(text, false).unwrap();
-        let huawei = self.huawei.as_ref().map(|text| {
-            huawei::Setup::new(endpoint(text), self.credentials(), self.project.clone())
-        });
-        let alibaba = self.alibaba.as_ref().map(|text| {
-            alibaba::Setup::new(endpoint(text), self.credentials(), self.workspace.clone())
-        });
-        let given = self.config.providers.clone();
-        let providers =
-            Providers { huawei: given.huawei.or(huawei), alibaba: given.alibaba.or(alibaba) };
+        let mut providers = self.config.providers.clone();
+        if let Some(text) = &self.huawei {
+            let project = self.project.clone();
+            let setup = huawei::Setup::new(endpoint(text), self.credentials(), project);
+            providers = providers.or(setup.into());
+        }
+        if let Some(text) = &self.alibaba {
+            let workspace = self.workspace.clone();
+            let setup = alibaba::Setup::new(endpoint(text), self.credentials(), workspace);
+            providers = providers.or(setup.into());
+        }
         Config { providers, ..self.config.clone() }
     }
 }
 
 /// Both providers, simulated.
 pub(crate) fn simulated(huawei: &Simulator, alibaba: &Simulator) -> Providers {
-    Providers {
-        huawei: Some(huawei.huawei_setup().unwrap()),
-        alibaba: Some(alibaba.alibaba_setup().unwrap()),
-    }
+    let huawei = Providers::from(huawei.huawei_setup().unwrap());
+    huawei.or(alibaba.alibaba_setup().unwrap().into())
 }
 
 /// A log that a test can read.
@@ -146,7 +146,7 @@ impl Gateway {
     pub(crate) async fn start(options: Options) -> Self {
         let lines = Lines::default();
         let sink = LogSink::new(lines.clone(), LogFormat::Json, options.log_level).unwrap();
-        let telemetry = Telemetry::new(sink.clone(), &OPERATIONS);
+        let telemetry = Telemetry::new(sink.clone(), OPERATIONS);
         let server =
             Server::bind(options.config(), telemetry, Arc::clone(&options.clock)).await.unwrap();
         let (address, admin) = (server.address().to_string(), server.admin_address().to_string());

@@ -117,7 +117,7 @@ async fn serve(
     };
     let (config, log) = options.config(&lookup)?;
     let sink = LogSink::new(std::io::stderr(), log.format, log.level)?;
-    let telemetry = Telemetry::new(sink, &OPERATIONS);
+    let telemetry = Telemetry::new(sink, OPERATIONS);
     let extra = ExtraServices {
         routes: Routes::default()
             .add_service(conformance::service(message_bytes))
