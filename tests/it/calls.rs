@@ -201,6 +201,7 @@ async fn two_gets_never_share_a_nonce_and_do_share_a_connection() {
     assert_eq!(nonces.len(), 20);
 }
 
+/// Hostile input 15.
 #[tokio::test]
 async fn values_arrive_exactly() {
     let cloud = FakeCloud::answering(Reply::json(200, IMPORTED)).await;
@@ -251,6 +252,7 @@ async fn the_configured_project_and_workspace_serve_requests_that_name_none() {
     assert_eq!(named_get.header("workspace"), Some(WORKSPACE));
 }
 
+/// Hostile input 36.
 #[tokio::test]
 async fn nothing_that_a_caller_puts_into_metadata_reaches_a_provider() {
     let cloud = FakeCloud::answering(savepoint_answer(documented())).await;
@@ -355,6 +357,7 @@ async fn what_the_provider_left_out_is_absent() {
     assert_eq!(got, Savepoint { savepoint_id: "sp-1".into(), ..Savepoint::default() });
 }
 
+/// Hostile input 63.
 #[tokio::test]
 async fn words_that_the_contract_does_not_know_are_kept() {
     let got = savepoint(json!({

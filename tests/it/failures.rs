@@ -105,6 +105,7 @@ fn throttled(reply: Reply) -> Row {
     }
 }
 
+/// Hostile input 77.
 #[tokio::test]
 async fn huaweis_own_codes_decide_first() {
     use Code as C;
@@ -210,6 +211,7 @@ async fn huaweis_own_codes_decide_first() {
     }
 }
 
+/// Hostile input 77.
 #[tokio::test]
 async fn alibabas_own_codes_decide_first() {
     use Code as C;
@@ -437,6 +439,7 @@ fn rows_for_both() -> Vec<Row> {
     rows
 }
 
+/// Hostile inputs 56, 58, 59, 68.
 #[tokio::test]
 async fn imports_tell_every_other_answer_truthfully() {
     for row in rows_for_both() {
@@ -444,6 +447,7 @@ async fn imports_tell_every_other_answer_truthfully() {
     }
 }
 
+/// Hostile inputs 56, 58, 59, 68.
 #[tokio::test]
 async fn gets_tell_every_other_answer_truthfully() {
     for row in rows_for_both() {
@@ -451,6 +455,7 @@ async fn gets_tell_every_other_answer_truthfully() {
     }
 }
 
+/// Hostile inputs 56, 57.
 #[tokio::test]
 async fn a_reported_failure_is_a_failure_however_it_is_spelled() {
     for body in [
@@ -531,6 +536,7 @@ async fn what_helps_to_mend_a_refusal_is_kept() {
     check_import(&Row { about: &[("encodedAuthorizationMessage", "E")], ..denied }).await;
 }
 
+/// Hostile input 73.
 #[tokio::test]
 async fn a_provider_that_cannot_be_reached_was_not_called() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -557,6 +563,7 @@ async fn a_provider_that_cannot_be_reached_was_not_called() {
     }
 }
 
+/// Hostile input 70.
 #[tokio::test]
 async fn a_certificate_that_cannot_be_trusted_is_no_connection_trouble() {
     let certified = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();

@@ -108,7 +108,8 @@ fn expand(text: &str, base: Vec<String>, found: &mut BTreeSet<Vec<String>>) {
     }
 }
 
-fn sources() -> Vec<Source> {
+/// The Rust files below a folder of the repository.
+pub(crate) fn rust_files(folder: &str) -> Vec<PathBuf> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -120,8 +121,12 @@ fn sources() -> Vec<Source> {
         }
     }
     let mut found = Vec::new();
-    walk(&root().join("src"), &mut found);
-    assert!(found.len() > 20);
+    walk(&root().join(folder), &mut found);
+    assert!(found.len() > 20, "{} files in {folder}", found.len());
+    found
+}
+
+fn sources() -> Vec<Source> {
     let source = |path: PathBuf| {
         let text = fs::read_to_string(&path).unwrap();
         let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default().to_owned();
@@ -132,7 +137,7 @@ fn sources() -> Vec<Source> {
         let counts = !text.starts_with("#![cfg(test)]") && module != ["lib"];
         counts.then_some(Source { module, text })
     };
-    found.into_iter().filter_map(source).collect()
+    rust_files("src").into_iter().filter_map(source).collect()
 }
 
 /// Every import that runs upward or sideways.
@@ -305,6 +310,17 @@ fn each_library_has_its_place() {
             for waits in ["async ", "tokio"] {
                 assert!(!source.text.contains(waits), "{name} waits: {waits}");
             }
+        }
+    }
+}
+
+/// Hostile input 70.
+#[test]
+fn nothing_in_the_source_turns_verification_off() {
+    for path in rust_files("src") {
+        let text = fs::read_to_string(&path).unwrap();
+        for word in ["danger_accept", ".dangerous()", "ServerCertVerifier", "tls10", "tls11"] {
+            assert!(!text.contains(word), "{word} in {}", path.display());
         }
     }
 }

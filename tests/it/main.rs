@@ -22,7 +22,7 @@ mod deadlines;
 mod drain;
 /// The shapes of failures and of transport errors, for both calls.
 mod failures;
-/// Hostile input of every kind.
+/// Input that no normal client or provider sends.
 mod hostile;
 /// What must hold of the source as a whole: the directions of imports.
 mod house;

@@ -204,6 +204,7 @@ pub(super) async fn metric_is(
 
 const FAILED: &str = r#"credential_refreshes_total{provider="alibaba-flink",outcome="failure"}"#;
 
+/// Hostile input 78.
 #[tokio::test]
 async fn files_that_cannot_be_used_change_nothing() {
     let cloud = FakeCloud::start(|_, _| Reply::json(200, SAVEPOINT)).await;

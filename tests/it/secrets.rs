@@ -26,6 +26,7 @@ fn echo(request: &crate::support::Recorded) -> Reply {
     Reply::json_with(401, &[("x-request-id", "R-1")], &body.to_string())
 }
 
+/// Hostile input 67.
 #[tokio::test]
 async fn a_provider_that_echoes_everything_betrays_nothing() {
     let cloud = FakeCloud::start(|request, _| echo(request)).await;
@@ -70,6 +71,7 @@ async fn a_provider_that_echoes_everything_betrays_nothing() {
     }
 }
 
+/// Hostile input 74.
 #[test]
 fn no_type_that_holds_a_secret_shows_it() {
     use savepoint_gateway::credential::{Credential, Credentials};

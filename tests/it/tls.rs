@@ -189,6 +189,7 @@ async fn cloud() -> FakeCloud {
     FakeCloud::answering(Reply::json(200, SAVEPOINT)).await
 }
 
+/// Hostile input 48.
 #[tokio::test]
 async fn calls_come_over_tls_and_not_beside_it() {
     let (cloud, folder, ca) = (cloud().await, Folder::new(), Authority::new());
@@ -207,6 +208,7 @@ async fn calls_come_over_tls_and_not_beside_it() {
     metric_is(&gateway, expiry, |expiry| expiry == 3_786_912_000).await;
 }
 
+/// Hostile input 50.
 #[tokio::test]
 async fn callers_show_a_good_certificate_or_are_not_served() {
     let (cloud, folder) = (cloud().await, Folder::new());

@@ -23,6 +23,7 @@ async fn get(reply: Reply) -> Result<savepoint_gateway::pb::GetSavepointResponse
     result.map(tonic::Response::into_inner)
 }
 
+/// Hostile inputs 52, 53.
 #[tokio::test]
 async fn a_redirect_takes_nothing_to_another_host() {
     let elsewhere = FakeCloud::answering(Reply::json(200, IMPORTED)).await;
@@ -47,6 +48,7 @@ async fn a_redirect_takes_nothing_to_another_host() {
     assert_eq!(elsewhere.count(), 0);
 }
 
+/// Hostile input 54.
 #[tokio::test]
 async fn an_answer_without_an_end_is_given_up_at_the_cap() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -74,6 +76,7 @@ async fn an_answer_without_an_end_is_given_up_at_the_cap() {
     assert!(written.load(Ordering::Relaxed) < 32 * 1024 * 1024);
 }
 
+/// Hostile input 55.
 #[tokio::test]
 async fn compression_is_not_asked_for_and_not_undone() {
     use flate2::{Compression, write::GzEncoder};
@@ -92,6 +95,7 @@ async fn compression_is_not_asked_for_and_not_undone() {
     assert_eq!(cloud.only_request().header("accept-encoding"), None);
 }
 
+/// Hostile input 60.
 #[tokio::test]
 async fn a_time_is_right_or_absent_and_never_wrong() {
     for (text, want) in [
@@ -125,6 +129,7 @@ async fn a_time_is_right_or_absent_and_never_wrong() {
     assert_eq!(reason(&error.unwrap_err()), "PROVIDER_MALFORMED_RESPONSE");
 }
 
+/// Hostile inputs 61, 67.
 #[tokio::test]
 async fn text_that_is_no_text_is_malformed_and_controls_are_taken_out_of_messages() {
     let lone = r#"{"success":true,"data":{"savepointId":"\ud800"}}"#;
@@ -150,6 +155,7 @@ async fn text_that_is_no_text_is_malformed_and_controls_are_taken_out_of_message
     }
 }
 
+/// Hostile input 62.
 #[tokio::test]
 async fn nesting_without_end_overflows_nothing() {
     for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
@@ -162,6 +168,7 @@ async fn nesting_without_end_overflows_nothing() {
     }
 }
 
+/// Hostile input 65.
 #[tokio::test]
 async fn the_state_decides_and_failure_only_explains() {
     for (status, want, failure) in [
@@ -183,6 +190,7 @@ async fn the_state_decides_and_failure_only_explains() {
     }
 }
 
+/// Hostile input 66.
 #[tokio::test]
 async fn codes_that_say_nothing_leave_the_word_to_the_http_status() {
     for code in [r#""""#, r#""\"\"""#, "null"] {
@@ -196,6 +204,7 @@ async fn codes_that_say_nothing_leave_the_word_to_the_http_status() {
     }
 }
 
+/// Hostile input 68.
 #[tokio::test]
 async fn interim_answers_without_end_do_not_hold_a_call() {
     let interim = b"HTTP/1.1 100 Continue\r\n\r\n".repeat(500);
@@ -209,6 +218,7 @@ async fn interim_answers_without_end_do_not_hold_a_call() {
     assert_eq!(cloud.count(), 1);
 }
 
+/// Hostile input 69.
 #[tokio::test]
 async fn an_import_whose_answer_breaks_off_is_unknown_and_sent_once() {
     for reply in [

@@ -14,6 +14,7 @@ fn bad_fields(status: &tonic::Status) -> Vec<String> {
     bad.field_violations.iter().map(|violation| violation.field.clone()).collect()
 }
 
+/// Hostile inputs 1-12.
 #[tokio::test]
 async fn an_id_that_could_mean_another_place_is_refused_by_name() {
     let cloud = FakeCloud::answering(Reply::Silence).await;
@@ -84,6 +85,7 @@ async fn an_id_that_could_mean_another_place_is_refused_by_name() {
     assert_eq!(cloud.count(), 0);
 }
 
+/// Hostile inputs 14, 15.
 #[tokio::test]
 async fn a_job_id_is_positive_and_exact_to_the_last_digit() {
     let cloud = FakeCloud::answering(Reply::json(200, IMPORTED)).await;
@@ -106,6 +108,7 @@ async fn a_job_id_is_positive_and_exact_to_the_last_digit() {
     }
 }
 
+/// Hostile inputs 16, 17.
 #[tokio::test]
 async fn a_path_is_forwarded_byte_for_byte_or_refused() {
     let cloud = FakeCloud::answering(Reply::json(200, IMPORTED)).await;

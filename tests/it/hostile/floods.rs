@@ -47,6 +47,7 @@ async fn is_ended(mut stream: TcpStream, what: &str) -> Vec<u8> {
     bytes
 }
 
+/// Hostile input 38.
 #[tokio::test]
 async fn a_flood_of_resets_is_told_to_calm_down() {
     let (cloud, gateway) = gateway(|options| options).await;
@@ -90,6 +91,7 @@ async fn a_peer_that_leaves_all_its_calls_at_once_keeps_its_connection() {
     }
 }
 
+/// Hostile input 39.
 #[tokio::test]
 async fn a_flood_of_continuations_is_told_to_calm_down() {
     let (_cloud, gateway) = gateway(|options| options).await;
@@ -107,6 +109,7 @@ async fn a_flood_of_continuations_is_told_to_calm_down() {
     serves(&gateway).await;
 }
 
+/// Hostile input 40.
 #[tokio::test]
 async fn headers_that_expand_to_megabytes_are_not_kept() {
     let (cloud, gateway) = gateway(|options| options).await;
@@ -133,6 +136,7 @@ async fn headers_that_expand_to_megabytes_are_not_kept() {
     serves(&gateway).await;
 }
 
+/// Hostile input 41.
 #[tokio::test]
 async fn a_flood_of_empty_data_ends_the_connection() {
     let (cloud, gateway) = gateway(|options| options).await;
@@ -145,6 +149,7 @@ async fn a_flood_of_empty_data_ends_the_connection() {
     serves(&gateway).await;
 }
 
+/// Hostile inputs 42, 43.
 #[tokio::test]
 async fn a_flood_of_control_frames_ends_the_connection_after_few_answers() {
     let (_cloud, gateway) = gateway(|options| options).await;
@@ -177,6 +182,7 @@ async fn too_many_pings_are_told_to_calm_down() {
     assert!(frames.last().is_some_and(|last| last.payload.ends_with(b"too_many_pings")));
 }
 
+/// Hostile input 44.
 #[tokio::test]
 async fn connections_that_never_begin_are_closed_and_others_are_served() {
     let (_cloud, gateway) = gateway(impatient).await;
@@ -191,6 +197,7 @@ async fn connections_that_never_begin_are_closed_and_others_are_served() {
     serves(&gateway).await;
 }
 
+/// Hostile input 45.
 #[tokio::test]
 async fn whoever_drips_is_closed() {
     let timeouts = savepoint_gateway::rpc::Timeouts { default: PATIENCE, max: PATIENCE };
@@ -238,6 +245,7 @@ async fn whoever_drips_is_closed() {
     serves(&gateway).await;
 }
 
+/// Hostile input 46.
 #[tokio::test]
 async fn whoever_makes_no_room_for_answers_is_closed() {
     let (_cloud, gateway) = gateway(impatient).await;
@@ -256,6 +264,7 @@ async fn whoever_makes_no_room_for_answers_is_closed() {
     serves(&gateway).await;
 }
 
+/// Hostile input 47.
 #[tokio::test]
 async fn more_streams_than_allowed_are_refused_one_by_one() {
     let (_cloud, gateway) = gateway(|options| options).await;
@@ -284,6 +293,7 @@ async fn more_streams_than_allowed_are_refused_one_by_one() {
     }
 }
 
+/// Hostile inputs 48, 49.
 #[tokio::test]
 async fn other_protocols_are_told_or_closed() {
     let (_cloud, gateway) = gateway(|options| options).await;
@@ -302,6 +312,7 @@ async fn other_protocols_are_told_or_closed() {
     serves(&gateway).await;
 }
 
+/// Hostile input 44.
 #[tokio::test]
 async fn more_connections_than_allowed_are_closed_at_once() {
     let (_cloud, gateway) =

@@ -42,6 +42,7 @@ impl Clock for Broken {
     }
 }
 
+/// Hostile input 51.
 #[tokio::test]
 async fn a_panic_ends_its_own_call_alone() {
     let cloud = FakeCloud::answering(Reply::json(200, IMPORTED)).await;
@@ -60,6 +61,7 @@ async fn a_panic_ends_its_own_call_alone() {
     assert_eq!(cloud.count(), 0);
 }
 
+/// Hostile input 75.
 #[tokio::test]
 async fn what_strangers_ask_for_makes_no_new_metric() {
     let cloud = FakeCloud::answering(Reply::json(200, IMPORTED)).await;
@@ -97,6 +99,7 @@ async fn what_strangers_ask_for_makes_no_new_metric() {
     assert!(text.lines().any(|line| line == counted), "{text}");
 }
 
+/// Hostile input 76.
 #[tokio::test]
 async fn a_thousand_imports_that_are_left_at_once_are_sent_once_or_not_at_all() {
     let cloud = FakeCloud::answering(Reply::json(200, IMPORTED)).await;

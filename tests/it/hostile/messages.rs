@@ -64,6 +64,7 @@ async fn what_is_not_served_is_unimplemented() {
     assert_eq!(cloud.count(), 0);
 }
 
+/// Hostile inputs 18-24, 26, 27.
 #[tokio::test]
 async fn a_message_that_is_none_is_refused_without_an_echo_and_without_a_call() {
     let (cloud, gateway) = gateway().await;
@@ -111,6 +112,7 @@ async fn a_message_that_is_none_is_refused_without_an_echo_and_without_a_call() 
     assert_eq!(answer.code(), Some(0), "{answer:?}");
 }
 
+/// Hostile input 25.
 #[tokio::test]
 async fn an_unknown_encoding_is_answered_with_those_that_are_known() {
     let (cloud, gateway) = gateway().await;
@@ -122,6 +124,7 @@ async fn an_unknown_encoding_is_answered_with_those_that_are_known() {
     assert_eq!(cloud.count(), 0);
 }
 
+/// Hostile inputs 28-30.
 #[tokio::test]
 async fn what_is_no_grpc_gets_an_answer_in_http() {
     let (cloud, gateway) = gateway().await;
@@ -150,6 +153,7 @@ async fn what_is_no_grpc_gets_an_answer_in_http() {
     assert_eq!(answer.code(), Some(0), "{answer:?}");
 }
 
+/// Hostile inputs 31, 32.
 #[tokio::test]
 async fn a_timeout_that_means_nothing_is_no_timeout_and_a_spent_one_calls_nothing() {
     let (cloud, gateway) = gateway().await;
@@ -169,6 +173,7 @@ async fn a_timeout_that_means_nothing_is_no_timeout_and_a_spent_one_calls_nothin
     assert_eq!(cloud.count(), served);
 }
 
+/// Hostile inputs 33, 36, 37.
 #[tokio::test]
 async fn metadata_that_is_too_much_gets_a_status_and_odd_metadata_does_no_harm() {
     let (cloud, gateway) = gateway().await;
@@ -201,6 +206,7 @@ async fn metadata_that_is_too_much_gets_a_status_and_odd_metadata_does_no_harm()
     }
 }
 
+/// Hostile inputs 34, 35.
 #[tokio::test]
 async fn malformed_headers_cost_their_sender_a_stream_or_a_connection_and_nobody_else() {
     let (cloud, gateway) = gateway().await;
