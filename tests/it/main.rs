@@ -32,7 +32,7 @@ mod operators;
 mod process;
 /// The project of requests that do not name one, as IAM knows it.
 mod projects;
-/// What is refused before any provider is called.
+/// Calls that are refused before any provider is called, other than for a field.
 mod refusals;
 /// Which attempts are repeated, and which never.
 mod retries;
