@@ -15,12 +15,15 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::client::TlsStream;
+use tonic::Code;
 use tonic_types::StatusExt;
 
 use super::operators::admin_get;
 use super::rotation::{metric, metric_is};
 use crate::support::gateway::Wire;
-use crate::support::{FakeCloud, Folder, Gateway, LONG, Options, Reply, get_request};
+use crate::support::{
+    FakeCloud, Folder, Gateway, LONG, Options, Reply, get_request, import_request,
+};
 
 const SAVEPOINT: &str = r#"{"success":true,"requestId":"R","data":{"savepointId":"s"}}"#;
 const FAILED: &str = "tls_handshakes_failed_total";
@@ -540,6 +543,28 @@ async fn a_cloud_is_believed_by_the_configured_bundle_only() {
     }
     for broken in ["", "no PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
         assert!(Trust::bundle(broken.as_bytes()).is_err(), "{broken:?}");
+    }
+    serving.abort();
+}
+
+/// Hostile input 70.
+#[tokio::test]
+async fn an_untrusted_certificate_is_rejected_without_another_attempt() {
+    let (origin, serving) = tls_cloud(&Authority::new()).await;
+    let gateway = Gateway::start(Options {
+        huawei: Some(origin.clone()),
+        alibaba: Some(origin),
+        ..Options::none()
+    })
+    .await;
+    let mut client = gateway.client().await;
+    let import = client.import_savepoint(import_request()).await.unwrap_err();
+    let get = client.get_savepoint(get_request()).await.unwrap_err();
+    for status in [import, get] {
+        assert_eq!(status.code(), Code::Internal, "{status}");
+        let info = status.get_error_details().error_info().unwrap().clone();
+        assert_eq!(info.reason, "PROVIDER_CERTIFICATE_REJECTED", "{status}");
+        assert_eq!(info.metadata["attempts"], "1");
     }
     serving.abort();
 }
