@@ -8,15 +8,15 @@ mod support;
 mod binary;
 /// What goes over the wire to each provider, byte for byte, and what comes back typed.
 mod calls;
-/// Options and variables: defaults, and everything that is wrong with them.
+/// Options and variables: defaults, and every problem that is reported.
 mod configuration;
 /// How long connections of callers live.
 mod connections;
 /// Every source of credentials, from its service to a signed call.
 mod credentials;
-/// Tables, links and quotes in the documentation, held against the code.
+/// Tables, links and quotes in the documentation, compared with the code.
 mod documents;
-/// How long calls may take, who ends them, and what the wire says then.
+/// How long calls may take, who ends them, and with which status.
 mod deadlines;
 /// Shutting down with peers of every kind.
 mod drain;
@@ -38,9 +38,9 @@ mod refusals;
 mod retries;
 /// Credentials that change while calls flow.
 mod rotation;
-/// Secrets leave by no way out.
+/// Secrets are never shown.
 mod secrets;
-/// The simulators fail as their table says.
+/// The scenarios of the simulators.
 mod simulators;
 /// Every form of a source, from the option to a call that is signed with its credential.
 mod sources;

@@ -43,7 +43,7 @@ async fn more_calls_than_may_be_in_flight_are_refused_and_the_other_provider_is_
 
     cloud.release();
     for call in held {
-        // The held answer is not a savepoint; what matters is that it came.
+        // The held answer is not a savepoint; it only has to arrive.
         assert_eq!(call.await.unwrap().unwrap_err().code(), Code::Internal);
     }
 }

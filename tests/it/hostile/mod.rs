@@ -39,15 +39,15 @@
 
 /// Responses of a provider that is broken.
 mod answers;
-/// Requests whose fields try to reach something else.
+/// Requests with invalid fields, or with fields that address another resource.
 mod fields;
 /// Peers that flood, stall or hang.
 mod floods;
-/// What stays its own: panics, metrics, limits.
+/// Isolation of calls: panics, metrics, limits.
 mod isolation;
 /// Requests that are not well-formed gRPC.
 mod messages;
-/// Whether each of the inputs has its test.
+/// The check that each input has a test.
 mod table;
-/// HTTP/2 by hand.
+/// Handwritten HTTP/2 frames.
 mod wire;
