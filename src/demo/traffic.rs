@@ -9,7 +9,7 @@ use tonic::{Request, Status};
 use super::Client;
 use crate::clock::random;
 use crate::pb::{GetSavepointRequest, ImportSavepointRequest};
-use crate::simulator::SCENARIOS;
+use crate::simulator::{RECOVERS, SCENARIOS};
 
 /// The rate rises and falls by half, so that a rate can be told from a constant.
 const WAVE: Duration = Duration::from_secs(120);
@@ -48,7 +48,7 @@ async fn call(mut client: Client) -> Result<(), Status> {
     let import = import < 64;
     let scenario = match kind {
         0..=229 => None,
-        230..=239 => SCENARIOS.iter().find(|scenario| scenario.name == "recovers"),
+        230..=239 => Some(&RECOVERS),
         240.. => SCENARIOS.get(usize::from(which) % SCENARIOS.len()),
     };
     if import {

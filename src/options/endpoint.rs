@@ -130,6 +130,7 @@ mod tests {
         }
     }
 
+    /// Hostile input 72.
     #[test]
     fn whatever_is_more_or_less_than_an_origin_is_refused() {
         use InvalidEndpoint::{Insecure, MoreThanOrigin, NotAUrl, Scheme};

@@ -398,6 +398,7 @@ mod tests {
         }
     }
 
+    /// Hostile input 45.
     #[tokio::test(start_paused = true)]
     async fn dripping_does_not_buy_time() {
         let (mut peer, mut frames) = pair().await;

@@ -153,6 +153,7 @@ impl Body for TrackedBody {
 mod tests {
     use super::*;
 
+    /// Hostile input 46.
     #[tokio::test(start_paused = true)]
     async fn a_response_that_is_not_read_is_noticed_and_one_that_is_read_is_not() {
         let in_flight = InFlight::default();

@@ -5,7 +5,7 @@ use http::{Method, Request};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::scenario::Scenario;
+use super::scenario::{Answer, Scenario, Specific};
 use super::{Reply, State, part, unsigned};
 use crate::providers::alibaba::sign;
 use crate::signing::{hex_sha256, percent_decode};
@@ -104,13 +104,19 @@ fn business_error(code: &str, message: &str) -> Reply {
 
 /// What the provider answers in a scenario.
 fn reply(scenario: Scenario, count: u32, namespace: &str, savepoint: &str) -> Reply {
-    match scenario.name {
-        "rejected-argument" => {
+    let specific = match scenario.answer {
+        Answer::Specific(specific) => specific,
+        Answer::Common(common) => {
+            return common.reply(|status, text| gateway_error(status, "Other", text));
+        }
+    };
+    match specific {
+        Specific::RejectedArgument => {
             gateway_error(400, "InvalidNamespaceParameter.Format", "The namespace is not valid.")
         }
-        "not-found" => business_error("990301", "The savepoint does not exist."),
-        "reported-failure" => business_error("990000", "The workspace is being upgraded."),
-        "throttled" => Reply::With(
+        Specific::NotFound => business_error("990301", "The savepoint does not exist."),
+        Specific::ReportedFailure => business_error("990000", "The workspace is being upgraded."),
+        Specific::Throttled => Reply::With(
             "x-acs-retry-after",
             "60000".into(),
             Box::new(gateway_error(
@@ -119,8 +125,8 @@ fn reply(scenario: Scenario, count: u32, namespace: &str, savepoint: &str) -> Re
                 "Request was denied due to user flow control.",
             )),
         ),
-        "quota-exceeded" => gateway_error(429, "QuotaExceeded", "The quota is used up."),
-        "permission-denied" => Reply::Json(
+        Specific::QuotaExceeded => gateway_error(429, "QuotaExceeded", "The quota is used up."),
+        Specific::PermissionDenied => Reply::Json(
             403,
             json!({
                 "RequestId": "0B7C9E0F-1111-5222-9333-ABCDEF000001",
@@ -132,25 +138,26 @@ fn reply(scenario: Scenario, count: u32, namespace: &str, savepoint: &str) -> Re
                 },
             }),
         ),
-        "credentials-rejected" => gateway_error(
+        Specific::CredentialsRejected => gateway_error(
             400,
             "SignatureDoesNotMatch",
             "Specified signature does not match our calculation.",
         ),
-        "clock-skew" => gateway_error(
+        Specific::ClockSkew => gateway_error(
             400,
             "InvalidTimeStamp.Expired",
             "Specified time stamp or date value is expired.",
         ),
-        "internal" => gateway_error(500, "InternalError", "The request processing has failed."),
-        "recovers" if !count.is_multiple_of(3) => gateway_error(
+        Specific::Internal => {
+            gateway_error(500, "InternalError", "The request processing has failed.")
+        }
+        Specific::Recovers if !count.is_multiple_of(3) => gateway_error(
             503,
             "ServiceUnavailable",
             "The request has failed due to a temporary failure of the server.",
         ),
-        "recovers" => success(namespace, savepoint, "COMPLETED"),
-        "failed-savepoint" => success(namespace, savepoint, "FAILED"),
-        _ => scenario.either(|status, text| gateway_error(status, "Other", text)),
+        Specific::Recovers => success(namespace, savepoint, "COMPLETED"),
+        Specific::FailedSavepoint => success(namespace, savepoint, "FAILED"),
     }
 }
 

@@ -7,7 +7,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::scenario::Scenario;
+use super::scenario::{Answer, Scenario, Specific};
 use super::{Reply, State, part, unsigned};
 use crate::providers::huawei::sign;
 
@@ -70,29 +70,34 @@ fn reply(scenario: Scenario, count: u32) -> Reply {
             "The throttling threshold has been reached: policy user over ratelimit",
         )
     };
-    match scenario.name {
-        "rejected-argument" => error(400, "DLI.0001", "Parameter check errors occur."),
-        "not-found" => {
+    let specific = match scenario.answer {
+        Answer::Specific(specific) => specific,
+        Answer::Common(common) => {
+            return common.reply(|status, text| error(status, "DLI.9999", text));
+        }
+    };
+    match specific {
+        Specific::RejectedArgument => error(400, "DLI.0001", "Parameter check errors occur."),
+        Specific::NotFound => {
             error(400, "DLI.12004", "The job does not exist. Check the reason or create a job.")
         }
-        "reported-failure" => {
+        Specific::ReportedFailure => {
             Reply::Json(200, json!({"is_success": "false", "message": "The job is running."}))
         }
-        "throttled" => Reply::With("retry-after", "60".into(), Box::new(throttled())),
-        "quota-exceeded" => error(400, "DLI.1028", "The quota is exceeded."),
-        "permission-denied" => error(403, "DLI.0016", "No permission: dli:jobs:update."),
-        "credentials-rejected" => error(
+        Specific::Throttled => Reply::With("retry-after", "60".into(), Box::new(throttled())),
+        Specific::QuotaExceeded => error(400, "DLI.1028", "The quota is exceeded."),
+        Specific::PermissionDenied => error(403, "DLI.0016", "No permission: dli:jobs:update."),
+        Specific::CredentialsRejected => error(
             401,
             "APIG.0301",
             "Incorrect IAM authentication information: verify aksk signature fail",
         ),
-        "clock-skew" => {
+        Specific::ClockSkew => {
             error(401, "APIG.0301", "Incorrect IAM authentication information: signature expired")
         }
-        "internal" => error(500, "DLI.0999", "Queue backend is too busy."),
-        "recovers" if !count.is_multiple_of(3) => throttled(),
-        "recovers" | "failed-savepoint" => success(),
-        _ => scenario.either(|status, text| error(status, "DLI.9999", text)),
+        Specific::Internal => error(500, "DLI.0999", "Queue backend is too busy."),
+        Specific::Recovers if !count.is_multiple_of(3) => throttled(),
+        Specific::Recovers | Specific::FailedSavepoint => success(),
     }
 }
 

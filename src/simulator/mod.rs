@@ -9,6 +9,7 @@ mod alibaba;
 mod huawei;
 mod scenario;
 
+pub(crate) use scenario::RECOVERS;
 pub use scenario::{SCENARIOS, Scenario};
 
 use std::convert::Infallible;

@@ -249,6 +249,26 @@ mod tests {
             (H, 200, "DLI.0001", Reason::RejectedArgument),
             (H, 400, "1001", Reason::RejectedArgument),
             (H, 404, "XAPIG.0301", Reason::NotFound),
+            (H, 400, "DLI.0001", Reason::RejectedArgument),
+            (H, 400, "DLI.0018", Reason::RejectedArgument),
+            (H, 400, "DLI.4711", Reason::RejectedArgument),
+            (H, 400, "DLI.0006", Reason::AlreadyExists),
+            (H, 400, "DLI.0007", Reason::ReportedFailure),
+            (H, 400, "DLI.0012", Reason::ReportedFailure),
+            (H, 400, "DLI.13024", Reason::ReportedFailure),
+            (H, 400, "DLI.0009", Reason::Throttled),
+            (H, 429, "APIGW.0308", Reason::Throttled),
+            (H, 400, "DLI.1028", Reason::QuotaExceeded),
+            (H, 400, "DLI.0003", Reason::PermissionDenied),
+            (H, 400, "DLI.0011", Reason::PermissionDenied),
+            (H, 400, "DLI.0016", Reason::PermissionDenied),
+            (H, 401, "DLI.0013", Reason::CredentialsRejected),
+            (H, 401, "DLI.0014", Reason::CredentialsRejected),
+            (H, 400, "DLI.0015", Reason::CredentialsRejected),
+            (H, 401, "APIG.0301", Reason::CredentialsRejected),
+            (H, 401, "APIC.0303", Reason::CredentialsRejected),
+            (H, 401, "APIGW.0307", Reason::CredentialsRejected),
+            (H, 400, "DLI.0019", Reason::ProviderTimeout),
             (A, 200, "990301", Reason::NotFound),
             (A, 400, "Throttling", Reason::Throttled),
             (A, 400, "Throttling.User", Reason::Throttled),
@@ -267,9 +287,32 @@ mod tests {
             (A, 200, "NoPermission", Reason::PermissionDenied),
             (A, 503, "ServiceUnavailable", Reason::Unavailable),
             (A, 500, "InternalError", Reason::ProviderInternal),
+            (A, 403, "NoPermission", Reason::PermissionDenied),
+            (A, 400, "SignatureDoesNotMatch", Reason::CredentialsRejected),
+            (A, 400, "IncompleteSignature", Reason::CredentialsRejected),
+            (A, 400, "InvalidSecurityToken.Expired", Reason::CredentialsRejected),
+            (A, 400, "IllegalTimestamp", Reason::ClockSkew),
+            (A, 404, "InvalidProduct.NotFound", Reason::EndpointMisconfigured),
+            (A, 403, "InvalidAction", Reason::EndpointMisconfigured),
+            (A, 400, "NoSuchVersion", Reason::EndpointMisconfigured),
         ] {
             let got = reason(provider, status, Some(code), None);
             assert_eq!(got, want, "{provider} {status} {code}");
+        }
+    }
+
+    #[test]
+    fn a_failure_that_is_reported_with_200_is_read_by_its_code_first() {
+        for (code, want) in [
+            (Some("990301"), Reason::NotFound),
+            (Some("990302"), Reason::ReportedFailure),
+            (Some("InternalError"), Reason::ReportedFailure),
+            (None, Reason::ReportedFailure),
+            (Some("Forbidden"), Reason::PermissionDenied),
+            (Some("Throttling.User"), Reason::Throttled),
+        ] {
+            let body = ErrorBody { code: code.map(str::to_owned), ..ErrorBody::default() };
+            assert_eq!(body.reason(A, 200, true), want, "{code:?}");
         }
     }
 

@@ -24,7 +24,7 @@ fn command(args: &[&str], env: &[(&str, &str)]) -> Command {
     command
 }
 
-/// The binary as it serves, killed at the latest when the test is over.
+/// The running binary, killed at the latest at the end of the test.
 struct Process {
     child: Child,
     folder: Folder,
@@ -57,7 +57,7 @@ impl Process {
         }
     }
 
-    /// Tells it to end, as an orchestrator does, and waits until it has.
+    /// Sends SIGTERM, as an orchestrator does, and waits until it has ended.
     async fn terminate(&mut self) -> ExitStatus {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
@@ -142,7 +142,7 @@ async fn traces_are_configured_by_the_standard_variables_alone() {
 }
 
 #[test]
-fn a_wrong_variable_is_told_beside_a_wrong_option() {
+fn a_wrong_variable_and_a_wrong_option_are_reported_together() {
     let args = ["--alibaba-region=cn-hangzhou", "--workers=many"];
     let env =
         [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318"), ("OTEL_TRACES_SAMPLER", "xray")];

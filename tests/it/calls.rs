@@ -52,7 +52,7 @@ fn timestamp(seconds: i64, nanos: i32) -> Option<prost_types::Timestamp> {
 }
 
 #[tokio::test]
-async fn an_import_is_the_documented_post() {
+async fn an_import_is_sent_as_the_documented_post() {
     let cloud = FakeCloud::answering(Reply::json(200, IMPORTED)).await;
     let gateway = Gateway::start(Options::at(&cloud)).await;
     gateway.client().await.import_savepoint(import_request()).await.unwrap();
@@ -94,7 +94,7 @@ async fn an_import_is_the_documented_post() {
 }
 
 #[tokio::test]
-async fn a_get_is_the_documented_get() {
+async fn a_get_is_sent_as_the_documented_get() {
     let cloud = FakeCloud::answering(savepoint_answer(documented())).await;
     let gateway = Gateway::start(Options::at(&cloud)).await;
     gateway.client().await.get_savepoint(get_request()).await.unwrap();
@@ -148,7 +148,7 @@ fn both_served(request: &Recorded) -> Reply {
 }
 
 #[tokio::test]
-async fn the_clock_and_the_nonce_are_what_is_signed() {
+async fn the_signature_uses_the_clock_and_the_nonce() {
     let cloud = FakeCloud::start(|request, _| both_served(request)).await;
     let clock = FixedClock {
         now: "2026-01-02T03:04:05Z".parse().unwrap(),
@@ -201,6 +201,7 @@ async fn two_gets_never_share_a_nonce_and_do_share_a_connection() {
     assert_eq!(nonces.len(), 20);
 }
 
+/// Hostile input 15.
 #[tokio::test]
 async fn values_arrive_exactly() {
     let cloud = FakeCloud::answering(Reply::json(200, IMPORTED)).await;
@@ -251,8 +252,9 @@ async fn the_configured_project_and_workspace_serve_requests_that_name_none() {
     assert_eq!(named_get.header("workspace"), Some(WORKSPACE));
 }
 
+/// Hostile input 36.
 #[tokio::test]
-async fn nothing_that_a_caller_puts_into_metadata_reaches_a_provider() {
+async fn caller_metadata_never_reaches_a_provider() {
     let cloud = FakeCloud::answering(savepoint_answer(documented())).await;
     let gateway = Gateway::start(Options::at(&cloud)).await;
     let mut request = tonic::Request::new(get_request());
@@ -339,7 +341,7 @@ async fn every_documented_field_of_a_savepoint_comes_back() {
     );
 }
 
-/// One savepoint, asked for with `data` as the provider's answer.
+/// The savepoint that a get returns for `data` as the provider's answer.
 async fn savepoint(data: Value) -> Savepoint {
     let shown = data.to_string();
     let cloud = FakeCloud::answering(savepoint_answer(data)).await;
@@ -350,13 +352,14 @@ async fn savepoint(data: Value) -> Savepoint {
 }
 
 #[tokio::test]
-async fn what_the_provider_left_out_is_absent() {
+async fn fields_that_the_provider_omits_are_absent() {
     let got = savepoint(json!({"savepointId": "sp-1", "status": null, "nativeFormat": null})).await;
     assert_eq!(got, Savepoint { savepoint_id: "sp-1".into(), ..Savepoint::default() });
 }
 
+/// Hostile input 63.
 #[tokio::test]
-async fn words_that_the_contract_does_not_know_are_kept() {
+async fn unknown_states_and_origins_are_kept_as_text() {
     let got = savepoint(json!({
         "savepointId": "sp-1", "savepointOrigin": "COPIED", "status": {"state": "CANCELLING"},
     }))
@@ -385,7 +388,7 @@ async fn words_that_the_contract_does_not_know_are_kept() {
 }
 
 #[tokio::test]
-async fn sloppy_types_mean_what_they_mean() {
+async fn numbers_and_booleans_are_read_from_text_and_text_from_numbers() {
     let got = savepoint(json!({
         "savepointId": 12345, "nativeFormat": "False", "stopWithDrainEnabled": "true",
         "createdAt": "1659066711", "modifiedAt": 1.659_069_473e9,
@@ -405,7 +408,7 @@ async fn sloppy_types_mean_what_they_mean() {
 }
 
 #[tokio::test]
-async fn the_request_id_may_come_in_three_places() {
+async fn the_request_id_is_read_from_three_places() {
     for (headers, body, want) in [
         (
             &[("x-acs-request-id", "H")][..],

@@ -50,7 +50,7 @@ fn defaults_are_the_documented_ones() {
 }
 
 #[test]
-fn everything_wrong_is_reported_at_once_by_flag_and_variable() {
+fn all_problems_are_reported_at_once_by_flag_and_variable() {
     let error = config(
         &[
             "--huawei-region=mars-1",
@@ -98,7 +98,7 @@ fn trace_context_is_forwarded_where_the_option_says_so() {
 }
 
 #[test]
-fn no_provider_at_all_is_an_error_that_shows_the_way() {
+fn a_configuration_without_a_provider_is_refused_with_a_hint() {
     let error = config(&[], &HUAWEI).unwrap_err();
     assert!(error.contains("no provider is configured"), "{error}");
 }

@@ -22,7 +22,7 @@ async fn frames_to_the_end(mut peer: TcpStream) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_connection_without_a_call_is_ended_in_good_order_and_one_with_a_call_is_not() {
+async fn an_idle_connection_is_closed_with_goaway_and_one_with_a_call_is_kept() {
     let answer = Reply::json(200, r#"{"is_success":true,"message":"done"}"#);
     let cloud = FakeCloud::answering(Reply::Held(Box::new(answer))).await;
     let max_connection_idle = Some(Duration::from_millis(50));

@@ -74,7 +74,7 @@ pub(super) fn unavailable(status: &Status) {
     assert_eq!(details.error_info().unwrap().reason, "CREDENTIALS_UNAVAILABLE");
 }
 
-/// Only a token that is asked for in the one right way is answered.
+/// Only a correct request for a token is answered.
 fn huawei_metadata(request: &Recorded, v2: bool) -> Reply {
     match request.line() {
         "PUT /meta-data/latest/api/token HTTP/1.1" if v2 => {
@@ -158,7 +158,7 @@ async fn huawei_oidc_exchanges_the_mounted_token() {
 }
 
 #[tokio::test]
-async fn a_token_of_a_file_goes_without_a_signature() {
+async fn a_token_from_a_file_is_sent_without_a_signature() {
     let cloud = FakeCloud::start(|request, _| success(request)).await;
     let folder = Folder::new();
     let source = Directory::of_token(folder.write("token", "MIIEXAMPLETOKEN\n"));
@@ -168,7 +168,7 @@ async fn a_token_of_a_file_goes_without_a_signature() {
     assert_eq!(call.header("x-auth-token"), Some("MIIEXAMPLETOKEN"));
     assert_eq!(call.header("authorization"), None);
     assert_eq!(call.header("x-sdk-date"), None);
-    // Where a signature is needed it is none.
+    // A token cannot sign.
     let source = Directory::of_token(folder.path().join("token"));
     let other = super::credentials::gateway(&cloud, &ALIBABA, source).await;
     unavailable(&get(&other).await.unwrap_err());
@@ -193,7 +193,7 @@ fn logins(cloud: &FakeCloud) -> usize {
 }
 
 #[tokio::test]
-async fn huawei_password_buys_a_token_for_one_project() {
+async fn huawei_password_login_gets_a_token_for_one_project() {
     for (scope, want) in [
         (TokenScope::Name("cn-north-4".into()), serde_json::json!({"name": "cn-north-4"})),
         (TokenScope::Id("p1".into()), serde_json::json!({"id": "p1"})),
@@ -230,8 +230,8 @@ async fn huawei_password_buys_a_token_for_one_project() {
 }
 
 #[tokio::test]
-async fn a_refused_password_is_tried_once_and_betrayed_nowhere() {
-    // A service that repeats all that it was sent, as none should.
+async fn a_refused_password_is_tried_once_and_never_shown() {
+    // A service that echoes the whole request.
     let cloud = FakeCloud::start(|request, _| {
         let text = String::from_utf8_lossy(&request.body);
         let error = serde_json::json!({"code": 401, "message": text, "title": "Unauthorized"});
@@ -259,10 +259,10 @@ async fn a_refused_password_is_tried_once_and_betrayed_nowhere() {
     assert!(readyz.contains("huawei-dli: no credential: Huawei Cloud's IAM"), "{readyz}");
 }
 
-/// A password that changed is a reason to log in at once: the token of the old one ends soon,
-/// whatever it says of itself.
+/// A changed password causes a login at once: the token of the old password is revoked soon,
+/// before its own expiry.
 #[tokio::test]
-async fn a_changed_password_buys_another_token() {
+async fn a_changed_password_causes_a_new_login() {
     let cloud = FakeCloud::start(|request, _| match is_login(request) {
         true if String::from_utf8_lossy(&request.body).contains("second Password") => {
             logged_in("SECONDTOKEN")
@@ -277,7 +277,7 @@ async fn a_changed_password_buys_another_token() {
         .with_times(Duration::from_millis(10), Duration::from_millis(5));
     let gateway = gateway(&cloud, &HUAWEI, source).await;
     import(&gateway).await.unwrap();
-    // What cannot be a password is told, and changes nothing.
+    // An invalid password is reported and changes nothing.
     folder.write("password", "two\nlines\n");
     gateway.reload();
     let failed = r#"credential_refreshes_total{provider="huawei-dli",outcome="failure"}"#;
@@ -323,7 +323,7 @@ async fn a_token_that_the_provider_refuses_is_replaced_by_another_login() {
         let status = import(&gateway).await.unwrap_err();
         assert_eq!(status.code(), Code::Unauthenticated, "{status}");
     }
-    // Not at once: who refuses a token may have other reasons.
+    // Not at once: the token may have been refused for another reason.
     assert_eq!(logins(&cloud), 1);
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(61)).await;
@@ -345,12 +345,12 @@ fn ends_in(seconds: i64, once: &Arc<AtomicBool>) -> Reply {
 }
 
 #[tokio::test]
-async fn a_credential_that_ended_shows_and_the_next_one_mends_it() {
-    let (once, mended) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+async fn an_expired_credential_makes_the_gateway_unready_until_the_next_one_arrives() {
+    let (once, restored) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
     let cloud = FakeCloud::start({
-        let mended = Arc::clone(&mended);
+        let restored = Arc::clone(&restored);
         move |request, _| match is_login(request) {
-            true if mended.load(Ordering::SeqCst) => logged_in("NEXTTOKEN"),
+            true if restored.load(Ordering::SeqCst) => logged_in("NEXTTOKEN"),
             true => ends_in(2, &once),
             false => success(request),
         }
@@ -360,7 +360,7 @@ async fn a_credential_that_ended_shows_and_the_next_one_mends_it() {
     let source = password(&cloud, from, TokenScope::Name("cn-north-4".into()));
     let gateway = gateway(&cloud, &HUAWEI, source).await;
     import(&gateway).await.unwrap();
-    let says = async |start: &str| {
+    let becomes = async |start: &str| {
         let asking = async {
             loop {
                 let readyz = admin_get(&gateway, "/readyz").await;
@@ -372,8 +372,8 @@ async fn a_credential_that_ended_shows_and_the_next_one_mends_it() {
         };
         tokio::time::timeout(LONG, asking).await.expect(start)
     };
-    says("HTTP/1.1 200").await;
-    let ended = says("HTTP/1.1 503").await;
+    becomes("HTTP/1.1 200").await;
+    let ended = becomes("HTTP/1.1 503").await;
     assert!(ended.contains("all credentials have expired\nhuawei-dli: no credential"), "{ended}");
     let mut health = super::operators::health(&gateway).await;
     assert_eq!(super::operators::check(&mut health, "").await, Ok("NOT_SERVING"));
@@ -381,15 +381,15 @@ async fn a_credential_that_ended_shows_and_the_next_one_mends_it() {
     let fresh = r#"credential_last_refresh_success{provider="huawei-dli"}"#;
     super::rotation::metric_is(&gateway, fresh, |fresh| fresh == 0).await;
     unavailable(&import(&gateway).await.unwrap_err());
-    mended.store(true, Ordering::SeqCst);
+    restored.store(true, Ordering::SeqCst);
     gateway.reload();
-    says("HTTP/1.1 200").await;
+    becomes("HTTP/1.1 200").await;
     import(&gateway).await.unwrap();
     assert_eq!(super::operators::check(&mut health, "").await, Ok("SERVING"));
 }
 
 #[tokio::test]
-async fn one_clouds_ended_credential_does_not_keep_callers_from_the_other() {
+async fn an_expired_credential_of_one_provider_does_not_affect_the_other() {
     let once = Arc::<AtomicBool>::default();
     let cloud = FakeCloud::start(move |request, _| match is_login(request) {
         true => ends_in(1, &once),
@@ -461,7 +461,7 @@ async fn alibaba_rrsa_keeps_the_token_out_of_the_url() {
 }
 
 #[tokio::test]
-async fn a_refused_exchange_is_told_by_its_code_and_betrays_nothing() {
+async fn a_refused_exchange_is_reported_by_its_code_without_secrets() {
     let cloud = FakeCloud::start(|request, _| {
         let body = serde_json::json!({
             "RequestId": "R", "Code": "AuthenticationFail.OIDCToken.Expired",
@@ -481,7 +481,7 @@ async fn a_refused_exchange_is_told_by_its_code_and_betrays_nothing() {
 }
 
 #[tokio::test]
-async fn alibaba_ecs_role_is_asked_for_or_named_in_both_versions() {
+async fn alibaba_ecs_role_is_discovered_or_configured_in_both_versions() {
     let token = "PUT /latest/api/token HTTP/1.1";
     let list = "GET /latest/meta-data/ram/security-credentials/ HTTP/1.1";
     let key = "GET /latest/meta-data/ram/security-credentials/gw-role HTTP/1.1";
@@ -522,7 +522,7 @@ async fn alibaba_ecs_role_is_asked_for_or_named_in_both_versions() {
 }
 
 #[tokio::test]
-async fn alibaba_metadata_that_has_no_role_is_no_credential() {
+async fn alibaba_metadata_without_a_role_gives_no_credential() {
     for (allow_v1, body) in [(true, r#"{"Code":"Failed"}"#), (false, "{}")] {
         let cloud = FakeCloud::start(move |request, _| match request.line() {
             line if line.starts_with("PUT ") => Reply::text(404, "text/plain", ""),
@@ -592,7 +592,7 @@ async fn a_hundred_callers_at_the_start_cause_one_request() {
 }
 
 #[test]
-fn no_source_shows_what_it_holds() {
+fn no_source_shows_its_secrets() {
     let folder = Folder::new();
     let uri = "http://127.0.0.1:1/exampleSecret".parse().unwrap();
     folder.write("access_key_id", "EXAMPLEID");

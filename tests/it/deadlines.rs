@@ -19,7 +19,7 @@ fn outcome(status: &Status) -> Option<String> {
 }
 
 /// A request whose timeout only the server sees: the client would otherwise end the call
-/// itself, and nobody could tell what the wire said.
+/// itself, and the status of the server would not be seen.
 fn with_wire_timeout<T>(message: T, timeout: &str) -> Request<T> {
     let mut request = Request::new(message);
     request.metadata_mut().insert("grpc-timeout", timeout.parse().unwrap());
@@ -27,7 +27,7 @@ fn with_wire_timeout<T>(message: T, timeout: &str) -> Request<T> {
 }
 
 #[tokio::test]
-async fn the_wire_says_deadline_exceeded_and_what_may_have_happened() {
+async fn a_passed_deadline_is_deadline_exceeded_with_the_outcome() {
     let cloud = FakeCloud::answering(Reply::Silence).await;
     let gateway = Gateway::start(Options::at(&cloud)).await;
     let mut client = gateway.wire_client().await;
@@ -44,7 +44,7 @@ async fn the_wire_says_deadline_exceeded_and_what_may_have_happened() {
 }
 
 #[tokio::test]
-async fn a_spent_deadline_calls_nothing() {
+async fn an_expired_deadline_sends_nothing() {
     let cloud = FakeCloud::answering(Reply::Silence).await;
     let gateway = Gateway::start(Options::at(&cloud)).await;
     let mut client = gateway.wire_client().await;
@@ -81,7 +81,7 @@ async fn the_default_applies_without_a_timeout_and_the_cap_to_every_other() {
 }
 
 #[tokio::test]
-async fn a_deadline_that_passes_between_attempts_says_that_nothing_happened() {
+async fn a_deadline_that_passes_between_attempts_is_not_applied() {
     // The wait fits into the deadline when it begins, and the second attempt never answers.
     let cloud = FakeCloud::start(|_, before| match before {
         0 => Reply::json(429, "{}"),
@@ -98,7 +98,7 @@ async fn a_deadline_that_passes_between_attempts_says_that_nothing_happened() {
 }
 
 #[tokio::test]
-async fn a_caller_who_leaves_a_get_frees_the_connection_at_once() {
+async fn a_cancelled_get_frees_the_connection_at_once() {
     let cloud = FakeCloud::answering(Reply::Silence).await;
     let gateway = Gateway::start(Options::at(&cloud)).await;
     let mut client = gateway.client().await;
@@ -110,7 +110,7 @@ async fn a_caller_who_leaves_a_get_frees_the_connection_at_once() {
 }
 
 #[tokio::test]
-async fn an_import_that_is_on_its_way_runs_on_when_its_caller_leaves() {
+async fn a_sent_import_continues_when_its_caller_cancels() {
     let answer = Reply::json_with(200, &[("X-Request-Id", "R-1")], r#"{"is_success":true}"#);
     let cloud = FakeCloud::answering(Reply::Held(Box::new(answer))).await;
     let gateway = Gateway::start(Options::at(&cloud)).await;

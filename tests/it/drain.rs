@@ -25,7 +25,7 @@ async fn drain_began(gateway: &Gateway) {
 }
 
 #[tokio::test]
-async fn an_idle_gateway_ends_at_once() {
+async fn an_idle_gateway_stops_at_once() {
     let mut gateway = Gateway::start(Options::none()).await;
     let _client = gateway.client().await;
     gateway.shut_down();
@@ -33,7 +33,7 @@ async fn an_idle_gateway_ends_at_once() {
 }
 
 #[tokio::test]
-async fn calls_in_flight_end_in_good_order() {
+async fn calls_in_flight_complete_during_the_drain() {
     let answer = Reply::json(200, r#"{"is_success":true,"message":"done"}"#);
     let cloud = FakeCloud::answering(Reply::Held(Box::new(answer))).await;
     let mut gateway = Gateway::start(Options::at(&cloud)).await;
@@ -48,7 +48,7 @@ async fn calls_in_flight_end_in_good_order() {
 }
 
 #[tokio::test]
-async fn peers_that_never_speak_or_never_answer_do_not_hold_it_up() {
+async fn silent_and_unresponsive_peers_do_not_delay_the_drain() {
     let mut gateway =
         Gateway::start(Options::none().with(|config| config.server.drain_timeout = LONG)).await;
     let mut silent = TcpStream::connect(gateway.address()).await.unwrap();
@@ -64,7 +64,7 @@ async fn peers_that_never_speak_or_never_answer_do_not_hold_it_up() {
 }
 
 #[tokio::test]
-async fn what_does_not_end_by_itself_is_told_so_and_ended() {
+async fn calls_that_outlast_the_drain_timeout_end_with_gateway_draining() {
     let cloud = FakeCloud::answering(Reply::Silence).await;
     let drain_timeout = Duration::from_secs(2);
     let mut gateway = Gateway::start(
@@ -91,7 +91,7 @@ async fn what_does_not_end_by_itself_is_told_so_and_ended() {
 }
 
 #[tokio::test]
-async fn while_it_delays_the_drain_it_serves_and_says_that_it_will_end() {
+async fn during_the_drain_delay_calls_are_served_and_readiness_fails() {
     let cloud = FakeCloud::answering(Reply::json(200, r#"{"is_success":true}"#)).await;
     // Longer than the test may take: it is cut short by dropping the gateway.
     let drain_delay = Duration::from_secs(600);
@@ -110,7 +110,7 @@ async fn while_it_delays_the_drain_it_serves_and_says_that_it_will_end() {
 }
 
 #[tokio::test]
-async fn an_old_connection_is_ended_without_a_failed_call() {
+async fn a_connection_of_maximum_age_is_closed_without_a_failed_call() {
     let cloud = FakeCloud::answering(Reply::json(200, r#"{"is_success":true}"#)).await;
     let max_connection_age = Some(Duration::from_millis(50));
     let gateway = Gateway::start(

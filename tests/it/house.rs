@@ -1,5 +1,4 @@
-//! What must hold of the source as a whole. The checks read the text of `src`, before its unit
-//! tests.
+//! Rules for the source as a whole. The checks read the text of `src` up to its unit tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,8 +11,8 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The rooms from the top floor down. A room may import only what stands below it; rooms of one
-/// floor do not know each other.
+/// The rooms from the top floor down. A room may import only from lower floors; rooms of one floor
+/// do not import each other.
 const FLOORS: [&[&str]; 17] = [
     &["main", "test_util"],
     &["cli"],
@@ -108,7 +107,8 @@ fn expand(text: &str, base: Vec<String>, found: &mut BTreeSet<Vec<String>>) {
     }
 }
 
-fn sources() -> Vec<Source> {
+/// The Rust files below a folder of the repository.
+pub(crate) fn rust_files(folder: &str) -> Vec<PathBuf> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -120,19 +120,23 @@ fn sources() -> Vec<Source> {
         }
     }
     let mut found = Vec::new();
-    walk(&root().join("src"), &mut found);
-    assert!(found.len() > 20);
+    walk(&root().join(folder), &mut found);
+    assert!(found.len() > 20, "{} files in {folder}", found.len());
+    found
+}
+
+fn sources() -> Vec<Source> {
     let source = |path: PathBuf| {
         let text = fs::read_to_string(&path).unwrap();
         let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default().to_owned();
         let below = path.strip_prefix(root().join("src")).unwrap().with_extension("");
         let parts = below.iter().map(|part| part.to_str().unwrap().to_owned());
         let module: Vec<String> = parts.filter(|part| part != "mod").collect();
-        // A file of tests alone may know everything, and `lib` declares the rooms.
+        // A file that has only tests may import everything, and `lib` declares the rooms.
         let counts = !text.starts_with("#![cfg(test)]") && module != ["lib"];
         counts.then_some(Source { module, text })
     };
-    found.into_iter().filter_map(source).collect()
+    rust_files("src").into_iter().filter_map(source).collect()
 }
 
 /// Every import that runs upward or sideways.
@@ -158,7 +162,7 @@ fn wrong_directions(sources: &[Source]) -> Vec<String> {
 /// they import of each other counts.
 fn circles(sources: &[Source]) -> Vec<BTreeSet<String>> {
     let names: BTreeSet<String> = sources.iter().map(Source::name).collect();
-    // What a `mod.rs` hands out of its files.
+    // The re-exports of each `mod.rs`.
     let mut handed_out = BTreeMap::new();
     for source in sources {
         let own = source.text.split(';').filter_map(|item| item.split_once("use "));
@@ -251,7 +255,7 @@ fn a_planted_circle_is_found() {
 }
 
 #[test]
-fn providers_do_not_know_each_other() {
+fn providers_do_not_import_each_other() {
     for source in sources() {
         let ["providers", own, ..] =
             &source.module.iter().map(String::as_str).collect::<Vec<_>>()[..]
@@ -268,7 +272,7 @@ fn providers_do_not_know_each_other() {
 
 /// Which files may name a library or do what others must not.
 #[test]
-fn each_library_has_its_place() {
+fn each_library_is_named_only_in_its_modules() {
     let places: [(&str, &[&str]); 6] = [
         ("reqwest::", &["transport::fetch"]),
         ("std::env::var", &["options::env"]),
@@ -305,6 +309,17 @@ fn each_library_has_its_place() {
             for waits in ["async ", "tokio"] {
                 assert!(!source.text.contains(waits), "{name} waits: {waits}");
             }
+        }
+    }
+}
+
+/// Hostile input 70.
+#[test]
+fn nothing_in_the_source_turns_verification_off() {
+    for path in rust_files("src") {
+        let text = fs::read_to_string(&path).unwrap();
+        for word in ["danger_accept", ".dangerous()", "ServerCertVerifier", "tls10", "tls11"] {
+            assert!(!text.contains(word), "{word} in {}", path.display());
         }
     }
 }

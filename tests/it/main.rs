@@ -8,21 +8,21 @@ mod support;
 mod binary;
 /// What goes over the wire to each provider, byte for byte, and what comes back typed.
 mod calls;
-/// Options and variables: defaults, and everything that is wrong with them.
+/// Options and variables: defaults, and every problem that is reported.
 mod configuration;
 /// How long connections of callers live.
 mod connections;
 /// Every source of credentials, from its service to a signed call.
 mod credentials;
-/// Tables, links and quotes in the documentation, held against the code.
+/// Tables, links and quotes in the documentation, compared with the code.
 mod documents;
-/// How long calls may take, who ends them, and what the wire says then.
+/// How long calls may take, who ends them, and with which status.
 mod deadlines;
 /// Shutting down with peers of every kind.
 mod drain;
 /// The shapes of failures and of transport errors, for both calls.
 mod failures;
-/// Hostile input of every kind.
+/// Input that no normal client or provider sends.
 mod hostile;
 /// What must hold of the source as a whole: the directions of imports.
 mod house;
@@ -32,15 +32,15 @@ mod operators;
 mod process;
 /// The project of requests that do not name one, as IAM knows it.
 mod projects;
-/// What is refused before any provider is called.
+/// Calls that are refused before any provider is called, other than for a field.
 mod refusals;
 /// Which attempts are repeated, and which never.
 mod retries;
 /// Credentials that change while calls flow.
 mod rotation;
-/// Secrets leave by no way out.
+/// Secrets are never shown.
 mod secrets;
-/// The simulators fail as their table says.
+/// The scenarios of the simulators.
 mod simulators;
 /// Every form of a source, from the option to a call that is signed with its credential.
 mod sources;

@@ -46,7 +46,7 @@ pub(super) async fn check(
 }
 
 #[tokio::test]
-async fn health_knows_its_names() {
+async fn health_answers_for_each_service_name() {
     let gateway = Gateway::start(Options::none()).await;
     let mut client = health(&gateway).await;
     for name in ["", "savepoint.v1.SavepointService", "liveness", "readiness"] {
@@ -58,7 +58,7 @@ async fn health_knows_its_names() {
 }
 
 #[tokio::test]
-async fn a_watch_sees_the_end_coming_and_an_unknown_name_stays_open() {
+async fn a_health_watch_reports_the_drain_and_one_for_an_unknown_name_stays_open() {
     let mut gateway =
         Gateway::start(Options::none().with(|config| config.server.drain_delay = LONG)).await;
     let mut client = health(&gateway).await;
@@ -75,7 +75,7 @@ async fn a_watch_sees_the_end_coming_and_an_unknown_name_stays_open() {
 }
 
 #[tokio::test]
-async fn the_healthcheck_asks_either_port() {
+async fn the_healthcheck_works_with_either_port() {
     let gateway = Gateway::start(Options::none()).await;
     for address in [gateway.address(), gateway.admin()] {
         let address: Address = address.parse().unwrap();
@@ -156,7 +156,7 @@ async fn the_admin_address_serves_probes_and_metrics() {
 }
 
 #[tokio::test]
-async fn metrics_count_what_callers_count() {
+async fn metrics_agree_with_what_callers_count() {
     let cloud = FakeCloud::start(|request, _| {
         if request.line().starts_with("POST") {
             Reply::json(200, r#"{"is_success":true}"#)
@@ -191,7 +191,7 @@ async fn metrics_count_what_callers_count() {
 }
 
 #[tokio::test]
-async fn every_call_is_one_line() {
+async fn every_call_is_one_log_line() {
     let cloud = FakeCloud::answering(Reply::json(
         200,
         r#"{"requestId":"R-1","success":false,"errorCode":"990301","errorMessage":"gone"}"#,
@@ -233,7 +233,7 @@ fn handled(text: &str, method: &str) -> BTreeMap<String, u64> {
 }
 
 #[tokio::test]
-async fn counts_are_exact_over_a_mix_of_ends() {
+async fn counts_are_exact_over_a_mix_of_outcomes() {
     const ROUNDS: u64 = 20;
     let cloud = FakeCloud::start(|request, _| match request.path().rsplit('/').next() {
         Some("fine") => Reply::json(200, r#"{"success":true,"data":{"savepointId":"s"}}"#),
@@ -281,7 +281,7 @@ async fn counts_are_exact_over_a_mix_of_ends() {
         let line = format!("{name}{labels} {}", 7 * ROUNDS);
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
-    // And each of them is a line, those of callers who left among them.
+    // And each of them is a log line, cancelled calls included.
     let log = gateway.log();
     let mut lines = BTreeMap::<String, u64>::new();
     for line in log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()) {

@@ -19,9 +19,9 @@ const KEY: [(&str, &str); 2] = [
     ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "exampleSecret"),
 ];
 
-/// The credential of this source lives long and is asked for by nobody but the signal.
+/// The credential of this source is valid for long, so that only the signal refreshes it.
 #[tokio::test]
-async fn sighup_makes_a_source_be_asked_at_once() {
+async fn sighup_refreshes_a_credential_at_once() {
     let asked = Arc::new(AtomicUsize::new(0));
     let cloud = FakeCloud::start({
         let asked = Arc::clone(&asked);
@@ -66,7 +66,7 @@ async fn sighup_makes_a_source_be_asked_at_once() {
 /// HTTP/1.1 is offered for gRPC-Web alone: where it is off, a peer must not end up with a
 /// protocol that nothing is served over.
 #[tokio::test]
-async fn over_tls_http_1_is_offered_with_grpc_web_and_only_then() {
+async fn http_1_is_offered_over_tls_only_with_grpc_web() {
     let (cloud, folder, ca) =
         (FakeCloud::answering(Reply::json(200, SAVEPOINT)).await, Folder::new(), Authority::new());
     let (cert, key) = write(&folder, &ca.good());
@@ -86,11 +86,11 @@ async fn over_tls_http_1_is_offered_with_grpc_web_and_only_then() {
     }
 }
 
-/// Arguments, variables, and what is told of them.
+/// Arguments, variables, and the problems that are reported.
 type Case<'a> = (Vec<String>, Vec<(&'a str, &'a str)>, Vec<String>);
 
 #[tokio::test]
-async fn everything_wrong_with_credentials_and_certificates_is_told_at_once_with_exit_code_2() {
+async fn all_problems_of_credentials_and_certificates_are_reported_at_once_with_exit_code_2() {
     let (folder, ca) = (Folder::new(), Authority::new());
     let (cert, key) = write(&folder, &ca.good());
     let other_key = folder.write("other.key", ca.good().key());
@@ -104,7 +104,7 @@ async fn everything_wrong_with_credentials_and_certificates_is_told_at_once_with
     let client_key = "--upstream-client-key (SAVEPOINT_GATEWAY_UPSTREAM_CLIENT_KEY): ";
     let with = |prefix: &str, rest: &str| format!("{prefix}{rest}");
     let cases: [Case<'_>; 6] = [
-        // An id without its secret, for both clouds, and half a pair of files.
+        // An id without its secret, for both providers, and half a pair of files.
         (
             vec![format!("--upstream-client-cert={cert}")],
             vec![
@@ -163,7 +163,7 @@ async fn everything_wrong_with_credentials_and_certificates_is_told_at_once_with
                 with(client_key, &format!("{cert}: holds no PEM private key")),
             ],
         ),
-        // A password that cannot be one; it is not shown.
+        // An invalid password; it is not shown.
         (
             vec![format!("--huawei-credentials=password:{}", secret.display())],
             [&user[..], &KEY].concat(),
@@ -180,9 +180,9 @@ async fn everything_wrong_with_credentials_and_certificates_is_told_at_once_with
         let args: Vec<_> = both.iter().map(|arg| (*arg).to_owned()).chain(args).collect();
         let (status, said) = Process::serve(&args, &variables).ended().await;
         assert_eq!(status.code(), Some(2), "{said}");
-        let told: Vec<_> = said.lines().skip(1).map(str::trim).collect();
+        let reported: Vec<_> = said.lines().skip(1).map(str::trim).collect();
         for problem in &problems {
-            assert!(told.iter().any(|line| line.starts_with(problem)), "{problem}\n{said}");
+            assert!(reported.iter().any(|line| line.starts_with(problem)), "{problem}\n{said}");
         }
         assert!(!said.contains("exampleSecret"), "{said}");
     }

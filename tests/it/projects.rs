@@ -53,7 +53,7 @@ fn lookups(cloud: &FakeCloud) -> usize {
 }
 
 #[tokio::test]
-async fn the_question_is_the_sdks_and_signed() {
+async fn the_lookup_is_the_request_of_the_sdk_and_signed() {
     let cloud = FakeCloud::start(|request, _| match is_lookup(request) {
         true => Reply::json(200, FOUND),
         false => success(request),
@@ -95,7 +95,7 @@ async fn a_hundred_callers_wait_for_one_lookup_and_readiness_with_them() {
             tokio::spawn(async move { client.import_savepoint(nameless()).await })
         })
         .collect();
-    // Who names a project waits for nothing.
+    // A request that names a project does not wait.
     import(&gateway, import_request()).await.unwrap();
     assert!(admin_get(&gateway, "/readyz").await.starts_with("HTTP/1.1 503"));
     cloud.release();
@@ -126,7 +126,7 @@ async fn without_the_project_only_requests_that_name_one_are_served_until_it_is_
     assert!(!status.message().contains("hidden"), "{status}");
     assert_eq!(calls(&cloud), 0);
     import(&gateway, import_request()).await.unwrap();
-    // A field that breaks its rule is told, and the project is not blamed on the caller.
+    // An invalid field is reported, and the missing project is not blamed on the caller.
     let status =
         import(&gateway, ImportSavepointRequest { job_id: 0, ..nameless() }).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument, "{status}");
@@ -134,7 +134,7 @@ async fn without_the_project_only_requests_that_name_one_are_served_until_it_is_
     let fields: Vec<_> =
         details.bad_request().unwrap().field_violations.iter().map(|v| v.field.as_str()).collect();
     assert_eq!(fields, ["job_id"]);
-    // It serves, and says what it cannot.
+    // It serves, and reports what it cannot serve.
     let served =
         async { while !admin_get(&gateway, "/readyz").await.starts_with("HTTP/1.1 200") {} };
     tokio::time::timeout(LONG, served).await.unwrap();
@@ -143,7 +143,7 @@ async fn without_the_project_only_requests_that_name_one_are_served_until_it_is_
     assert!(readyz.contains(line), "{readyz}");
     assert_eq!(metric(&gateway, KNOWN).await, 0);
     assert!(metric(&gateway, FAILED).await >= 1);
-    // Someone grants the permission, and need not wait.
+    // The permission is granted; a reload need not wait for the next attempt.
     allowed.store(1, Ordering::SeqCst);
     gateway.reload();
     metric_is(&gateway, KNOWN, |known| known == 1).await;
@@ -152,7 +152,7 @@ async fn without_the_project_only_requests_that_name_one_are_served_until_it_is_
 }
 
 #[tokio::test]
-async fn no_project_and_several_are_told_with_the_way_out() {
+async fn no_project_or_several_projects_are_reported_with_a_remedy() {
     for (projects, want) in [
         (r#"{"projects": []}"#, "knows no project \"cn-north-4\""),
         (r#"{"projects": [{"id": "p1"}, {"id": "p2"}]}"#, "knows 2 projects \"cn-north-4\""),
@@ -166,9 +166,9 @@ async fn no_project_and_several_are_told_with_the_way_out() {
     }
 }
 
-/// The lookup begins when there is a credential to sign it with, and not some time later.
+/// The lookup begins as soon as there is a credential to sign it with.
 #[tokio::test]
-async fn a_credential_that_comes_late_starts_the_lookup() {
+async fn a_late_credential_starts_the_lookup() {
     let granted = Arc::new(AtomicUsize::new(0));
     let cloud = FakeCloud::start({
         let granted = Arc::clone(&granted);

@@ -6,7 +6,7 @@ const GOT: &str = r#"{"success":true,"data":{"savepointId":"s"}}"#;
 const IMPORTED: &str = r#"{"is_success":true}"#;
 
 #[tokio::test]
-async fn a_get_is_tried_again_until_it_succeeds_and_signed_afresh_each_time() {
+async fn a_get_is_retried_until_it_succeeds_and_signed_anew_each_time() {
     for first in [
         Reply::json(503, "{}"),
         Reply::json(502, "{}"),
@@ -39,7 +39,7 @@ async fn a_get_is_tried_again_until_it_succeeds_and_signed_afresh_each_time() {
 }
 
 #[tokio::test]
-async fn an_import_is_tried_again_only_when_it_certainly_did_nothing() {
+async fn an_import_is_retried_only_when_it_was_certainly_not_applied() {
     for (first, requests) in [
         (Reply::json(429, "{}"), 2),
         (Reply::json(429, r#"{"error_code":"APIG.0308"}"#), 2),
@@ -69,7 +69,7 @@ async fn an_import_is_tried_again_only_when_it_certainly_did_nothing() {
 }
 
 #[tokio::test]
-async fn a_rejected_credential_is_never_tried_again() {
+async fn a_rejected_credential_is_never_retried() {
     let cloud = FakeCloud::answering(Reply::json(401, r#"{"error_code":"APIG.0301"}"#)).await;
     let gateway = Gateway::start(Options::at(&cloud)).await;
     let mut client = gateway.client().await;
@@ -81,7 +81,7 @@ async fn a_rejected_credential_is_never_tried_again() {
 }
 
 #[tokio::test]
-async fn a_failing_provider_is_not_stormed() {
+async fn retries_to_a_failing_provider_are_limited() {
     let cloud = FakeCloud::answering(Reply::json(503, "{}")).await;
     let gateway = Gateway::start(Options::at(&cloud)).await;
     let mut client = gateway.client().await;

@@ -19,7 +19,7 @@ use crate::support::{
 
 const SAVEPOINT: &str = r#"{"success":true,"requestId":"R","data":{"savepointId":"s"}}"#;
 
-/// Soon, so that no test waits long, and often enough that a load meets it.
+/// Short, so that no test waits long and the change happens under load.
 const POLL: Duration = Duration::from_millis(20);
 const SETTLE: Duration = Duration::from_millis(10);
 
@@ -149,7 +149,7 @@ async fn a_token_file_changes_under_load_and_no_call_fails() {
     let huawei = Some(cloud.endpoint());
     let gateway = Gateway::start(Options { huawei, credentials, ..Options::none() }).await;
     change_under_load(&cloud, &gateway, &HUAWEI, &revoked, async || {
-        // As a tool does that writes beside and renames.
+        // As a tool that writes a temporary file and renames it.
         let next = folder.write("next", "NEWKEY\n");
         std::fs::rename(next, folder.path().join("token")).unwrap();
     })
@@ -204,6 +204,7 @@ pub(super) async fn metric_is(
 
 const FAILED: &str = r#"credential_refreshes_total{provider="alibaba-flink",outcome="failure"}"#;
 
+/// Hostile input 78.
 #[tokio::test]
 async fn files_that_cannot_be_used_change_nothing() {
     let cloud = FakeCloud::start(|_, _| Reply::json(200, SAVEPOINT)).await;
@@ -248,7 +249,7 @@ async fn files_that_cannot_be_used_change_nothing() {
 }
 
 #[tokio::test]
-async fn an_operator_makes_files_be_read_at_once() {
+async fn a_reload_reads_the_files_at_once() {
     let cloud = FakeCloud::start(|_, _| Reply::json(200, SAVEPOINT)).await;
     let folder = Folder::new();
     folder.mount("1", &files("OLDKEY"));
@@ -293,8 +294,8 @@ async fn a_swap_to_a_broken_version_changes_nothing() {
     assert_eq!(signed(&cloud, "NEWKEY"), 1);
 }
 
-/// A token that is sent, and one that is exchanged for a key: the old credential serves on, and
-/// the log names the file and nothing in it.
+/// A token that is sent, and one that is exchanged for a key: the old credential stays in
+/// use, and the log names the file but none of its content.
 #[tokio::test]
 async fn a_broken_token_changes_nothing() {
     let cloud = FakeCloud::start(|request, _| match request.path() {

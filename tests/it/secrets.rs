@@ -12,7 +12,7 @@ use crate::support::{FakeCloud, Folder, Gateway, Options, Reply, get_request, im
 
 const TOKEN: &str = "exampleSecurityToken0123456789/+==";
 
-/// A provider that echoes all it got, as one is known to do when a signature is wrong.
+/// A provider that echoes the whole request, as one is known to do for a wrong signature.
 fn echo(request: &crate::support::Recorded) -> Reply {
     let canonical = request.head.replace("\r\n", "|");
     let body = serde_json::json!({
@@ -26,12 +26,13 @@ fn echo(request: &crate::support::Recorded) -> Reply {
     Reply::json_with(401, &[("x-request-id", "R-1")], &body.to_string())
 }
 
+/// Hostile input 67.
 #[tokio::test]
-async fn a_provider_that_echoes_everything_betrays_nothing() {
+async fn a_provider_that_echoes_everything_leaks_no_secret() {
     let cloud = FakeCloud::start(|request, _| echo(request)).await;
     let options = Options { security_token: Some(TOKEN.into()), ..Options::at(&cloud) };
     let gateway = Gateway::start(options).await;
-    // The most verbose level, for this process: events of all calls come along.
+    // The most verbose level, for this process: the log has the events of all calls.
     let _ = telemetry::install(gateway.sink());
     let mut client = gateway.client().await;
     let import = client.import_savepoint(import_request()).await.unwrap_err();
@@ -70,8 +71,9 @@ async fn a_provider_that_echoes_everything_betrays_nothing() {
     }
 }
 
+/// Hostile input 74.
 #[test]
-fn no_type_that_holds_a_secret_shows_it() {
+fn no_type_shows_the_secret_that_it_holds() {
     use savepoint_gateway::credential::{Credential, Credentials};
     use savepoint_gateway::secret::Secret;
     let credential = || {
@@ -89,10 +91,10 @@ fn no_type_that_holds_a_secret_shows_it() {
     }
 }
 
-/// Every secret that a start can be given, through its options and variables: neither what was
-/// given nor what is made of it shows any, also where a panic prints it.
+/// Every secret that options and variables can hold: neither the options nor what is made of them
+/// show any, not even when a panic prints them.
 #[test]
-fn nothing_that_a_start_is_given_is_shown() {
+fn secrets_in_options_and_variables_are_never_shown() {
     let folder = Folder::new();
     let pair = Authority::new().good();
     let (cert, key) = write(&folder, &pair);

@@ -22,7 +22,7 @@ fn check(name: &str, got: Option<&Status>, want: Option<Reason>) {
 }
 
 #[tokio::test]
-async fn every_scenario_ends_as_it_says() {
+async fn every_scenario_ends_with_its_reason() {
     let clock = Arc::new(SystemClock);
     let huawei = Simulator::start(Api::Huawei, clock.clone()).await.unwrap();
     let alibaba = Simulator::start(Api::Alibaba, clock).await.unwrap();
@@ -32,7 +32,7 @@ async fn every_scenario_ends_as_it_says() {
     client.import_savepoint(import_request()).await.unwrap();
     client.get_savepoint(get_request()).await.unwrap();
     for scenario in SCENARIOS {
-        // Only one scenario waits for it.
+        // Only one scenario waits for the deadline.
         let timeout = if scenario.name == "silence" { 300 } else { 20_000 };
         let timeout = Duration::from_millis(timeout);
         let mut import =

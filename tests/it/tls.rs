@@ -15,12 +15,15 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::client::TlsStream;
+use tonic::Code;
 use tonic_types::StatusExt;
 
 use super::operators::admin_get;
 use super::rotation::{metric, metric_is};
 use crate::support::gateway::Wire;
-use crate::support::{FakeCloud, Folder, Gateway, LONG, Options, Reply, get_request};
+use crate::support::{
+    FakeCloud, Folder, Gateway, LONG, Options, Reply, get_request, import_request,
+};
 
 const SAVEPOINT: &str = r#"{"success":true,"requestId":"R","data":{"savepointId":"s"}}"#;
 const FAILED: &str = "tls_handshakes_failed_total";
@@ -48,7 +51,7 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        // Authorities of one name are told apart by their keys only, which real ones never need.
+        // Different names: otherwise only the keys would distinguish the authorities.
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let name = format!("authority {}", NUMBER.fetch_add(1, Ordering::Relaxed));
         params.distinguished_name.push(DnType::CommonName, name);
@@ -189,8 +192,9 @@ async fn cloud() -> FakeCloud {
     FakeCloud::answering(Reply::json(200, SAVEPOINT)).await
 }
 
+/// Hostile input 48.
 #[tokio::test]
-async fn calls_come_over_tls_and_not_beside_it() {
+async fn calls_are_served_over_tls_and_not_in_plaintext() {
     let (cloud, folder, ca) = (cloud().await, Folder::new(), Authority::new());
     let gateway = gateway(&cloud, &folder, &ca.good(), None).await;
     for version in [&TLS12, &TLS13] {
@@ -207,8 +211,9 @@ async fn calls_come_over_tls_and_not_beside_it() {
     metric_is(&gateway, expiry, |expiry| expiry == 3_786_912_000).await;
 }
 
+/// Hostile input 50.
 #[tokio::test]
-async fn callers_show_a_good_certificate_or_are_not_served() {
+async fn callers_without_a_valid_certificate_are_not_served() {
     let (cloud, folder) = (cloud().await, Folder::new());
     let (ca, other) = (Authority::new(), Authority::new());
     let certificates = [
@@ -279,7 +284,7 @@ async fn a_certificate_changes_while_calls_flow() {
 }
 
 #[tokio::test]
-async fn whom_to_believe_changes_with_its_file() {
+async fn the_client_ca_changes_with_its_file() {
     let (cloud, folder) = (cloud().await, Folder::new());
     let (ca, next) = (Authority::new(), Authority::new());
     let auth = ClientAuth::Required;
@@ -299,7 +304,7 @@ async fn whom_to_believe_changes_with_its_file() {
 }
 
 #[tokio::test]
-async fn a_handshake_that_does_not_end_is_ended() {
+async fn a_stalled_handshake_is_closed() {
     let (cloud, folder, ca) = (cloud().await, Folder::new(), Authority::new());
     let (cert, key) = write(&folder, &ca.good());
     let tls = ServerTls::load(TlsFiles { cert, key, client_ca: None, http_1: false }).unwrap();
@@ -315,7 +320,7 @@ async fn a_handshake_that_does_not_end_is_ended() {
 }
 
 #[test]
-fn files_that_do_not_fit_are_told_by_flag_and_path() {
+fn unusable_files_are_reported_by_flag_and_path() {
     let (folder, ca) = (Folder::new(), Authority::new());
     let (cert, key) = write(&folder, &ca.good());
     let other_key = folder.write("other.key", ca.good().key);
@@ -339,14 +344,14 @@ fn files_that_do_not_fit_are_told_by_flag_and_path() {
     }
 }
 
-/// A cloud behind TLS, with a certificate of this authority: the origin, and its task.
-async fn tls_cloud(ca: &Authority) -> (String, tokio::task::JoinHandle<()>) {
-    let (origin, serving, _) = asking_cloud(ca, None, &[&TLS12, &TLS13]).await;
+/// A provider over TLS, with a certificate of this authority: the origin, and its task.
+async fn tls_provider(ca: &Authority) -> (String, tokio::task::JoinHandle<()>) {
+    let (origin, serving, _) = requesting_provider(ca, None, &[&TLS12, &TLS13]).await;
     (origin, serving)
 }
 
-/// The same, which asks for a certificate of another authority, and hands on what it was shown.
-async fn asking_cloud(
+/// The same, which requests a certificate of another authority, and returns the ones that it got.
+async fn requesting_provider(
     ca: &Authority,
     asks_for: Option<&Authority>,
     versions: &[&'static rustls::SupportedProtocolVersion],
@@ -404,7 +409,7 @@ async fn asking_cloud(
     (origin, serving, certificates)
 }
 
-/// A gateway to that cloud, with this certificate to show.
+/// A gateway to that provider, with this client certificate.
 async fn shows(ca: &Authority, origin: &str, identity: Option<ClientIdentity>) -> Gateway {
     let options = Options { alibaba: Some(origin.to_owned()), ..Options::none() };
     Gateway::start(options.with(|config| {
@@ -419,10 +424,11 @@ fn der(pair: &Pair) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_cloud_that_asks_for_a_certificate_is_shown_the_configured_one() {
+async fn a_provider_that_requests_a_certificate_gets_the_configured_one() {
     let (ca, callers, other) = (Authority::new(), Authority::new(), Authority::new());
     for version in [&TLS12, &TLS13] {
-        let (origin, serving, mut shown) = asking_cloud(&ca, Some(&callers), &[version]).await;
+        let (origin, serving, mut shown) =
+            requesting_provider(&ca, Some(&callers), &[version]).await;
         let good = callers.good();
         for (name, pair, served) in [
             ("good", Some(&good), true),
@@ -453,9 +459,10 @@ async fn a_cloud_that_asks_for_a_certificate_is_shown_the_configured_one() {
 }
 
 #[tokio::test]
-async fn the_certificate_for_clouds_changes_with_its_files_and_never_for_a_worse_one() {
+async fn the_certificate_for_providers_changes_with_its_files_and_never_for_a_worse_one() {
     let (ca, callers) = (Authority::new(), Authority::new());
-    let (origin, serving, mut shown) = asking_cloud(&ca, Some(&callers), &[&TLS12, &TLS13]).await;
+    let (origin, serving, mut shown) =
+        requesting_provider(&ca, Some(&callers), &[&TLS12, &TLS13]).await;
     let folder = Folder::new();
     let (old, new) = (callers.good(), callers.good());
     let (cert, key) = write(&folder, &old);
@@ -501,7 +508,7 @@ async fn the_certificate_for_clouds_changes_with_its_files_and_never_for_a_worse
 }
 
 #[test]
-fn a_certificate_for_clouds_is_told_by_flag_and_path_and_not_shown() {
+fn an_unusable_certificate_for_providers_is_reported_by_flag_and_path_and_not_shown() {
     let (folder, ca) = (Folder::new(), Authority::new());
     let pair = ca.good();
     let (cert, key) = write(&folder, &pair);
@@ -524,9 +531,9 @@ fn a_certificate_for_clouds_is_told_by_flag_and_path_and_not_shown() {
 }
 
 #[tokio::test]
-async fn a_cloud_is_believed_by_the_configured_bundle_only() {
+async fn a_provider_is_trusted_by_the_configured_bundle_only() {
     let (ca, other) = (Authority::new(), Authority::new());
-    let (origin, serving) = tls_cloud(&ca).await;
+    let (origin, serving) = tls_provider(&ca).await;
     for (bundle, served) in
         [(ca.pem.clone(), true), (other.pem.clone(), false), (other.pem.clone() + &ca.pem, true)]
     {
@@ -542,13 +549,35 @@ async fn a_cloud_is_believed_by_the_configured_bundle_only() {
     serving.abort();
 }
 
+/// Hostile input 70.
 #[tokio::test]
-async fn a_proxy_sees_the_name_of_the_cloud_and_nothing_else() {
+async fn an_untrusted_certificate_is_rejected_without_another_attempt() {
+    let (origin, serving) = tls_provider(&Authority::new()).await;
+    let gateway = Gateway::start(Options {
+        huawei: Some(origin.clone()),
+        alibaba: Some(origin),
+        ..Options::none()
+    })
+    .await;
+    let mut client = gateway.client().await;
+    let import = client.import_savepoint(import_request()).await.unwrap_err();
+    let get = client.get_savepoint(get_request()).await.unwrap_err();
+    for status in [import, get] {
+        assert_eq!(status.code(), Code::Internal, "{status}");
+        let info = status.get_error_details().error_info().unwrap().clone();
+        assert_eq!(info.reason, "PROVIDER_CERTIFICATE_REJECTED", "{status}");
+        assert_eq!(info.metadata["attempts"], "1");
+    }
+    serving.abort();
+}
+
+#[tokio::test]
+async fn a_proxy_sees_the_name_of_the_provider_and_nothing_else() {
     let ca = Authority::new();
-    let (origin, serving) = tls_cloud(&ca).await;
+    let (origin, serving) = tls_provider(&ca).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let proxy = format!("http://user:exampleSecret@{}/", listener.local_addr().unwrap());
-    let (told, mut heads) = tokio::sync::mpsc::unbounded_channel();
+    let (sender, mut heads) = tokio::sync::mpsc::unbounded_channel();
     let target = origin.strip_prefix("https://").unwrap().to_owned();
     let proxying = tokio::spawn({
         let target = target.clone();
@@ -557,7 +586,7 @@ async fn a_proxy_sees_the_name_of_the_cloud_and_nothing_else() {
             let mut stream = BufReader::new(stream);
             let mut head = String::new();
             while stream.read_line(&mut head).await.unwrap() > 2 {}
-            told.send(head).unwrap();
+            sender.send(head).unwrap();
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
             let mut cloud = TcpStream::connect(target).await.unwrap();
             let _ = tokio::io::copy_bidirectional(&mut stream, &mut cloud).await;

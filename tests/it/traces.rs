@@ -60,14 +60,14 @@ async fn start(cloud: &FakeCloud, traces: TraceConfig) -> Gateway {
     Gateway::start(Options::at(cloud).with(|config| config.traces = traces)).await
 }
 
-/// As it usually is, but for what this changes.
+/// The usual configuration with this change.
 fn with(mut traces: TraceConfig, change: impl FnOnce(&mut ExportConfig)) -> TraceConfig {
     change(traces.export.as_mut().unwrap());
     traces
 }
 
 /// The one span of the call and those of its exchanges in the order of their beginnings, after
-/// a check that they hang together.
+/// a check that they belong to one trace.
 fn family(spans: Vec<Span>) -> (Span, Vec<Span>) {
     let (mut servers, mut clients): (Vec<_>, Vec<_>) =
         spans.into_iter().partition(Shown::is_server);
@@ -98,7 +98,7 @@ fn pairs(attributes: &[(&str, &str)]) -> BTreeMap<String, String> {
 }
 
 #[tokio::test]
-async fn a_call_is_a_span_and_its_exchange_another_below_it() {
+async fn a_call_is_a_span_with_a_child_span_for_its_exchange() {
     let cloud = FakeCloud::answering(Reply::json(200, SAVEPOINT)).await;
     let cloud_port = cloud.authority().rsplit_once(':').unwrap().1.to_owned();
     for (protocol, gzip) in [
@@ -169,7 +169,7 @@ async fn each_attempt_is_a_span_of_its_own() {
     let (server, clients) = family(collector.wait_for(4).await);
     assert_eq!(server.value("rpc.status_code"), "OK");
     assert!(!server.is_error());
-    let told: Vec<_> = clients
+    let ends: Vec<_> = clients
         .iter()
         .map(|client| {
             (
@@ -184,7 +184,7 @@ async fn each_attempt_is_a_span_of_its_own() {
         (status.to_owned(), error.to_owned(), resent.to_owned(), is_error)
     };
     assert_eq!(
-        told,
+        ends,
         [
             row("503", "503", "", true),
             row("", "PROVIDER_CONNECTION_LOST", "1", true),
@@ -194,7 +194,7 @@ async fn each_attempt_is_a_span_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_failure_is_an_error_where_it_is_the_servers() {
+async fn a_server_failure_sets_the_error_status_of_the_span_and_a_caller_failure_does_not() {
     let cloud = FakeCloud::start(|request, _| match request.path() {
         path if path.starts_with("/v1.0/") => Reply::json(500, "{}"),
         _ => Reply::json(200, r#"{"success":false,"errorCode":"990301"}"#),
@@ -208,7 +208,7 @@ async fn a_failure_is_an_error_where_it_is_the_servers() {
     let (server, clients) = family(collector.wait_for(2).await);
     assert_eq!(server.value("rpc.status_code"), "NOT_FOUND");
     assert_eq!((server.value("error.type"), server.is_error()), (String::new(), false));
-    // HTTP's view: the exchange went well.
+    // The HTTP exchange itself succeeded.
     assert!(!clients[0].is_error());
 
     client.import_savepoint(import_request()).await.unwrap_err();
@@ -220,7 +220,7 @@ async fn a_failure_is_an_error_where_it_is_the_servers() {
     assert_eq!(clients[0].value("http.request.method"), "POST");
     assert_eq!((clients[0].value("error.type"), clients[0].is_error()), ("500".into(), true));
 
-    // What is refused before any exchange is a span alone.
+    // A request that is refused before any exchange has no child span.
     let nothing = savepoint_gateway::pb::GetSavepointRequest::default();
     client.get_savepoint(nothing).await.unwrap_err();
     let (server, clients) = family(collector.wait_for(5).await.split_off(4));
@@ -233,7 +233,7 @@ async fn a_failure_is_an_error_where_it_is_the_servers() {
 }
 
 #[tokio::test]
-async fn a_provider_that_is_not_to_be_reached_is_told_by_its_reason() {
+async fn the_span_of_an_unreachable_provider_names_the_reason() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let collector = Collector::start().await;
     let options = Options { alibaba: Some(format!("http://{free}")), ..Options::none() };
@@ -249,7 +249,7 @@ async fn a_provider_that_is_not_to_be_reached_is_told_by_its_reason() {
 }
 
 #[tokio::test]
-async fn spans_end_when_the_caller_leaves_and_when_the_deadline_passes() {
+async fn spans_end_when_the_caller_cancels_and_when_the_deadline_passes() {
     let cloud = FakeCloud::answering(Reply::Silence).await;
     let collector = Collector::start().await;
     let gateway = start(&cloud, collector.traces(Protocol::Grpc)).await;
@@ -271,7 +271,7 @@ async fn spans_end_when_the_caller_leaves_and_when_the_deadline_passes() {
 }
 
 #[tokio::test]
-async fn an_import_whose_caller_left_keeps_its_exchange() {
+async fn an_import_whose_caller_cancelled_keeps_the_span_of_its_exchange() {
     let reply = Reply::Held(Box::new(Reply::json(200, IMPORTED)));
     let cloud = FakeCloud::answering(reply).await;
     let collector = Collector::start().await;
@@ -346,7 +346,7 @@ async fn a_malformed_parent_begins_a_new_trace() {
 }
 
 #[tokio::test]
-async fn what_is_not_sampled_is_not_exported() {
+async fn unsampled_spans_are_not_exported() {
     let cloud = FakeCloud::answering(Reply::json(200, SAVEPOINT)).await;
     let collector = Collector::start().await;
     for (parent_based, ratio, flags, spans) in [
@@ -407,7 +407,7 @@ async fn log_lines_name_the_trace() {
 }
 
 #[tokio::test]
-async fn providers_hear_of_a_trace_only_where_that_is_switched_on() {
+async fn trace_context_reaches_providers_only_when_enabled() {
     let cloud = FakeCloud::answering(Reply::json(200, SAVEPOINT)).await;
     let collector = Collector::start().await;
     let sent = |index: usize| cloud.requests()[index].clone();
@@ -438,7 +438,7 @@ async fn providers_hear_of_a_trace_only_where_that_is_switched_on() {
 }
 
 #[tokio::test]
-async fn a_forwarded_trace_leaves_signatures_right() {
+async fn a_forwarded_trace_keeps_signatures_valid() {
     let clock = Arc::new(SystemClock);
     let huawei = Simulator::start(Api::Huawei, clock.clone()).await.unwrap();
     let alibaba = Simulator::start(Api::Alibaba, clock).await.unwrap();
@@ -452,7 +452,7 @@ async fn a_forwarded_trace_leaves_signatures_right() {
     client.get_savepoint(traced(get_request(), "01")).await.unwrap();
 }
 
-/// A collector that takes connections and never says a word.
+/// A collector that accepts connections and never answers.
 async fn black_hole() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -473,11 +473,11 @@ async fn refusing() -> String {
 }
 
 #[tokio::test]
-async fn a_collector_that_is_away_costs_spans_and_bounded_memory_only() {
+async fn an_unreachable_collector_costs_only_spans_and_bounded_memory() {
     const CALLS: u64 = 100;
     let cloud = FakeCloud::answering(Reply::json(200, SAVEPOINT)).await;
     for protocol in [Protocol::Grpc, Protocol::Http] {
-        // With so long a timeout the first batch stays on its way, and the queue full.
+        // With so long a timeout the first batch is never given up, and the queue stays full.
         let traces = with(traces_to(&black_hole().await, protocol), |export| {
             (export.max_queue, export.max_batch) = (8, 4);
             export.timeout = 10 * LONG;
@@ -515,14 +515,14 @@ async fn every_span_that_does_not_arrive_is_counted_with_its_reason() {
             metric_is(&gateway, &lost(why), |count| count == queued).await;
             assert_eq!(metric(&gateway, EXPORTED).await, 0);
             let log = gateway.log();
-            let told = log.lines().filter(|line| line.contains("span export failed")).count();
-            assert!(told <= 1, "{log}");
+            let reported = log.lines().filter(|line| line.contains("span export failed")).count();
+            assert!(reported <= 1, "{log}");
         }
     }
 }
 
 #[tokio::test]
-async fn what_the_collector_refuses_is_counted_and_what_it_postpones_is_sent_again() {
+async fn refused_spans_are_counted_and_postponed_ones_are_sent_again() {
     let cloud = FakeCloud::answering(Reply::json(200, SAVEPOINT)).await;
     for protocol in [Protocol::Grpc, Protocol::Http] {
         let collector = Collector::answering(|before| match before {
@@ -551,7 +551,7 @@ async fn what_the_collector_refuses_is_counted_and_what_it_postpones_is_sent_aga
 }
 
 #[tokio::test]
-async fn the_last_spans_leave_before_the_process_ends() {
+async fn the_last_spans_are_exported_before_the_process_ends() {
     let cloud = FakeCloud::answering(Reply::json(200, SAVEPOINT)).await;
     for protocol in [Protocol::Grpc, Protocol::Http] {
         let collector = Collector::start().await;
@@ -571,7 +571,7 @@ async fn the_last_spans_leave_before_the_process_ends() {
 }
 
 #[tokio::test]
-async fn a_silent_collector_does_not_hold_up_the_end() {
+async fn a_silent_collector_does_not_delay_the_shutdown() {
     let cloud = FakeCloud::answering(Reply::json(200, SAVEPOINT)).await;
     let traces = with(traces_to(&black_hole().await, Protocol::Grpc), |export| {
         export.timeout = 10 * LONG;
@@ -588,7 +588,7 @@ async fn a_silent_collector_does_not_hold_up_the_end() {
 }
 
 #[tokio::test]
-async fn a_collector_behind_tls_is_believed_by_its_certificate() {
+async fn a_collector_over_tls_must_have_a_trusted_certificate() {
     let cloud = FakeCloud::answering(Reply::json(200, SAVEPOINT)).await;
     let (good, other) = (Authority::new(), Authority::new());
     let pair = good.good();

@@ -54,7 +54,7 @@ async fn a_page_of_an_allowed_origin_calls_over_http_1() {
     let found = body.windows(message.len()).any(|window| window == message);
     assert!(found, "{body:?}");
     assert!(String::from_utf8_lossy(&body).contains("grpc-status:0"), "{body:?}");
-    // Callers of the usual kind are served beside.
+    // gRPC over HTTP/2 is served on the same port.
     gateway.client().await.import_savepoint(import_request()).await.unwrap();
 }
 
@@ -111,7 +111,7 @@ async fn a_connection_outlives_a_request_that_is_refused_before_its_end() {
 }
 
 #[tokio::test]
-async fn it_is_off_unless_it_is_switched_on() {
+async fn grpc_web_is_off_by_default() {
     let cloud = FakeCloud::answering(Reply::Silence).await;
     let gateway = Gateway::start(Options::at(&cloud)).await;
     let (head, _) = call(&gateway, ORIGIN).await;

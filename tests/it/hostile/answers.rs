@@ -23,8 +23,9 @@ async fn get(reply: Reply) -> Result<savepoint_gateway::pb::GetSavepointResponse
     result.map(tonic::Response::into_inner)
 }
 
+/// Hostile inputs 52, 53.
 #[tokio::test]
-async fn a_redirect_takes_nothing_to_another_host() {
+async fn a_redirect_to_another_host_is_not_followed() {
     let elsewhere = FakeCloud::answering(Reply::json(200, IMPORTED)).await;
     for status in [301, 302, 303, 307, 308] {
         let target = format!("{}/stolen", elsewhere.endpoint());
@@ -47,8 +48,9 @@ async fn a_redirect_takes_nothing_to_another_host() {
     assert_eq!(elsewhere.count(), 0);
 }
 
+/// Hostile input 54.
 #[tokio::test]
-async fn an_answer_without_an_end_is_given_up_at_the_cap() {
+async fn an_endless_answer_is_given_up_at_the_cap() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let written = Arc::new(AtomicUsize::new(0));
@@ -60,7 +62,7 @@ async fn an_answer_without_an_end_is_given_up_at_the_cap() {
             let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
             stream.write_all(head).await.unwrap();
             let chunk = [&b"4000\r\n"[..], &[b' '; 0x4000], b"\r\n"].concat();
-            // Ends when the gateway hangs up.
+            // Ends when the gateway closes the connection.
             while stream.write_all(&chunk).await.is_ok() {
                 written.fetch_add(chunk.len(), Ordering::Relaxed);
             }
@@ -74,8 +76,9 @@ async fn an_answer_without_an_end_is_given_up_at_the_cap() {
     assert!(written.load(Ordering::Relaxed) < 32 * 1024 * 1024);
 }
 
+/// Hostile input 55.
 #[tokio::test]
-async fn compression_is_not_asked_for_and_not_undone() {
+async fn compression_is_neither_requested_nor_decoded() {
     use flate2::{Compression, write::GzEncoder};
     use std::io::Write as _;
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
@@ -92,6 +95,7 @@ async fn compression_is_not_asked_for_and_not_undone() {
     assert_eq!(cloud.only_request().header("accept-encoding"), None);
 }
 
+/// Hostile input 60.
 #[tokio::test]
 async fn a_time_is_right_or_absent_and_never_wrong() {
     for (text, want) in [
@@ -114,7 +118,7 @@ async fn a_time_is_right_or_absent_and_never_wrong() {
                 let got = got.savepoint.unwrap().create_time.map(|time| time.seconds);
                 assert_eq!(got, want, "{text}");
             }
-            // What is no JSON number, or none that can be read, may spoil the answer instead.
+            // An invalid or unreadable JSON number may make the whole answer malformed instead.
             Err(error) => {
                 assert_eq!(want, None, "{text}: {error}");
                 assert_eq!(reason(&error), "PROVIDER_MALFORMED_RESPONSE", "{text}");
@@ -125,8 +129,9 @@ async fn a_time_is_right_or_absent_and_never_wrong() {
     assert_eq!(reason(&error.unwrap_err()), "PROVIDER_MALFORMED_RESPONSE");
 }
 
+/// Hostile inputs 61, 67.
 #[tokio::test]
-async fn text_that_is_no_text_is_malformed_and_controls_are_taken_out_of_messages() {
+async fn invalid_unicode_is_malformed_and_control_characters_are_removed_from_messages() {
     let lone = r#"{"success":true,"data":{"savepointId":"\ud800"}}"#;
     assert_eq!(
         reason(&get(Reply::json(200, lone)).await.unwrap_err()),
@@ -141,8 +146,8 @@ async fn text_that_is_no_text_is_malformed_and_controls_are_taken_out_of_message
         let error = get(Reply::json(200, &body)).await.unwrap_err();
         assert_eq!(error.code(), Code::FailedPrecondition, "{error}");
         let info = error.get_error_details().error_info().unwrap().clone();
-        let told = info.metadata["providerMessage"].as_str();
-        for text in [error.message(), told] {
+        let reported = info.metadata["providerMessage"].as_str();
+        for text in [error.message(), reported] {
             assert!(text.len() <= 1024, "{}", text.len());
             assert!(!text.chars().any(char::is_control), "{text:?}");
         }
@@ -150,8 +155,9 @@ async fn text_that_is_no_text_is_malformed_and_controls_are_taken_out_of_message
     }
 }
 
+/// Hostile input 62.
 #[tokio::test]
-async fn nesting_without_end_overflows_nothing() {
+async fn deep_nesting_does_not_overflow_the_stack() {
     for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
         let deep = format!("{}1{}", open.repeat(100_000), close.repeat(100_000));
         let body = format!(r#"{{"success":true,"unknown":{deep},"data":{{"savepointId":"s"}}}}"#);
@@ -162,6 +168,7 @@ async fn nesting_without_end_overflows_nothing() {
     }
 }
 
+/// Hostile input 65.
 #[tokio::test]
 async fn the_state_decides_and_failure_only_explains() {
     for (status, want, failure) in [
@@ -183,8 +190,9 @@ async fn the_state_decides_and_failure_only_explains() {
     }
 }
 
+/// Hostile input 66.
 #[tokio::test]
-async fn codes_that_say_nothing_leave_the_word_to_the_http_status() {
+async fn without_a_meaningful_code_the_http_status_decides() {
     for code in [r#""""#, r#""\"\"""#, "null"] {
         let body = format!(r#"{{"success":false,"httpCode":200,"errorCode":{code}}}"#);
         let error = get(Reply::json(403, &body)).await.unwrap_err();
@@ -196,8 +204,9 @@ async fn codes_that_say_nothing_leave_the_word_to_the_http_status() {
     }
 }
 
+/// Hostile input 68.
 #[tokio::test]
-async fn interim_answers_without_end_do_not_hold_a_call() {
+async fn endless_interim_answers_do_not_hold_a_call() {
     let interim = b"HTTP/1.1 100 Continue\r\n\r\n".repeat(500);
     let last = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{IMPORTED}", IMPORTED.len());
     let cloud = FakeCloud::answering(Reply::Raw([&interim[..], last.as_bytes()].concat())).await;
@@ -209,6 +218,7 @@ async fn interim_answers_without_end_do_not_hold_a_call() {
     assert_eq!(cloud.count(), 1);
 }
 
+/// Hostile input 69.
 #[tokio::test]
 async fn an_import_whose_answer_breaks_off_is_unknown_and_sent_once() {
     for reply in [

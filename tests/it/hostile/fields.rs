@@ -10,16 +10,35 @@ const IMPORTED: &str = r#"{"is_success":true}"#;
 fn bad_fields(status: &tonic::Status) -> Vec<String> {
     assert_eq!(status.code(), Code::InvalidArgument, "{status}");
     let details = status.get_error_details();
+    assert_eq!(details.error_info().expect("an ErrorInfo").reason, "INVALID_REQUEST");
     let bad = details.bad_request().expect("a BadRequest");
+    assert!(bad.field_violations.iter().all(|violation| !violation.description.is_empty()));
     bad.field_violations.iter().map(|violation| violation.field.clone()).collect()
 }
 
+/// Hostile input 8.
 #[tokio::test]
-async fn an_id_that_could_mean_another_place_is_refused_by_name() {
+async fn all_bad_fields_are_named_at_once_and_nothing_is_sent() {
     let cloud = FakeCloud::answering(Reply::Silence).await;
     let gateway = Gateway::start(Options::at(&cloud)).await;
     let mut client = gateway.client().await;
-    let (long, longer) = ("a".repeat(10_000), "a".repeat(60_000));
+    let status = client.import_savepoint(ImportSavepointRequest::default()).await.unwrap_err();
+    assert_eq!(bad_fields(&status), ["project_id", "job_id", "savepoint_path"]);
+    let info = status.get_error_details().error_info().unwrap().clone();
+    assert_eq!(info.metadata["outcome"], "not_applied");
+    assert_eq!(info.metadata["provider"], "huawei-dli");
+    let status = client.get_savepoint(GetSavepointRequest::default()).await.unwrap_err();
+    assert_eq!(bad_fields(&status), ["workspace", "namespace", "savepoint_id"]);
+    assert_eq!(cloud.count(), 0);
+}
+
+/// Hostile inputs 1-12.
+#[tokio::test]
+async fn an_id_that_could_address_another_resource_is_refused_and_its_field_is_named() {
+    let cloud = FakeCloud::answering(Reply::Silence).await;
+    let gateway = Gateway::start(Options::at(&cloud)).await;
+    let mut client = gateway.client().await;
+    let [long, longer, longest] = [129, 10_000, 60_000].map(|length| "a".repeat(length));
     for text in [
         // Traversal, in the clear and encoded.
         "../../x",
@@ -31,10 +50,12 @@ async fn an_id_that_could_mean_another_place_is_refused_by_name() {
         "a/b",
         "a\\..\\b",
         // The other parts of a URL.
+        "a?b",
         "a?b#c",
         ";",
         "ns;x=1",
         "@evil.example",
+        "//h/x",
         "//evil.example/x",
         "http://169.254.169.254/",
         "a:b",
@@ -42,10 +63,11 @@ async fn an_id_that_could_mean_another_place_is_refused_by_name() {
         // What ends a line or a text.
         "a\rb",
         "a\nb",
+        "a\r\nb",
         "a\r\nx-evil: 1",
         "a\tb",
         "a\0b",
-        // Nothing, or as good as nothing.
+        // Blank.
         " ",
         "\u{a0}",
         "a ",
@@ -59,6 +81,7 @@ async fn an_id_that_could_mean_another_place_is_refused_by_name() {
         // Too long.
         &long,
         &longer,
+        &longest,
     ] {
         for (request, field) in [
             (GetSavepointRequest { workspace: text.into(), ..get_request() }, "workspace"),
@@ -72,10 +95,9 @@ async fn an_id_that_could_mean_another_place_is_refused_by_name() {
         let status = client.import_savepoint(request).await.unwrap_err();
         assert_eq!(bad_fields(&status), ["project_id"], "{text:.40?}");
     }
-    let status = client.import_savepoint(ImportSavepointRequest::default()).await.unwrap_err();
-    assert_eq!(bad_fields(&status), ["project_id", "job_id", "savepoint_path"]);
-    let status = client.get_savepoint(GetSavepointRequest::default()).await.unwrap_err();
-    assert_eq!(bad_fields(&status), ["workspace", "namespace", "savepoint_id"]);
+    let request = ImportSavepointRequest { project_id: "a".repeat(65), ..import_request() };
+    let status = client.import_savepoint(request).await.unwrap_err();
+    assert_eq!(bad_fields(&status), ["project_id"]);
     assert_eq!(cloud.count(), 0);
     // A megabyte is over the limit for messages and is not even read.
     let request = GetSavepointRequest { namespace: "a".repeat(1_000_000), ..get_request() };
@@ -84,6 +106,7 @@ async fn an_id_that_could_mean_another_place_is_refused_by_name() {
     assert_eq!(cloud.count(), 0);
 }
 
+/// Hostile inputs 14, 15.
 #[tokio::test]
 async fn a_job_id_is_positive_and_exact_to_the_last_digit() {
     let cloud = FakeCloud::answering(Reply::json(200, IMPORTED)).await;
@@ -106,6 +129,7 @@ async fn a_job_id_is_positive_and_exact_to_the_last_digit() {
     }
 }
 
+/// Hostile inputs 16, 17.
 #[tokio::test]
 async fn a_path_is_forwarded_byte_for_byte_or_refused() {
     let cloud = FakeCloud::answering(Reply::json(200, IMPORTED)).await;
@@ -131,7 +155,8 @@ async fn a_path_is_forwarded_byte_for_byte_or_refused() {
         assert_eq!(body.as_object().unwrap().len(), 2, "{path}");
     }
     let count = cloud.count();
-    for path in ["", "a\0b", "a\u{1b}[31m", "a\u{7f}", "a\u{85}", &"a".repeat(1025)] {
+    for path in ["", "a\0", "a\0b", "a\nb", "a\u{1b}[31m", "a\u{7f}", "a\u{85}", &"a".repeat(1025)]
+    {
         let request = ImportSavepointRequest { savepoint_path: path.into(), ..import_request() };
         let status = client.import_savepoint(request).await.unwrap_err();
         assert_eq!(bad_fields(&status), ["savepoint_path"], "{path:.40?}");

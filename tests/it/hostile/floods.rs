@@ -14,7 +14,7 @@ use super::wire::{
 use crate::support::{FakeCloud, Gateway, LONG, Options, Reply, import_request};
 
 const IMPORTED: &str = r#"{"is_success":true}"#;
-/// A peer of the tests is given up quickly.
+/// A short timeout for peers.
 const PATIENCE: Duration = Duration::from_millis(300);
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
 
@@ -28,7 +28,7 @@ fn impatient(options: Options) -> Options {
     options.with(|config| config.server.peer_timeout = PATIENCE)
 }
 
-/// Whether the last words of a connection were to calm down.
+/// Whether the connection ended with GOAWAY `ENHANCE_YOUR_CALM`.
 fn is_calmed(frames: &[Frame]) -> bool {
     frames.iter().any(|frame| frame.kind == GOAWAY && frame.code() == ENHANCE_YOUR_CALM)
 }
@@ -47,8 +47,9 @@ async fn is_ended(mut stream: TcpStream, what: &str) -> Vec<u8> {
     bytes
 }
 
+/// Hostile input 38.
 #[tokio::test]
-async fn a_flood_of_resets_is_told_to_calm_down() {
+async fn a_flood_of_resets_gets_enhance_your_calm() {
     let (cloud, gateway) = gateway(|options| options).await;
     let bystander = gateway.client().await;
     let fields = block(&call_fields(IMPORT));
@@ -60,14 +61,14 @@ async fn a_flood_of_resets_is_told_to_calm_down() {
             [open, frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes())].concat()
         })
         .await;
-    // The words may be lost when the connection is reset right behind them.
+    // The GOAWAY may be lost when the connection is reset right after it.
     assert!(is_calmed(&frames) || frames.is_empty(), "{:?}", frames.last());
     assert_eq!(cloud.count(), 0);
     bystander.clone().import_savepoint(import_request()).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_peer_that_leaves_all_its_calls_at_once_keeps_its_connection() {
+async fn a_peer_that_cancels_all_its_calls_at_once_keeps_its_connection() {
     let (_cloud, gateway) = gateway(|options| options).await;
     let mut peer = Peer::connect(gateway.address()).await;
     let fields = block(&call_fields(IMPORT));
@@ -90,8 +91,9 @@ async fn a_peer_that_leaves_all_its_calls_at_once_keeps_its_connection() {
     }
 }
 
+/// Hostile input 39.
 #[tokio::test]
-async fn a_flood_of_continuations_is_told_to_calm_down() {
+async fn a_flood_of_continuations_gets_enhance_your_calm() {
     let (_cloud, gateway) = gateway(|options| options).await;
     let peer = Peer::connect(gateway.address()).await;
     let (sent, frames) = peer
@@ -107,6 +109,7 @@ async fn a_flood_of_continuations_is_told_to_calm_down() {
     serves(&gateway).await;
 }
 
+/// Hostile input 40.
 #[tokio::test]
 async fn headers_that_expand_to_megabytes_are_not_kept() {
     let (cloud, gateway) = gateway(|options| options).await;
@@ -133,6 +136,7 @@ async fn headers_that_expand_to_megabytes_are_not_kept() {
     serves(&gateway).await;
 }
 
+/// Hostile input 41.
 #[tokio::test]
 async fn a_flood_of_empty_data_ends_the_connection() {
     let (cloud, gateway) = gateway(|options| options).await;
@@ -145,6 +149,7 @@ async fn a_flood_of_empty_data_ends_the_connection() {
     serves(&gateway).await;
 }
 
+/// Hostile inputs 42, 43.
 #[tokio::test]
 async fn a_flood_of_control_frames_ends_the_connection_after_few_answers() {
     let (_cloud, gateway) = gateway(|options| options).await;
@@ -168,7 +173,7 @@ async fn a_flood_of_control_frames_ends_the_connection_after_few_answers() {
 }
 
 #[tokio::test]
-async fn too_many_pings_are_told_to_calm_down() {
+async fn too_many_pings_get_enhance_your_calm() {
     let (_cloud, gateway) = gateway(|options| options).await;
     let mut peer = Peer::connect(gateway.address()).await;
     let pings = frame(PING, 0, 0, &[7; 8]).repeat(100);
@@ -190,8 +195,9 @@ async fn too_many_pings_are_told_to_calm_down() {
     assert!(frames.last().is_some_and(|last| last.payload.ends_with(b"too_many_pings")));
 }
 
+/// Hostile input 44.
 #[tokio::test]
-async fn connections_that_never_begin_are_closed_and_others_are_served() {
+async fn connections_without_a_preface_are_closed_and_others_are_served() {
     let (_cloud, gateway) = gateway(impatient).await;
     let mut silent = Vec::new();
     for _ in 0..200 {
@@ -204,8 +210,9 @@ async fn connections_that_never_begin_are_closed_and_others_are_served() {
     serves(&gateway).await;
 }
 
+/// Hostile input 45.
 #[tokio::test]
-async fn whoever_drips_is_closed() {
+async fn a_connection_that_sends_one_byte_at_a_time_is_closed() {
     let timeouts = savepoint_gateway::rpc::Timeouts { default: PATIENCE, max: PATIENCE };
     let short = |options| impatient(options).with(|config| config.server.timeouts = timeouts);
     let (cloud, gateway) = gateway(short).await;
@@ -251,8 +258,9 @@ async fn whoever_drips_is_closed() {
     serves(&gateway).await;
 }
 
+/// Hostile input 46.
 #[tokio::test]
-async fn whoever_makes_no_room_for_answers_is_closed() {
+async fn a_peer_that_never_reads_answers_is_closed() {
     let (_cloud, gateway) = gateway(impatient).await;
     // INITIAL_WINDOW_SIZE 0: headers may come, messages may not.
     let mut peer = Peer::with_settings(gateway.address(), &[0, 4, 0, 0, 0, 0]).await;
@@ -264,11 +272,12 @@ async fn whoever_makes_no_room_for_answers_is_closed() {
     }
     let frames = peer.rest().await;
     let answered = frames.iter().filter(|frame| frame.kind == HEADERS).count();
-    assert_eq!(answered, 200, "answered, and not taken");
+    assert_eq!(answered, 200, "answered, and not read");
     assert!(frames.iter().all(|frame| frame.kind != DATA || frame.payload.is_empty()));
     serves(&gateway).await;
 }
 
+/// Hostile input 47.
 #[tokio::test]
 async fn more_streams_than_allowed_are_refused_one_by_one() {
     let (_cloud, gateway) = gateway(|options| options).await;
@@ -286,7 +295,7 @@ async fn more_streams_than_allowed_are_refused_one_by_one() {
             refused += 1;
         }
     }
-    // A good stream among them is still served.
+    // A valid stream among them is still served.
     let body = prefixed(&import_request().encode_to_vec());
     peer.send(&frame(DATA, END_STREAM, 1, &body)).await.unwrap();
     loop {
@@ -297,8 +306,9 @@ async fn more_streams_than_allowed_are_refused_one_by_one() {
     }
 }
 
+/// Hostile inputs 48, 49.
 #[tokio::test]
-async fn other_protocols_are_told_or_closed() {
+async fn http_1_gets_an_answer_and_other_protocols_are_closed() {
     let (_cloud, gateway) = gateway(|options| options).await;
     for (what, bytes, start) in [
         ("HTTP/1.1", &b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"[..], &b"HTTP/1.1 505"[..]),
@@ -315,6 +325,7 @@ async fn other_protocols_are_told_or_closed() {
     serves(&gateway).await;
 }
 
+/// Hostile input 44.
 #[tokio::test]
 async fn more_connections_than_allowed_are_closed_at_once() {
     let (_cloud, gateway) =

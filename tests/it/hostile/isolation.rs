@@ -24,7 +24,7 @@ async fn metrics(gateway: &Gateway) -> String {
     text
 }
 
-/// A defect: whoever asks for the time gets a panic.
+/// A defect: a clock that panics.
 #[derive(Debug)]
 struct Broken;
 
@@ -42,8 +42,9 @@ impl Clock for Broken {
     }
 }
 
+/// Hostile input 51.
 #[tokio::test]
-async fn a_panic_ends_its_own_call_alone() {
+async fn a_panic_ends_only_its_own_call() {
     let cloud = FakeCloud::answering(Reply::json(200, IMPORTED)).await;
     let gateway = Gateway::start(Options { clock: Arc::new(Broken), ..Options::at(&cloud) }).await;
     let mut client = gateway.client().await;
@@ -60,8 +61,9 @@ async fn a_panic_ends_its_own_call_alone() {
     assert_eq!(cloud.count(), 0);
 }
 
+/// Hostile input 75.
 #[tokio::test]
-async fn what_strangers_ask_for_makes_no_new_metric() {
+async fn unknown_methods_create_no_new_metrics() {
     let cloud = FakeCloud::answering(Reply::json(200, IMPORTED)).await;
     let gateway = Gateway::start(Options::at(&cloud)).await;
     let names = |text: &str| -> HashSet<String> {
@@ -97,8 +99,9 @@ async fn what_strangers_ask_for_makes_no_new_metric() {
     assert!(text.lines().any(|line| line == counted), "{text}");
 }
 
+/// Hostile input 76.
 #[tokio::test]
-async fn a_thousand_imports_that_are_left_at_once_are_sent_once_or_not_at_all() {
+async fn a_thousand_imports_cancelled_at_once_are_sent_once_or_not_at_all() {
     let cloud = FakeCloud::answering(Reply::json(200, IMPORTED)).await;
     let gateway =
         Gateway::start(Options::at(&cloud).with(|config| config.max_in_flight = 2000)).await;
@@ -119,7 +122,7 @@ async fn a_thousand_imports_that_are_left_at_once_are_sent_once_or_not_at_all() 
         }
         call.abort();
     }
-    // A call that is not left comes behind all of them.
+    // A call that is not cancelled follows all of them.
     gateway.client().await.import_savepoint(import_request()).await.unwrap();
     let idle = r#"in_flight{provider="huawei-dli"} 0"#;
     let mut text = metrics(&gateway).await;
@@ -160,7 +163,7 @@ async fn a_burst_of_calls_leaves_nothing_open() {
 }
 
 #[tokio::test]
-async fn a_get_is_served_whatever_its_neighbours_do() {
+async fn a_get_is_served_while_other_connections_are_dropped() {
     let cloud =
         FakeCloud::answering(Reply::json(200, r#"{"success":true,"data":{"savepointId":"s"}}"#))
             .await;

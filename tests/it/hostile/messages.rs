@@ -52,7 +52,7 @@ async fn a_compressed_message_is_a_message() {
 }
 
 #[tokio::test]
-async fn what_is_not_served_is_unimplemented() {
+async fn unknown_services_and_methods_are_unimplemented() {
     let (cloud, gateway) = gateway().await;
     let body = prefixed(&import_request().encode_to_vec());
     for path in ["/savepoint.v1.SavepointService/Other", "/other.v1.Service/ImportSavepoint", "/"] {
@@ -64,8 +64,9 @@ async fn what_is_not_served_is_unimplemented() {
     assert_eq!(cloud.count(), 0);
 }
 
+/// Hostile inputs 18-24, 26, 27.
 #[tokio::test]
-async fn a_message_that_is_none_is_refused_without_an_echo_and_without_a_call() {
+async fn an_invalid_message_is_refused_without_an_echo_and_without_a_request() {
     let (cloud, gateway) = gateway().await;
     let good = import_request().encode_to_vec();
     let announced = [&[0, 0xff, 0xff, 0xff, 0xff][..], &good].concat();
@@ -111,8 +112,9 @@ async fn a_message_that_is_none_is_refused_without_an_echo_and_without_a_call() 
     assert_eq!(answer.code(), Some(0), "{answer:?}");
 }
 
+/// Hostile input 25.
 #[tokio::test]
-async fn an_unknown_encoding_is_answered_with_those_that_are_known() {
+async fn an_unknown_encoding_is_refused_with_the_list_of_known_ones() {
     let (cloud, gateway) = gateway().await;
     let body = compressed(&import_request().encode_to_vec());
     let answer = grpc(gateway.address(), IMPORT, &[("grpc-encoding", "br")], body).await;
@@ -122,8 +124,9 @@ async fn an_unknown_encoding_is_answered_with_those_that_are_known() {
     assert_eq!(cloud.count(), 0);
 }
 
+/// Hostile inputs 28-30.
 #[tokio::test]
-async fn what_is_no_grpc_gets_an_answer_in_http() {
+async fn requests_that_are_not_grpc_get_an_http_answer() {
     let (cloud, gateway) = gateway().await;
     let body = prefixed(&import_request().encode_to_vec());
     for kind in [
@@ -144,14 +147,15 @@ async fn what_is_no_grpc_gets_an_answer_in_http() {
         assert_eq!(answer.http, 405, "{method}: {answer:?}");
     }
     assert_eq!(cloud.count(), 0);
-    // `te: trailers` is asked for by the specification and needed by nobody here.
+    // The specification requires `te: trailers`; the gateway does not need it.
     let headers = [("content-type", "application/grpc+proto")];
     let answer = ask(gateway.address(), Method::POST, IMPORT, &headers, body).await;
     assert_eq!(answer.code(), Some(0), "{answer:?}");
 }
 
+/// Hostile inputs 31, 32.
 #[tokio::test]
-async fn a_timeout_that_means_nothing_is_no_timeout_and_a_spent_one_calls_nothing() {
+async fn an_unreadable_timeout_is_ignored_and_an_expired_one_sends_nothing() {
     let (cloud, gateway) = gateway().await;
     let body = prefixed(&import_request().encode_to_vec());
     for timeout in ["abc", "-5S", "1.5S", " 5S", "123456789S", "5", "S", "5X", "+5S"] {
@@ -169,8 +173,9 @@ async fn a_timeout_that_means_nothing_is_no_timeout_and_a_spent_one_calls_nothin
     assert_eq!(cloud.count(), served);
 }
 
+/// Hostile inputs 33, 36, 37.
 #[tokio::test]
-async fn metadata_that_is_too_much_gets_a_status_and_odd_metadata_does_no_harm() {
+async fn too_much_metadata_gets_a_status_and_odd_metadata_is_harmless() {
     let (cloud, gateway) = gateway().await;
     let body = prefixed(&import_request().encode_to_vec());
     for bytes in [17_000, 40_000] {
@@ -181,7 +186,7 @@ async fn metadata_that_is_too_much_gets_a_status_and_odd_metadata_does_no_harm()
         assert_eq!(answer.code(), Some(want), "{bytes}: {answer:?}");
     }
     assert_eq!(cloud.count(), 0);
-    // Far too much is the HTTP/2 library's to refuse, and costs that call alone.
+    // Far too much is refused by the HTTP/2 library, and only that call fails.
     let many: Vec<_> = (0..10).map(|i| (format!("x-{i}"), "x".repeat(9000))).collect();
     let many: Vec<_> = many.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
     let answer = grpc(gateway.address(), IMPORT, &many, body.clone()).await;
@@ -201,8 +206,9 @@ async fn metadata_that_is_too_much_gets_a_status_and_odd_metadata_does_no_harm()
     }
 }
 
+/// Hostile inputs 34, 35.
 #[tokio::test]
-async fn malformed_headers_cost_their_sender_a_stream_or_a_connection_and_nobody_else() {
+async fn malformed_headers_affect_only_their_own_stream_or_connection() {
     let (cloud, gateway) = gateway().await;
     let mut bystander = gateway.client().await;
     let without = |name: &str| -> Vec<(&str, &str)> {
@@ -242,7 +248,7 @@ async fn malformed_headers_cost_their_sender_a_stream_or_a_connection_and_nobody
 }
 
 #[tokio::test]
-async fn paths_that_are_almost_right_are_no_methods() {
+async fn paths_that_are_almost_right_are_unknown_methods() {
     let (cloud, gateway) = gateway().await;
     let body = prefixed(&get_request().encode_to_vec());
     for path in [

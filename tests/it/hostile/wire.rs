@@ -91,7 +91,7 @@ impl Frame {
     }
 }
 
-/// A peer that sends what it is told and reads whatever comes.
+/// A peer that sends the given bytes and reads every frame.
 pub(crate) struct Peer {
     writer: OwnedWriteHalf,
     frames: UnboundedReceiver<Frame>,
@@ -127,9 +127,9 @@ impl Peer {
         peer.send(&[PREFACE, &frame(SETTINGS, 0, 0, settings)].concat()).await.unwrap();
         let first = peer.next().await.expect("SETTINGS");
         assert_eq!((first.kind, first.flags), (SETTINGS, 0));
-        // MAX_CONCURRENT_STREAMS is told from the start.
-        let told = first.payload.chunks(6).find(|setting| setting[..2] == [0, 3]).unwrap();
-        assert_eq!(told[2..], 256_u32.to_be_bytes());
+        // MAX_CONCURRENT_STREAMS is in the first SETTINGS.
+        let limit = first.payload.chunks(6).find(|setting| setting[..2] == [0, 3]).unwrap();
+        assert_eq!(limit[2..], 256_u32.to_be_bytes());
         peer.send(&frame(SETTINGS, ACK, 0, &[])).await.unwrap();
         peer
     }

@@ -143,7 +143,7 @@ impl Collector {
         self.inbox.received.lock().unwrap().headers[0].clone()
     }
 
-    /// What is said of the process.
+    /// The attributes of the process.
     pub(crate) fn resource(&self) -> BTreeMap<String, String> {
         let received = self.inbox.received.lock().unwrap();
         let resource = received.requests[0].resource_spans[0].resource.clone().unwrap();
@@ -258,7 +258,7 @@ pub(crate) fn flat(attributes: &[KeyValue]) -> BTreeMap<String, String> {
     attributes.iter().map(|pair| (pair.key.clone(), value(pair))).collect()
 }
 
-/// What a span is, in short.
+/// Short access to the parts of a span.
 pub(crate) trait Shown {
     fn is_server(&self) -> bool;
     fn attributes(&self) -> BTreeMap<String, String>;

@@ -1,5 +1,5 @@
-//! A provider that answers what it is told to, bytes and broken connections included, and
-//! records every request as it came in.
+//! A provider that gives prepared answers, raw bytes and broken connections included, and records
+//! every request as it came in.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

@@ -28,7 +28,7 @@ use super::FakeCloud;
 pub(crate) const ACCESS_KEY_ID: &str = "EXAMPLEAK0123456";
 pub(crate) const ACCESS_KEY_SECRET: &str = "exampleSecretKey0123456789abcdef";
 
-/// What a test changes of the usual gateway.
+/// The differences from the usual gateway.
 #[derive(Clone)]
 pub(crate) struct Options {
     /// Endpoints of providers with the key below.
@@ -57,7 +57,7 @@ impl Options {
     pub(crate) fn none() -> Self {
         let mut config = Config {
             workers: 1,
-            // Retries happen, but nobody waits for them.
+            // Retries happen without a delay.
             backoff: Backoff { base: Duration::ZERO, ..Backoff::default() },
             ..Config::default()
         };
@@ -184,7 +184,7 @@ impl Gateway {
         SavepointServiceClient::new(self.channel().await)
     }
 
-    /// A client without timers of its own, which sees what the wire says.
+    /// A client without timers of its own, which sees the status of the server.
     pub(crate) async fn wire_client(&self) -> SavepointServiceClient<Wire> {
         SavepointServiceClient::new(Wire::connect(&self.address).await)
     }

@@ -1,4 +1,4 @@
-//! What the tests stand on.
+//! Helpers of the tests.
 
 pub(crate) mod collector;
 pub(crate) mod fake_cloud;

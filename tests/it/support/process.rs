@@ -44,7 +44,7 @@ impl Process {
         self.lines.lock().unwrap().join("\n")
     }
 
-    /// Where it serves gRPC, once it does.
+    /// The address of its gRPC port, once it serves.
     pub(crate) async fn address(&self) -> String {
         let end = Instant::now() + LONG;
         loop {
@@ -67,7 +67,7 @@ impl Process {
         assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success());
     }
 
-    /// How it ended, and all that it said.
+    /// Its exit status and its standard error.
     pub(crate) async fn ended(mut self) -> (ExitStatus, String) {
         let end = Instant::now() + LONG;
         let status = loop {
