@@ -190,11 +190,7 @@ mod tests {
     fn identifiers_hide_secrets_between_other_characters() {
         let credential = credential();
         let redactor = Redactor::new(&credential, &LABELS);
-        for (id, found) in [
-            ("R-1", false),
-            ("R-exampleSecretKey", true),
-            ("EXAMPLEKEYID", true),
-        ] {
+        for (id, found) in [("R-1", false), ("R-exampleSecretKey", true), ("EXAMPLEKEYID", true)] {
             assert_eq!(redactor.finds_secret(id), found, "{id:?}");
         }
         let code = redactor.identifier("example\u{1}Secret Key", 128);

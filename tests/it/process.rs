@@ -126,8 +126,8 @@ async fn everything_wrong_with_credentials_and_certificates_is_told_at_once_with
             ],
             vec![],
             vec![
-                with(huawei, "is none of env, dir:/path, oidc, ecs, token-file:/path, password"),
-                with(alibaba, "is none of env, dir:/path, oidc, ecs, ecs:role, uri"),
+                with(huawei, "is not one of env, dir:/path, oidc, ecs, token-file:/path, password"),
+                with(alibaba, "is not one of env, dir:/path, oidc, ecs, ecs:role, uri"),
                 with(client_cert, "is missing, while --upstream-client-key is set"),
             ],
         ),
