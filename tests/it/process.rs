@@ -167,7 +167,7 @@ async fn everything_wrong_with_credentials_and_certificates_is_told_at_once_with
         (
             vec![format!("--huawei-credentials=password:{}", secret.display())],
             [&user[..], &KEY].concat(),
-            vec![with(huawei, &format!("{}: holds a control", secret.display()))],
+            vec![with(huawei, &format!("{}: contains a control", secret.display()))],
         ),
         // Half a user is not replaced by anything else.
         (
