@@ -36,8 +36,7 @@ pub static GET_SAVEPOINT: Operation = Operation {
     changes_something: false,
 };
 
-/// The envelope. `httpCode` in it is documented to be 200 whatever happened: `success` alone
-/// decides.
+/// The envelope. Its `httpCode` is documented to be always 200; only `success` is decisive.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct EnvelopeWire {
@@ -55,7 +54,7 @@ impl Alibaba {
     /// Gets a savepoint.
     ///
     /// # Errors
-    /// Any row of [`Reason`]. Nothing is sent when the request breaks a rule.
+    /// Any [`Reason`]. Nothing is sent if the request is invalid.
     pub async fn get_savepoint(
         &self,
         request: &GetSavepointRequest,
@@ -64,7 +63,7 @@ impl Alibaba {
         self.upstream.call(&GET_SAVEPOINT, &self.get_call(request)?, call).await
     }
 
-    /// Checks the request, and makes the REST call for it.
+    /// Validates the request, and builds the REST call.
     pub(crate) fn get_call<'a>(
         &'a self,
         request: &'a GetSavepointRequest,
@@ -111,7 +110,7 @@ impl RestCall for Get<'_> {
             .map_err(|_| Error::new(Reason::GatewayInternal, "the request cannot be built"))?;
         let clock = self.upstream.clock();
         sign::sign(&mut request, credential, clock.now(), clock.nonce())?;
-        // Added after signing: proxies on the way may change them.
+        // Added after signing, because proxies may change them.
         let headers = request.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert(USER_AGENT, HeaderValue::from_static(crate::USER_AGENT));
@@ -120,7 +119,7 @@ impl RestCall for Get<'_> {
 
     fn response(&self, reply: &Reply<'_>) -> Result<GetSavepointResponse, NotSuccess> {
         match reply.json() {
-            // An object without a single known field says as little as none.
+            // An object without any known field counts as no object.
             Some(EnvelopeWire {
                 success: Some(true),
                 data: Some(data),
@@ -149,7 +148,7 @@ fn validate(workspace: &str, request: &GetSavepointRequest) -> Result<(), Error>
         "workspace",
         is_workspace(workspace),
         if workspace.is_empty() {
-            "is empty and the gateway has no --alibaba-workspace"
+            "is empty and --alibaba-workspace is not set"
         } else {
             "must be 1 to 128 of 0-9, A-Z, a-z, _, . and -, and begin with a letter or digit"
         },

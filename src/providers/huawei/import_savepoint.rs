@@ -23,7 +23,7 @@ use crate::rpc::reason::Reason;
 use crate::rpc::validate::{Violations, is_project_id, is_savepoint_path};
 use crate::upstream::{NotSuccess, Reply, RestCall, Upstream};
 
-/// The RPC. A repetition imports again, and what a lost response said cannot be asked for.
+/// The RPC. It is not idempotent, and the result of a lost response cannot be queried.
 pub static IMPORT_SAVEPOINT: Operation = Operation {
     service: SERVICE_NAME,
     name: "ImportSavepoint",
@@ -37,16 +37,15 @@ pub static IMPORT_SAVEPOINT: Operation = Operation {
     changes_something: true,
 };
 
-/// The body, with the two documented fields and nothing else. The service wants a number for
-/// the job, so this is not the proto's JSON form, which would be a string.
+/// The body with the two documented fields. The service expects the job id as a number, unlike the
+/// proto's JSON form.
 #[derive(Debug, Serialize)]
 struct ImportSavepointWire<'a> {
     job_id: i64,
     savepoint_path: &'a str,
 }
 
-/// The response. The documentation says that `is_success` is a boolean; the service is known to
-/// send `"true"`.
+/// The response. `is_success` is documented as a boolean, but the service also sends `"true"`.
 #[derive(Debug, Deserialize)]
 struct ImportedWire {
     #[serde(default, deserialize_with = "json::boolean")]
@@ -61,7 +60,7 @@ impl Huawei {
     /// Imports a savepoint into a job.
     ///
     /// # Errors
-    /// Any row of [`Reason`]. Nothing is sent when the request breaks a rule.
+    /// Any [`Reason`]. Nothing is sent if the request is invalid.
     pub async fn import_savepoint(
         &self,
         request: &ImportSavepointRequest,
@@ -80,7 +79,7 @@ impl Huawei {
         self.upstream.call(&IMPORT_SAVEPOINT, &import, call).await
     }
 
-    /// Checks the request, and makes the REST call for it.
+    /// Validates the request, and builds the REST call.
     pub(crate) fn import_call<'a>(
         &'a self,
         request: &'a ImportSavepointRequest,
@@ -113,7 +112,9 @@ impl<'a> Import<'a> {
             job_id: request.job_id,
             savepoint_path: &request.savepoint_path,
         })
-        .map_err(|_| Error::new(Reason::GatewayInternal, "the request body cannot be written"))?;
+        .map_err(|_| {
+            Error::new(Reason::GatewayInternal, "the request body cannot be serialized")
+        })?;
         let uri = format!(
             "{}/v1.0/{project_id}/streaming/jobs/{}/import-savepoint",
             upstream.endpoint().origin(),
@@ -140,7 +141,7 @@ impl RestCall for Import<'_> {
             .body(self.body.clone())
             .map_err(|_| Error::new(Reason::GatewayInternal, "the request cannot be built"))?;
         authorize(&mut request, credential, self.upstream.clock())?;
-        // Added after signing: proxies on the way may change them.
+        // Added after signing, because proxies may change them.
         let headers = request.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert(USER_AGENT, HeaderValue::from_static(crate::USER_AGENT));
@@ -163,7 +164,7 @@ impl RestCall for Import<'_> {
     }
 }
 
-/// Checks the fields; the project only when it need not be looked up.
+/// Validates the fields; the project only if it is not looked up.
 fn validate(project_id: Option<&str>, request: &ImportSavepointRequest) -> Result<(), Error> {
     let mut violations = Violations::default();
     if let Some(project_id) = project_id {
@@ -171,7 +172,7 @@ fn validate(project_id: Option<&str>, request: &ImportSavepointRequest) -> Resul
             "project_id",
             is_project_id(project_id),
             if project_id.is_empty() {
-                "is empty and the gateway has no --huawei-project-id"
+                "is empty and --huawei-project-id is not set"
             } else {
                 "must be 1 to 64 of 0-9, A-Z, a-z, _ and -"
             },

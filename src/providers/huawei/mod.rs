@@ -29,11 +29,12 @@ use crate::rpc::reason::Reason;
 use crate::signing::sensitive;
 use crate::upstream::Upstream;
 
-/// DLI, with its facts.
+/// DLI.
 pub static HUAWEI: Provider = Provider {
     name: "huawei-dli",
     codes: CODES,
-    // As the exception handler of `huaweicloudsdkcore` 3.1.219 reads them, at the top or nested.
+    // The order of the exception handler of `huaweicloudsdkcore` 3.1.219, at the top level or
+    // nested.
     error_fields: &[
         ("error_code", &["error_msg", "error_message"]),
         ("errorCode", &["errorMsg", "errorMessage"]),
@@ -46,7 +47,7 @@ pub static HUAWEI: Provider = Provider {
     secret_labels: &["authorization", "x-security-token", "x-auth-token", "signature=", "access="],
 };
 
-/// Three generations of Huawei's API gateway.
+/// The prefixes of three generations of Huawei's API gateway.
 const API_GATEWAY: &[&str] = &["APIG", "APIGW", "APIC"];
 
 /// # Reference
@@ -81,7 +82,7 @@ const CODES: &[(Pattern, Reason)] = &[
     (Prefixed(API_GATEWAY, "0308"),   Reason::Throttled),
 ];
 
-/// DLI as one worker calls it.
+/// The client of DLI of one worker.
 #[derive(Debug, Clone)]
 pub struct Huawei {
     upstream: Upstream,
@@ -89,26 +90,26 @@ pub struct Huawei {
 }
 
 impl Huawei {
-    /// `project` serves the requests that do not name one.
+    /// `project`: the project of requests that do not name one.
     pub fn new(upstream: Upstream, project: Project) -> Self {
         Self { upstream, project }
     }
 }
 
-/// The header for a token that is sent instead of a signature.
+/// The header of a token.
 const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 
-/// Gives a request what proves who sends it: a token, or a signature.
+/// Adds a token or a signature to a request.
 ///
 /// # Errors
-/// When the credential cannot be used for it. The request is then as it was.
+/// If the credential cannot be used for it. The request is then unchanged.
 fn authorize(
     request: &mut Request<Bytes>,
     credential: &Credential,
     clock: &dyn Clock,
 ) -> Result<(), Error> {
     match credential.auth_token() {
-        // A token stands alone: with a signature next to it, the service checks both.
+        // Never with a signature, because the service would check both.
         Some(token) => {
             request.headers_mut().insert(X_AUTH_TOKEN, sensitive(token.expose())?);
             Ok(())
