@@ -143,7 +143,7 @@ async fn everything_wrong_with_credentials_and_certificates_is_told_at_once_with
             vec![
                 with(huawei, "/nowhere/password: does not exist"),
                 with(alibaba, "/nowhere/access_key_id: does not exist"),
-                with(client_key, &format!("{other_key}: does not fit the certificate {cert}")),
+                with(client_key, &format!("{other_key}: does not match the certificate {cert}")),
             ],
         ),
         // A login without a user, and files that are something else.
@@ -159,8 +159,8 @@ async fn everything_wrong_with_credentials_and_certificates_is_told_at_once_with
                 "HW_USER_NAME: is missing".into(),
                 "HW_USER_PASSWORD: is missing".into(),
                 "HUAWEICLOUD_SDK_IAM_ENDPOINT: uses http://".into(),
-                with(client_cert, &format!("{key}: holds no PEM certificate, or a broken one")),
-                with(client_key, &format!("{cert}: holds no PEM private key")),
+                with(client_cert, &format!("{key}: has no PEM certificate, or an invalid one")),
+                with(client_key, &format!("{cert}: has no PEM private key")),
             ],
         ),
         // A password that cannot be one; it is not shown.
