@@ -1,22 +1,22 @@
-//! Failures on demand: ids that make a simulator answer as a provider in trouble does.
+//! Failures on demand: ids that make a simulator fail like a provider.
 
 use super::Reply;
 use crate::rpc::reason::Reason;
 
-/// A failure that a request can ask for by its id.
+/// A failure that a request selects by its id.
 ///
-/// ImportSavepoint asks with `job_id`, GetSavepoint with the savepoint id `simulate-{name}`.
+/// ImportSavepoint selects it with `job_id`, GetSavepoint with the savepoint id `simulate-{name}`.
 #[derive(Debug, Clone, Copy)]
 pub struct Scenario {
     /// Its name, for example `throttled`.
     pub name: &'static str,
-    /// The job id that asks for it.
+    /// The job id that selects it.
     pub job_id: i64,
-    /// What the provider does.
+    /// The behaviour of the provider.
     pub about: &'static str,
-    /// What the caller of ImportSavepoint gets; none when the call succeeds in the end.
+    /// The reason that ImportSavepoint returns; none if it succeeds in the end.
     pub import: Option<Reason>,
-    /// What the caller of GetSavepoint gets; none when the call succeeds in the end.
+    /// The reason that GetSavepoint returns; none if it succeeds in the end.
     pub get: Option<Reason>,
 }
 
@@ -24,7 +24,7 @@ const fn both(name: &'static str, job_id: i64, about: &'static str, failure: Rea
     Scenario { name, job_id, about, import: Some(failure), get: Some(failure) }
 }
 
-/// All of them, in the order of the README's table.
+/// All scenarios, in the order of the table in the documentation.
 pub const SCENARIOS: [Scenario; 23] = [
     both("rejected-argument", 900_001, "finds a parameter wrong", Reason::RejectedArgument),
     both("not-found", 900_002, "does not know the job or savepoint", Reason::NotFound),
@@ -95,7 +95,7 @@ impl Scenario {
         SCENARIOS.into_iter().find(|scenario| scenario.name == name)
     }
 
-    /// What both providers do alike.
+    /// Responses that are the same for both providers.
     pub(super) fn either(self, json: impl Fn(u16, &str) -> Reply) -> Reply {
         match self.name {
             "provider-timeout" => Reply::Text(504, "text/html", "<html>504</html>".into()),
