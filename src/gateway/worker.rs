@@ -1,8 +1,7 @@
-//! Threads that serve connections.
+//! Worker threads.
 //!
-//! Each worker is one thread with a runtime, a connection pool and handlers of its own. Calls
-//! never move between threads, so a call takes no lock that another thread holds for long, and
-//! a worker costs what one thread costs.
+//! Each worker is a thread with its own runtime, connection pool and handlers. Calls never move
+//! between threads, so there is little contention for locks.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,8 +19,8 @@ use crate::server::{self, ExtraServices, GrpcPort, Services, Shared};
 use crate::telemetry::Telemetry;
 use crate::tls::ServerTls;
 
-/// How long accepting pauses when the process is out of file descriptors or memory. Trying
-/// again at once would only use up the processor.
+/// How long accepting pauses if the process is out of file descriptors or memory, to avoid a busy
+/// loop.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A handle of a worker thread.
@@ -54,7 +53,7 @@ impl<S: Services> Worker<S> {
                 let end = end.clone();
                 move || {
                     runtime.block_on(end.cancelled());
-                    // A name lookup that hangs must not delay the end of the process.
+                    // A hung name lookup must not delay the exit.
                     runtime.shutdown_background();
                 }
             })
@@ -62,12 +61,11 @@ impl<S: Services> Worker<S> {
         Ok(Self { handle, connections: Arc::default(), port, shared: Arc::clone(shared), end })
     }
 
-    /// How many connections it serves.
     fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Serves this connection until it ends.
+    /// Serves this connection.
     fn serve(&self, accepted: Accepted) {
         let open = Open::new(Arc::clone(&self.connections), self.shared.telemetry.clone());
         let (port, shared) = (self.port.clone(), Arc::clone(&self.shared));
@@ -90,14 +88,14 @@ impl<S: Services> Worker<S> {
         self.handle.spawn(self.shared.connections.track_future(serving));
     }
 
-    /// Ends the thread, and with it every connection that is left.
+    /// Ends the thread and its remaining connections.
     pub(super) fn end(&self) {
         self.end.cancel();
     }
 }
 
-/// Accepts connections until the server drains, and gives each to the worker that has the
-/// fewest: a caller's connections live long and are few, so their number is what to balance.
+/// Accepts connections until the server drains, and gives each to the worker with the fewest.
+/// Callers have few, long-lived connections, so balancing their number is enough.
 pub(super) async fn accept<S: Services>(
     bound: Bound,
     shared: Arc<Shared>,
@@ -111,7 +109,7 @@ pub(super) async fn accept<S: Services>(
         match accepted {
             Ok(_) if shared.connections.len() >= shared.config.max_connections => {
                 shared.telemetry.metrics().connection_refused();
-                tracing::debug!("connection refused: there are too many");
+                tracing::debug!("connection refused: too many connections");
             }
             Ok(accepted) => {
                 if let Some(worker) = workers.iter().min_by_key(|worker| worker.connections()) {
@@ -127,7 +125,7 @@ pub(super) async fn accept<S: Services>(
     }
 }
 
-/// Serves a connection that came over a network, over TLS where that is configured.
+/// Serves a TCP connection, with TLS if configured.
 async fn serve_tcp<S: Services>(
     stream: TcpStream,
     peer: SocketAddr,
@@ -136,7 +134,7 @@ async fn serve_tcp<S: Services>(
 ) -> io::Result<()> {
     match &shared.config.tls {
         None => serve(stream, Some(peer), port).await,
-        // The state of TLS is large, and connections without it should not reserve space for it.
+        // TLS state is large; connections without TLS must not reserve space for it.
         Some(tls) => Box::pin(serve_tls(tls, stream, peer, port, shared)).await,
     }
 }
@@ -174,7 +172,7 @@ where
     server::serve(stream, peer, port, &limits).await
 }
 
-/// An open connection in the counts.
+/// Counts an open connection until dropped.
 struct Open {
     connections: Arc<AtomicUsize>,
     telemetry: Telemetry,
