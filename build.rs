@@ -1,15 +1,15 @@
-//! Compiles the protos without protoc, and writes the descriptor set that reflection serves.
+//! Compiles the protos without protoc, and writes the descriptor set for reflection.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "cargo tells a build script everything by the environment"
+    reason = "cargo configures build scripts by environment variables"
 )]
 
 use std::path::PathBuf;
 use std::{env, fs};
 
 const FILES: [&str; 2] = ["savepoint/v1/savepoint.proto", "grpc/health/v1/health.proto"];
-/// What traces are sent with, which the gateway does not serve.
+/// OTLP messages, which the gateway sends but does not serve.
 const OTLP: [&str; 1] = ["opentelemetry/proto/collector/trace/v1/trace_service.proto"];
 const ROOTS: [&str; 2] = ["proto", "proto/third_party"];
 
@@ -17,16 +17,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto");
     let out = PathBuf::from(env::var("OUT_DIR")?);
 
-    // Two runs: comments are for the generated code's docs, and would double what every
-    // reflection client downloads. `encode_file_descriptor_set` is the one call that keeps
-    // the (google.api.http) options.
+    // Two runs: comments are needed for the docs of the generated code, but would double the
+    // download of reflection clients. Only `encode_file_descriptor_set` keeps the (google.api.http)
+    // options.
     let served = compiler(&FILES, false)?.encode_file_descriptor_set();
     fs::write(out.join("descriptor.bin"), served)?;
 
     tonic_prost_build::configure()
         .build_client(true)
         .build_server(true)
-        // Channels are made by those who need one; the generated code stays transport-free.
+        // Clients create their own channels; the generated code needs no transport.
         .build_transport(false)
         .codec_path("crate::rpc::codec::SmallMessages")
         .extern_path(".google.api", "crate::pb::google::api")
