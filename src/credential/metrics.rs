@@ -37,24 +37,24 @@ impl CredentialMetrics {
         metrics.register(|registry| {
             registry.register_with_unit(
                 "credential_obtained_timestamp",
-                "When the credential in use was obtained",
+                "When the current credential was obtained",
                 Unit::Seconds,
                 obtained.clone(),
             );
             registry.register_with_unit(
                 "credential_expiry_timestamp",
-                "When the credential in use expires; 0 when that is not known",
+                "When the current credential expires; 0 if that is not known",
                 Unit::Seconds,
                 expiry.clone(),
             );
             registry.register(
                 "credential_last_refresh_success",
-                "Whether the last request to the source of credentials succeeded",
+                "Whether the last refresh succeeded",
                 fresh.clone(),
             );
             registry.register(
                 "credential_refreshes",
-                "Credentials obtained, and attempts that failed",
+                "Refreshes that obtained a credential, or failed",
                 refreshes.clone(),
             );
         });

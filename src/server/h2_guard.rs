@@ -383,8 +383,8 @@ mod tests {
             ("nothing", vec![], false),
             ("a part of a header", vec![0, 0], true),
             ("a part of a payload", half, true),
-            ("headers that go on", open, true),
-            ("whole headers", closed, false),
+            ("headers with a continuation", open, true),
+            ("complete headers", closed, false),
         ] {
             let (mut peer, mut frames) = pair().await;
             peer.write_all(&sent).await.unwrap();

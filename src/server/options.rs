@@ -12,7 +12,7 @@ use crate::rpc::Timeouts;
 use crate::rpc::operation::Kind;
 use crate::tls::ServerTls;
 
-/// Loopback, because whoever reaches the port uses the gateway's credentials.
+/// Loopback, because anyone who reaches the port uses the gateway's credentials.
 const LISTEN: &str = "127.0.0.1:50051";
 pub(crate) const ADMIN_LISTEN: &str = "127.0.0.1:9464";
 

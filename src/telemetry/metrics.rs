@@ -155,24 +155,24 @@ impl Metrics {
         let connections_refused = Counter::default();
         let log_lines_dropped = Counter::default();
 
-        registry.register("grpc_server_started", "RPCs that began", started.clone());
-        registry.register("grpc_server_handled", "RPCs that ended, by code", handled.clone());
+        registry.register("grpc_server_started", "RPCs started", started.clone());
+        registry.register("grpc_server_handled", "RPCs completed, by code", handled.clone());
         registry.register_with_unit(
             "grpc_server_handling",
-            "How long RPCs took, until their last byte",
+            "Duration of RPCs, until their last byte",
             Unit::Seconds,
             handling.clone(),
         );
         registry.register_with_unit(
             "http_client_request_duration",
-            "How long exchanges with providers took, one for each attempt",
+            "Duration of requests to providers, one for each attempt",
             Unit::Seconds,
             exchanges.clone(),
         );
         registry.register("upstream_retries", "Attempts after the first", retries.clone());
         registry.register(
             "upstream_shed",
-            "RPCs refused because too many were in flight",
+            "RPCs rejected because too many were in flight",
             shed.clone(),
         );
         registry.register("upstream_in_flight", "RPCs in flight to a provider", in_flight.clone());

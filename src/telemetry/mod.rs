@@ -67,7 +67,7 @@ impl Telemetry {
         let parent = if self.accepts_traces { TraceContext::of_caller(headers) } else { None };
         match (&self.tracer, operation) {
             (Some(tracer), Some(_)) => Some(Trace::begin(tracer, parent)),
-            // Probes are frequent, and nobody looks for them in traces.
+            // Probes are frequent, and of no interest in traces.
             _ => parent.map(Trace::joined),
         }
     }

@@ -53,12 +53,12 @@ impl SpanMetrics {
         };
         registry.register(
             "otel_sdk_processor_span_processed",
-            "Spans queued for export, and by error_type those lost before it",
+            "Spans queued for export, and by error_type those dropped before that",
             processed.clone(),
         );
         registry.register(
             "otel_sdk_exporter_span_exported",
-            "Spans that the collector took, and by error_type those lost on the way to it",
+            "Spans that the collector accepted, and by error_type those that were lost",
             exported.clone(),
         );
         Self {

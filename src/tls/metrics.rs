@@ -38,7 +38,7 @@ impl TlsMetrics {
         metrics.register(|registry| {
             registry.register(
                 "tls_handshakes_failed",
-                "Connections that ended in their TLS handshake",
+                "Connections whose TLS handshake failed",
                 handshakes_failed.clone(),
             );
         });
@@ -75,7 +75,7 @@ impl CertificateMetrics {
             );
             registry.register(
                 format!("{prefix}_reloads"),
-                format!("Changes of the files of the certificate {which}, used or refused"),
+                format!("Changes of the files of the certificate {which}, loaded or rejected"),
                 reloads,
             );
         });
