@@ -1,8 +1,8 @@
-//! Compiles the protos without protoc, and writes the descriptor set that reflection serves.
+//! Compiles the protos without protoc, and writes the descriptor set for reflection.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "cargo tells a build script everything by the environment"
+    reason = "cargo configures build scripts by environment variables"
 )]
 
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use std::{env, fs};
 /// The gateway's own protos. Each file below it is served.
 const OWN: &str = "proto/savepoint";
 const HEALTH: &str = "grpc/health/v1/health.proto";
-/// The messages that traces are sent in. The gateway does not serve them.
+/// OTLP messages, which the gateway sends but does not serve.
 const OTLP: [&str; 1] = ["opentelemetry/proto/collector/trace/v1/trace_service.proto"];
 const ROOTS: [&str; 2] = ["proto", "proto/third_party"];
 
@@ -21,16 +21,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut files = vec![PathBuf::from(HEALTH)];
     find_protos(Path::new(OWN), &mut files)?;
 
-    // Two runs: comments are for the generated code's docs, and would double what every
-    // reflection client downloads. `encode_file_descriptor_set` is the one call that keeps
-    // the (google.api.http) options.
+    // Two runs: comments are needed for the docs of the generated code, but would double the
+    // download of reflection clients. Only `encode_file_descriptor_set` keeps the (google.api.http)
+    // options.
     let served = compiler(&files, false)?.encode_file_descriptor_set();
     fs::write(out.join("descriptor.bin"), served)?;
 
     tonic_prost_build::configure()
         .build_client(true)
         .build_server(true)
-        // Channels are made by those who need one; the generated code stays transport-free.
+        // Clients create their own channels; the generated code needs no transport.
         .build_transport(false)
         .codec_path("crate::rpc::codec::SmallMessages")
         .extern_path(".google.api", "crate::pb::google::api")
@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The protos below a folder, in an order that does not depend on the file system.
+/// Finds the protos below a folder, in an order that does not depend on the file system.
 fn find_protos(folder: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
     let mut paths: Vec<_> =
         fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;

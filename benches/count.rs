@@ -1,7 +1,7 @@
-//! Does one function so many times and nothing else, for `benches/instructions` to count.
+//! Runs only one function, several times, for `benches/instructions` to count.
 //!
-//! `count` alone lists the functions; `count NAME TIMES` does one.
-#![allow(clippy::print_stdout, reason = "the list is read from there")]
+//! `count` lists the functions; `count NAME TIMES` runs one.
+#![allow(clippy::print_stdout, reason = "the list is read from standard output")]
 
 mod functions;
 
@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use functions::{ALL, inputs};
 
 fn main() -> ExitCode {
-    // `cargo bench` adds an option of its own.
+    // `cargo bench` adds this option.
     let given: Vec<_> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     match given.as_slice() {
         [] => {

@@ -1,4 +1,4 @@
-//! How long the steps of a call take: `cargo bench --features internals --bench times`.
+//! Duration of the steps of a call: `cargo bench --features internals --bench times`.
 
 mod functions;
 

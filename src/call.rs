@@ -1,4 +1,4 @@
-//! One RPC on its way through the gateway: how long it may take, and what is known of it.
+//! One RPC: its time limits, and what is known about it.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -15,10 +15,10 @@ use crate::rpc::{Deadline, Error};
 use crate::telemetry::Trace;
 use crate::transport::WriteStarted;
 
-/// One RPC: its bounds, and the record that its log line and metrics are written from.
+/// One RPC: its time limits, and the data for its log line and metrics.
 ///
-/// Clones share everything: the handler and the task that outlives a cancelled handler see
-/// the same call.
+/// Clones share all data: the handler and the task that outlives a cancelled handler use the same
+/// call.
 #[derive(Debug, Clone)]
 pub struct Call(Arc<Inner>);
 
@@ -26,7 +26,7 @@ pub struct Call(Arc<Inner>);
 struct Inner {
     operation: Option<&'static Operation>,
     deadline: Deadline,
-    /// Ends the call when the process must end.
+    /// Ends the call at the end of a drain.
     stop: CancellationToken,
     write_started: WriteStarted,
     attempts: AtomicU32,
@@ -36,21 +36,21 @@ struct Inner {
     trace: Option<Trace>,
 }
 
-/// How a call ended, as far as its record needs it.
+/// How a call ended, for its record.
 #[derive(Debug, Clone, Default)]
 pub struct Ended {
-    /// Why it failed.
+    /// The reason of a failure.
     pub reason: Option<Reason>,
-    /// Whether the change may have been made although it failed.
+    /// Whether the change may have been made despite the failure.
     pub outcome: Option<Outcome>,
-    /// The provider's own code.
+    /// The provider's error code.
     pub provider_code: Option<String>,
-    /// The provider's id of the request.
+    /// The provider's request id.
     pub provider_request_id: Option<String>,
 }
 
 impl Call {
-    /// A call that begins now; without an operation when it is not one of the contract's.
+    /// Starts a call; without an operation if it is not an RPC of this service.
     pub fn new(
         operation: Option<&'static Operation>,
         deadline: Deadline,
@@ -71,27 +71,27 @@ impl Call {
         }))
     }
 
-    /// The RPC, if it is one of the contract's.
+    /// The RPC, if it is one of this service.
     pub fn operation(&self) -> Option<&'static Operation> {
         self.0.operation
     }
 
-    /// When it must have been answered.
+    /// When it must be answered.
     pub fn deadline(&self) -> Deadline {
         self.0.deadline
     }
 
-    /// Whether any byte of the current attempt may have left.
+    /// Whether any byte of the current attempt may have been sent.
     pub fn write_started(&self) -> &WriteStarted {
         &self.0.write_started
     }
 
-    /// How many attempts the present run of a REST call has had.
+    /// Number of attempts of the current REST call.
     pub fn attempts(&self) -> u32 {
         self.0.attempts.load(Ordering::Relaxed)
     }
 
-    /// The HTTP status of the last answer, if there was one.
+    /// The HTTP status of the last response.
     pub fn http_status(&self) -> Option<u16> {
         Some(self.0.http_status.load(Ordering::Relaxed)).filter(|status| *status != 0)
     }
@@ -101,22 +101,22 @@ impl Call {
         self.0.peer
     }
 
-    /// The trace that it belongs to, if it is traced.
+    /// Its trace, if it is traced.
     pub fn trace(&self) -> Option<&Trace> {
         self.0.trace.as_ref()
     }
 
-    /// How it ended, as far as that is known by now.
+    /// How it ended, as far as known.
     pub fn ended(&self) -> Ended {
         self.lock().clone()
     }
 
-    /// Why it failed, as far as that is known by now.
+    /// Why it failed, as far as known.
     pub fn reason(&self) -> Option<Reason> {
         self.lock().reason
     }
 
-    /// An RPC may make several REST calls: each begins with attempts of its own.
+    /// An RPC may make several REST calls, each with its own attempts.
     pub(crate) fn begin_run(&self) {
         self.0.attempts.store(0, Ordering::Relaxed);
     }
@@ -145,7 +145,7 @@ impl Call {
         self.lock().provider_request_id = provider_request_id;
     }
 
-    /// Notes a failure, and adds to the error which RPC failed.
+    /// Records a failure, and adds the RPC to the error.
     pub(crate) fn failed(&self, error: Error) -> Error {
         let error = match self.0.operation {
             Some(operation) => error.with_operation(operation),
@@ -165,11 +165,11 @@ impl Call {
         };
     }
 
-    /// Runs this until it is done, the deadline passes or the process must end. Takes a pinned
+    /// Runs this until it completes, the deadline passes or the drain ends. Takes a pinned
     /// reference, so that the future's state is not duplicated in this one.
     ///
     /// # Errors
-    /// Its own, or [`Reason::DeadlineExceeded`] or [`Reason::Draining`].
+    /// The future's own, [`Reason::DeadlineExceeded`] or [`Reason::Draining`].
     pub async fn bound<T>(
         &self,
         work: Pin<&mut impl Future<Output = Result<T, Error>>>,
@@ -184,7 +184,7 @@ impl Call {
         }
     }
 
-    /// Returns when the call's time is over, with the reason.
+    /// Returns at the deadline or the end of a drain, with the error.
     pub async fn limit(&self) -> Error {
         tokio::select! {
             () = tokio::time::sleep_until(self.0.deadline.instant()) => deadline_exceeded(),
@@ -195,13 +195,13 @@ impl Call {
     }
 
     fn lock(&self) -> MutexGuard<'_, Ended> {
-        // A panic elsewhere leaves a record that is still good to read.
+        // The data is valid even after a panic elsewhere.
         self.0.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn deadline_exceeded() -> Error {
-    Error::new(Reason::DeadlineExceeded, "the deadline passed before the provider answered")
+    Error::new(Reason::DeadlineExceeded, "the deadline passed before the provider responded")
 }
 
 #[cfg(test)]
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_spent_deadline_starts_nothing() {
+    async fn nothing_starts_after_the_deadline() {
         let (call, _stop) = call(Duration::ZERO);
         let mut started = false;
         let result = call
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_ends_when_the_process_must_end() {
+    async fn a_call_ends_at_the_end_of_a_drain() {
         let (call, stop) = call(Duration::from_secs(1));
         stop.cancel();
         let result = call.bound(pin!(std::future::pending::<Result<(), Error>>())).await;

@@ -1,4 +1,4 @@
-//! The command line: the subcommands, and the one rule for the variables of their options.
+//! The command line: the subcommands, and the rule that names the variable of each option.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -15,47 +15,47 @@ use crate::options::problems::variable_of;
 #[derive(Debug, Parser)]
 #[command(name = "savepoint-gateway", version, max_term_width = 100, subcommand_required = true)]
 pub struct Cli {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What to do.
+/// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve gRPC and call the configured providers
     ///
     /// At least one provider must be configured, by its region or its endpoint. Credentials come
-    /// from the source that --huawei-credentials and --alibaba-credentials name, or else from
-    /// the environment:
+    /// from the source that --huawei-credentials and --alibaba-credentials select, or by default
+    /// from the environment:
     ///
     ///   Huawei Cloud   HUAWEICLOUD_SDK_AK, HUAWEICLOUD_SDK_SK and, for temporary keys,
     ///                  HUAWEICLOUD_SDK_SECURITY_TOKEN
     ///   Alibaba Cloud  ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET and, for
     ///                  temporary keys, ALIBABA_CLOUD_SECURITY_TOKEN
     ///
-    /// SIGTERM and SIGINT drain and end the process; a second one ends it at once. SIGHUP reads
-    /// credentials and certificates again.
+    /// SIGTERM and SIGINT drain, then exit; a second one exits immediately. SIGHUP reloads
+    /// credentials and certificates.
     ///
-    /// Exit codes: 0 after a drain, 1 when it could not start or was ended at once, 2 when the
-    /// configuration is wrong.
+    /// Exit codes: 0 after a drain, 1 when it could not start or was forced to exit, 2 when the
+    /// configuration is invalid.
     #[command(verbatim_doc_comment)]
     Serve(Box<ServeOptions>),
-    /// Show both calls on built-in simulators, without any cloud account
+    /// Show both calls on built-in simulators, without a provider account
     ///
-    /// Starts simulators of both REST APIs and the gateway on loopback, makes both calls with
-    /// a gRPC client, prints what happened, and keeps serving until it is interrupted.
+    /// Starts the gateway and simulators of both REST APIs on loopback, makes both calls with a
+    /// gRPC client, prints each step, and keeps serving until interrupted.
     Demo(Box<DemoOptions>),
-    /// Check the health of a running gateway; exit code 0 when it serves, 1 when not
+    /// Check the health of a running gateway; exit code 0 if it serves, else 1
     ///
-    /// For exec probes in images without a shell. It calls grpc.health.v1 at the admin address,
-    /// or at the gRPC address when only that one is set.
+    /// For exec probes in images without a shell. Calls grpc.health.v1 at the admin address, or at
+    /// the gRPC address if only that one is set.
     Healthcheck(HealthcheckOptions),
 }
 
 impl Cli {
-    /// The command line with its variables: every option of `serve` can also be set by
-    /// `SAVEPOINT_GATEWAY_` and its name, in every subcommand that has it.
+    /// The command line with its variables: `SAVEPOINT_GATEWAY_` and the name of an option of
+    /// `serve`, in every subcommand that has the option.
     pub fn command() -> Clap {
         let plain = <Self as CommandFactory>::command();
         let longs = |command: &Clap| -> BTreeSet<String> {
@@ -78,16 +78,16 @@ impl Cli {
         })
     }
 
-    /// Reads a command line; a wrong one ends the process with a message.
+    /// Parses the arguments of the process; if they are invalid, prints a message and exits.
     pub fn from_args() -> Self {
         let matches = Self::command().get_matches();
         Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 
-    /// Reads these arguments.
+    /// Parses these arguments.
     ///
     /// # Errors
-    /// When they are not a command line of the gateway.
+    /// If they are invalid.
     pub fn try_from_args<T: Into<OsString> + Clone>(
         args: impl IntoIterator<Item = T>,
     ) -> Result<Self, clap::Error> {

@@ -1,27 +1,25 @@
-//! Wall-clock time and randomness, the two inputs that make a signed request differ from the last.
+//! Wall-clock time and randomness.
 
 use std::cell::RefCell;
 use std::fmt::Debug;
 
 use jiff::Timestamp;
 
-/// Where signatures take their date and nonce from.
+/// The source of dates and nonces for signatures.
 ///
-/// Timeouts do not come from here: they use tokio's monotonic clock, so that a jump of the
-/// wall clock ends no call.
+/// Timeouts use tokio's monotonic clock instead, so that wall-clock jumps do not affect calls.
 pub trait Clock: Debug + Send + Sync + 'static {
-    /// The current time of day.
+    /// The current wall-clock time.
     fn now(&self) -> Timestamp;
 
-    /// 16 bytes that were never used before.
+    /// 16 unique bytes.
     fn nonce(&self) -> [u8; 16];
 
-    /// A number from 0 to 1 that spreads waits and ages, so that what failed together does not
-    /// come back together.
+    /// A random number from 0 to 1 for jitter.
     fn chance(&self) -> f64;
 }
 
-/// The system's time and the system's random generator.
+/// The system's clock and random generator.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
@@ -40,19 +38,19 @@ impl Clock for SystemClock {
     }
 }
 
-/// How many random bytes are fetched at once: each fetch is a system call.
+/// Random bytes are fetched in blocks of this size, because each fetch is a system call.
 const STOCK: usize = 512;
 
 thread_local! {
-    /// Random bytes, and how many of them nobody has had.
+    /// Random bytes, and how many of them are unused.
     static UNUSED: RefCell<([u8; STOCK], usize)> = const { RefCell::new(([0; STOCK], 0)) };
 }
 
-/// Random bytes from the system, no byte handed out twice. Unique, but no secret: they wait in
-/// memory for their use.
+/// Random bytes from the system; no byte is used twice. They are unique, but not secret, because
+/// they are kept in memory until used.
 ///
-/// Not from the cryptographic library: its generator gathers entropy of its own at the first
-/// use, for up to half a second, and that would be some caller's first call.
+/// The cryptographic library is not used, because its generator gathers entropy at the first use,
+/// for up to half a second, which would delay a call.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
     const { assert!(N <= STOCK) };
     UNUSED.with_borrow_mut(|(stock, unused)| {
@@ -67,12 +65,12 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
     })
 }
 
-/// A clock that stands still, for tests and recorded examples.
+/// A fixed clock for tests and recorded examples.
 #[derive(Debug, Clone, Copy)]
 pub struct FixedClock {
-    /// What [`Clock::now`] answers.
+    /// The value of [`Clock::now`].
     pub now: Timestamp,
-    /// What [`Clock::nonce`] answers.
+    /// The value of [`Clock::nonce`].
     pub nonce: [u8; 16],
 }
 
@@ -97,14 +95,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_random_byte_is_handed_out_twice() {
+    fn no_random_byte_is_used_twice() {
         let draw = || -> Vec<[u8; 16]> { (0..10 * STOCK / 16).map(|_| random()).collect() };
         let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(draw)).collect();
         let mut drawn = draw();
         drawn.extend(threads.into_iter().flat_map(|thread| thread.join().unwrap()));
         let distinct: HashSet<_> = drawn.iter().collect();
         assert_eq!(distinct.len(), drawn.len());
-        // Sizes that do not divide the stock.
+        // Sizes that do not divide the block size.
         let odd: HashSet<[u8; 24]> = (0..STOCK).map(|_| random()).collect();
         assert_eq!(odd.len(), STOCK);
     }

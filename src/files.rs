@@ -1,9 +1,8 @@
-//! Reading files that other programs write while the gateway runs: credentials, certificates,
+//! Reads files that other programs change while the gateway runs: credentials, certificates,
 //! tokens.
 //!
-//! One set of rules for all of them: a regular file, opened without blocking, of a bounded size,
-//! read on a thread that no call waits for, within a time limit; and a change counts once two
-//! readings agree on it.
+//! The same rules apply to all: only regular files, opened without blocking, of bounded size, read
+//! on a blocking thread, within a time limit. A change is used once two reads agree on it.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read as _};
@@ -15,15 +14,14 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
-/// How often files are read to find a change. By content, not by notification: a mounted secret
-/// changes by the swap of a symbolic link next to it, and network file systems do not notify.
+/// Poll interval. Content is compared, because mounted secrets change by swapping a symbolic link
+/// next to the file, and network file systems do not notify.
 pub(crate) const POLL: Duration = Duration::from_secs(2);
 
-/// How long a change must stay the same before it counts. What is being written, file by file,
-/// would otherwise be used half old and half new.
+/// How long a change must be stable before it is used, so that half-written files are not.
 pub(crate) const SETTLE: Duration = Duration::from_secs(1);
 
-/// How long one reading may take. A file system that hangs must not silence the task that reads.
+/// Time limit for one read. A hung file system must not block the task that reads.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Reads a regular file of at most `max` bytes.
@@ -31,7 +29,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// # Errors
 /// Why it cannot be read, without its path and content.
 pub(crate) fn read(path: &Path, max: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
-    // A FIFO without a writer, or a device, would block the opening itself.
+    // Opening a FIFO without a writer, or a device, would block.
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK)
@@ -46,7 +44,7 @@ pub(crate) fn read(path: &Path, max: u64) -> Result<Zeroizing<Vec<u8>>, FileErro
     }
     let mut bytes =
         Zeroizing::new(Vec::with_capacity(usize::try_from(found.len()).unwrap_or(0) + 1));
-    // It may grow while it is read.
+    // It may grow while being read.
     file.take(max + 1).read_to_end(&mut bytes).map_err(FileError::of)?;
     if bytes.len() as u64 > max { Err(FileError::TooLarge(max)) } else { Ok(bytes) }
 }
@@ -57,13 +55,13 @@ pub(crate) enum FileError {
     /// There is no such file.
     #[error("does not exist")]
     NotFound,
-    /// The gateway's user may not read it.
+    /// Permission denied.
     #[error("cannot be read: permission denied")]
     Denied,
     /// It is a directory, a pipe or a device.
     #[error("is not a regular file")]
     NotAFile,
-    /// It has more bytes than this.
+    /// It is larger than this limit.
     #[error("is larger than {0} bytes")]
     TooLarge(u64),
     /// Any other error of the system.
@@ -82,8 +80,8 @@ impl FileError {
     }
 }
 
-/// Runs readings on the runtime's blocking threads, one at a time: a file system that hangs
-/// occupies one thread, however often it is read.
+/// Runs reads on blocking threads, one at a time, so that a hung file system occupies only one
+/// thread.
 #[derive(Debug)]
 pub(crate) struct Reader<T>(Mutex<Option<JoinHandle<T>>>);
 
@@ -94,10 +92,10 @@ impl<T> Default for Reader<T> {
 }
 
 impl<T: Send + 'static> Reader<T> {
-    /// The result of `read`, or of the reading before it if that one has not returned yet.
+    /// The result of `read`, or of the previous read if it has not returned yet.
     ///
     /// # Errors
-    /// When there is no result in time.
+    /// If there is no result in time.
     pub(crate) async fn read(
         &self,
         read: impl FnOnce() -> T + Send + 'static,
@@ -105,13 +103,13 @@ impl<T: Send + 'static> Reader<T> {
         let mut pending = self.0.lock().await;
         let reading = pending.get_or_insert_with(|| tokio::task::spawn_blocking(read));
         let Ok(result) = tokio::time::timeout(LIMIT, reading).await else {
-            return Err("the file system does not answer");
+            return Err("the file system does not respond");
         };
         *pending = None;
-        result.map_err(|_| "the gateway is ending")
+        result.map_err(|_| "the gateway is shutting down")
     }
 
-    /// Reads until two results that are `settle` apart agree.
+    /// Reads until two results, `settle` apart, agree.
     ///
     /// # Errors
     /// As [`Reader::read`].
@@ -140,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_regular_file_within_its_bound_is_read() {
+    fn only_regular_files_within_the_size_limit_are_read() {
         let folder = tempfile();
         let path = folder.join("file");
         std::fs::write(&path, [b'x'; 10]).unwrap();
@@ -154,7 +152,7 @@ mod tests {
             ("zero", 10, FileError::NotAFile),
             (".", 10, FileError::NotAFile),
             ("nowhere", 10, FileError::NotFound),
-            // Larger than it says: files of /proc have a length of 0.
+            // Files in /proc report a length of 0.
             ("../../proc/self/status", 10, FileError::TooLarge(10)),
         ] {
             let path = match name.strip_prefix("../../") {
@@ -174,13 +172,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_file_system_that_hangs_costs_one_thread_and_is_reported() {
+    async fn a_hung_file_system_occupies_one_thread_and_is_reported() {
         let reader = Reader::default();
         let (release, hanging) = std::sync::mpsc::channel::<()>();
-        // Time does not pass by itself while a blocking thread is busy.
+        // Paused time does not advance while a blocking thread runs.
         let late = async || tokio::time::advance(LIMIT * 2).await;
         let (first, ()) = tokio::join!(reader.read(move || hanging.recv().is_ok()), late());
-        assert!(first.unwrap_err().contains("does not answer"));
+        assert!(first.unwrap_err().contains("does not respond"));
         for _ in 0..3 {
             let (next, ()) = tokio::join!(reader.read(|| panic!("a second thread")), late());
             next.unwrap_err();
@@ -191,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_change_counts_when_two_readings_agree() {
+    async fn a_change_is_used_once_two_reads_agree() {
         use std::sync::Arc;
         use std::sync::atomic::{AtomicUsize, Ordering};
         let reads = Arc::new(AtomicUsize::new(0));

@@ -1,4 +1,4 @@
-//! The health of a running gateway.
+//! The health probe.
 
 use std::time::Duration;
 
@@ -15,28 +15,28 @@ use crate::server::ADMIN_LISTEN;
 /// The options of `healthcheck`.
 #[derive(Debug, Args)]
 pub struct HealthcheckOptions {
-    /// The address to ask: host:port or unix:/path [default: the admin address]
+    /// The address to call: host:port or unix:/path [default: the admin address]
     #[arg(long, value_name = "ADDRESS")]
     address: Option<String>,
-    /// The admin address of the gateway, as `serve` has it
+    /// The --admin-listen of the gateway
     #[arg(long, value_name = "ADDRESS")]
     admin_listen: Option<String>,
-    /// The gRPC address of the gateway, as `serve` has it
+    /// The --listen of the gateway
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// The service to ask about; empty for the whole gateway
+    /// The service to check; empty for the whole gateway
     #[arg(long, value_name = "NAME", default_value = "")]
     pub service: String,
-    /// How long to wait for the response, with a unit
+    /// Time limit, with a unit
     #[arg(long, value_name = "DURATION", default_value = "3s")]
     timeout: String,
 }
 
 impl HealthcheckOptions {
-    /// The address to ask, and how long to wait.
+    /// The address to call, and the time limit.
     ///
     /// # Errors
-    /// Everything that is wrong.
+    /// All problems.
     pub fn target(&self) -> Result<(Address, Duration), ConfigError> {
         let none = |_: &str| Ok(None);
         let mut problems = Problems::new(&none);
@@ -58,41 +58,41 @@ impl HealthcheckOptions {
 /// Why the gateway is not healthy.
 #[derive(Debug, thiserror::Error)]
 pub enum Unhealthy {
-    /// Nobody answers there.
+    /// No connection.
     #[error("cannot connect to {address}")]
     Connect {
-        /// The address that was asked.
+        /// The address called.
         address: String,
-        /// Why.
+        /// The cause.
         source: tonic::transport::Error,
     },
-    /// The gateway answers, but with an error.
-    #[error("{address} answers {code:?}: {message}")]
+    /// The gateway returned an error.
+    #[error("{address} returned {code:?}: {message}")]
     Refused {
-        /// The address that was asked.
+        /// The address called.
         address: String,
         /// The gRPC code.
         code: tonic::Code,
-        /// Its text.
+        /// The status message.
         message: String,
     },
-    /// The gateway does not serve.
-    #[error("{address} says {}", .status.as_str_name())]
+    /// The gateway is not serving.
+    #[error("{address} reports {}", .status.as_str_name())]
     NotServing {
-        /// The address that was asked.
+        /// The address called.
         address: String,
-        /// What it said.
+        /// The reported status.
         status: ServingStatus,
     },
-    /// There was no answer in time.
-    #[error("no answer from {0} in time")]
+    /// Timed out.
+    #[error("no response from {0} in time")]
     Timeout(String),
 }
 
-/// Asks `grpc.health.v1` at this address about this service, the whole gateway when empty.
+/// Calls `grpc.health.v1` at this address for this service; empty means the whole gateway.
 ///
 /// # Errors
-/// When the answer is not SERVING, or there is none in time.
+/// If the response is not SERVING, or does not arrive in time.
 pub async fn ask(address: &Address, service: &str, timeout: Duration) -> Result<(), Unhealthy> {
     let name = address.to_string();
     let asking = async {
@@ -122,7 +122,7 @@ pub async fn ask(address: &Address, service: &str, timeout: Duration) -> Result<
 /// Connects a gRPC client to an address that a gateway listens on.
 pub(crate) async fn connect(address: &Address) -> Result<Channel, tonic::transport::Error> {
     let uri = match address {
-        // A gateway that listens everywhere is called on loopback.
+        // Call a gateway that listens on all interfaces on loopback.
         Address::Tcp(address) => {
             let port_of = |any: &str| address.strip_prefix(any);
             match (port_of("0.0.0.0:"), port_of("[::]:")) {

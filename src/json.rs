@@ -1,7 +1,7 @@
-//! Lenient readers for the JSON that the providers send.
+//! Lenient parsers for the JSON of the providers.
 //!
-//! The providers' own documents, SDKs and answers disagree about types, so a reader takes
-//! every form that means the same. What has no meaning at all is an error.
+//! The providers' documents, SDKs and responses disagree about types, so every form with the same
+//! meaning is accepted. Values without a meaning are errors.
 
 use std::fmt;
 
@@ -11,10 +11,10 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, Unexpected, Visitor};
 
-/// Reads a whole body that must be one JSON object.
+/// Parses a body that must be one JSON object.
 ///
 /// # Errors
-/// When it is not, or when a field in it has no meaning.
+/// If it is not, or a field has an invalid value.
 pub(crate) fn read_object<'de, T: Deserialize<'de>>(body: &'de [u8]) -> serde_json::Result<T> {
     struct Whole<T>(Option<T>);
     impl<'de, T: Deserialize<'de>> Deserialize<'de> for Whole<T> {
@@ -22,16 +22,16 @@ pub(crate) fn read_object<'de, T: Deserialize<'de>>(body: &'de [u8]) -> serde_js
             object(from).map(Self)
         }
     }
-    // What is skipped is not looked at otherwise, and a body that is no UTF-8 is no JSON.
+    // serde_json does not validate UTF-8 in skipped values; check the whole body.
     let body = std::str::from_utf8(body).map_err(de::Error::custom)?;
     let Whole(value) = serde_json::from_str(body)?;
     value.ok_or_else(|| de::Error::invalid_type(Unexpected::Unit, &"an object"))
 }
 
-/// Reads an object; null is absent.
+/// Parses an object; null counts as absent.
 ///
-/// A derived reader alone would also take an array, field by field, and `[]` for an object
-/// without fields.
+/// Derived parsers alone would also accept an array, field by field, and `[]` for an object without
+/// fields.
 pub(crate) fn object<'de, D, T>(from: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -40,18 +40,18 @@ where
     from.deserialize_any(ObjectVisitor(PhantomData))
 }
 
-/// Reads a boolean: `true`, or `"true"` in any case; null is absent.
+/// Parses a boolean: `true`, or `"true"` in any case; null counts as absent.
 pub(crate) fn boolean<'de, D: Deserializer<'de>>(from: D) -> Result<Option<bool>, D::Error> {
     from.deserialize_any(BooleanVisitor)
 }
 
-/// Reads a text: a string, or a number as it is written; null is absent.
+/// Parses a text: a string, or a number as it is written; null counts as absent.
 pub(crate) fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     from.deserialize_any(TextVisitor)
 }
 
-/// Reads an integer: a number, an integral float or a decimal string; null is absent.
-/// What is no integer of 64 bits is [`Integer::Unusable`] rather than an error.
+/// Parses an integer: a number, an integral float or a decimal string; null counts as absent. Other
+/// values are [`Integer::Unusable`] instead of an error.
 pub(crate) fn integer<'de, D: Deserializer<'de>>(from: D) -> Result<Integer, D::Error> {
     from.deserialize_any(IntegerVisitor)
 }
@@ -64,7 +64,7 @@ pub(crate) enum Integer {
     Absent,
     /// The number.
     Value(i64),
-    /// Something that no 64-bit integer can hold.
+    /// Not a 64-bit integer.
     Unusable,
 }
 
@@ -162,7 +162,7 @@ impl<'de> Visitor<'de> for IntegerVisitor {
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Self::Value, E> {
-        // Beyond 2^53 a float no longer says which integer was meant.
+        // Beyond 2^53 a float is not exact.
         const EXACT: f64 = 9_007_199_254_740_992.0;
         if value.fract() == 0.0 && value.abs() <= EXACT {
             #[expect(clippy::cast_possible_truncation, reason = "integral and within 2^53")]
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn booleans_may_be_text() {
+    fn booleans_may_be_strings() {
         for (json, want) in [
             (r#"{"b":true}"#, Some(Some(true))),
             (r#"{"b":"true"}"#, Some(Some(true))),
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_come_in_many_forms_and_never_wrap() {
+    fn integers_are_read_in_all_forms_and_never_wrap() {
         use Integer::{Absent, Unusable, Value};
         for (json, want) in [
             ("1659066711", Value(1_659_066_711)),
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_may_be_numbers_but_nothing_else() {
+    fn only_strings_and_numbers_are_texts() {
         for (json, want) in [
             (r#"{"t":"x"}"#, Some(Some("x"))),
             (r#"{"t":""}"#, Some(Some(""))),
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_object_without_repeated_keys_is_an_object() {
+    fn objects_must_not_repeat_keys() {
         for (json, is_object) in [
             (r"{}", true),
             (r#"{"b":true,"unknown":[{}]}"#, true),
@@ -305,9 +305,9 @@ mod tests {
     }
 
     #[test]
-    fn depth_in_a_field_that_nobody_reads_does_not_overflow_the_stack() {
+    fn deep_nesting_in_an_unknown_field_does_not_overflow_the_stack() {
         let deep = format!(r#"{{"unknown":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
-        // Either answer will do, as long as there is one.
+        // Either result is fine.
         let _: serde_json::Result<Wire> = read_object(deep.as_bytes());
     }
 }

@@ -1,23 +1,21 @@
 //! A gateway from gRPC to the REST APIs that handle Apache Flink savepoints on Huawei Cloud
 //! DLI and Alibaba Cloud Realtime Compute.
 //!
-//! The way of a request:
+//! The path of a request:
 //!
-//! 1. [`server`] accepts a connection, and finds the operation, the deadline and the one message;
+//! 1. [`server`] accepts a connection and determines operation, deadline and message;
 //! 2. [`service`] picks the provider;
-//! 3. the provider's room in [`providers`] checks the fields, and builds and signs the request;
-//! 4. [`upstream`] sends it, as often as is safe, and reads the response to its end;
-//! 5. the room turns the response into a message, or [`rpc::reason`] has the row of the failure
-//!    table;
+//! 3. the provider's module in [`providers`] validates the fields, and builds and signs the
+//!    request;
+//! 4. [`upstream`] sends it, retries if that is safe, and reads the response;
+//! 5. the module turns the response into a message, or [`rpc::reason`] classifies the failure;
 //! 6. [`rpc::status`] turns an [`rpc::Error`] into a gRPC status with details, and [`server`]
-//!    records what happened.
+//!    records the call.
 //!
-//! What it does not do: it stores nothing, it follows no redirect, it sends nothing that a
-//! caller put into metadata, except the trace context where an option says so, and it never
-//! says OK unless the provider proved success.
+//! The gateway stores nothing, follows no redirects, forwards no metadata of callers (except the
+//! trace context, if configured), and returns OK only if the provider proved success.
 //!
-//! The modules, from the top floor down. Each imports only what stands below it, which
-//! `tests/it/house.rs` checks.
+//! The modules, top down. Each imports only modules below it, which `tests/it/house.rs` checks.
 
 pub mod cli;
 pub mod demo;
@@ -33,7 +31,7 @@ pub mod upstream;
 pub mod otlp;
 pub mod credential;
 pub mod call;
-// What they stand on.
+// Shared parts.
 pub mod transport;
 pub mod tls;
 mod files;
@@ -52,23 +50,23 @@ pub mod test_util;
 /// The `User-Agent` of requests to providers. It is not part of any signature.
 const USER_AGENT: &str = concat!("savepoint-gateway/", env!("CARGO_PKG_VERSION"));
 
-/// The messages, clients and servers that are generated from the protos.
+/// Generated messages, clients and servers.
 pub mod pb {
     #![allow(missing_docs, unreachable_pub, missing_debug_implementations)]
     #![allow(rustdoc::bare_urls)]
     #![allow(clippy::all, clippy::pedantic, clippy::wildcard_enum_match_arm)]
 
-    // A module for each package of `proto`.
+    // One module for each package.
     include!(concat!(env!("OUT_DIR"), "/pb.rs"));
     pub use grpc::health::v1 as health;
     pub use savepoint::v1::*;
 
-    /// The OpenTelemetry protocol, as far as traces need it.
+    /// The messages of OTLP that traces need.
     #[allow(dead_code)]
     pub(crate) mod otlp {
         include!(concat!(env!("OUT_DIR"), "/otlp.rs"));
     }
 
-    /// All protos as reflection serves them, options included.
+    /// The descriptor set for reflection, with options.
     pub const DESCRIPTOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.bin"));
 }

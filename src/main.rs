@@ -20,14 +20,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
-/// The configuration is wrong.
+/// Exit code for an invalid configuration.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::from_args();
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        // Name lookups and readings of files: those that hang must not accumulate.
+        // For name lookups and file reads, so that hung ones cannot accumulate.
         .max_blocking_threads(32)
         .build()
     {
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
             },
         }
     });
-    // A name lookup that hangs must not delay the end of the process.
+    // A hung name lookup must not delay the exit.
     runtime.shutdown_background();
     code
 }
@@ -109,7 +109,7 @@ async fn serve_until_signal(config: Config, telemetry: Telemetry) -> ExitCode {
         while hangup.recv().await.is_some() {
             reloader.reload();
         }
-        // No more such signals will come.
+        // No further signals will arrive.
         std::future::pending::<()>().await;
     };
     let (shutdown, begin_drain) = tokio::sync::oneshot::channel::<()>();
@@ -147,7 +147,7 @@ fn start_log(config: LogConfig) -> Result<LogSink, Box<dyn std::error::Error>> {
     Ok(sink)
 }
 
-/// Reports what went wrong, with its causes, on standard error.
+/// Reports an error and its causes on standard error.
 fn fail(code: u8, error: &dyn std::error::Error) -> ExitCode {
     let mut text = format!("savepoint-gateway: {error}");
     let mut cause = error.source();
@@ -156,7 +156,7 @@ fn fail(code: u8, error: &dyn std::error::Error) -> ExitCode {
         cause = error.source();
     }
     text.push('\n');
-    // Nothing can be reported when standard error is closed.
+    // Standard error may be closed.
     let _ = std::io::stderr().write_all(text.as_bytes());
     ExitCode::from(code)
 }

@@ -1,9 +1,8 @@
-//! Values that change while the gateway runs, each kept current by one background task:
-//! credentials, certificates, the id of a project.
+//! Values that change while the gateway runs, each refreshed by a background task: credentials,
+//! certificates, the id of a project.
 //!
-//! One rule for all of them: the task fetches, in the background, so that callers wait only while
-//! there is no value at all; a fetch that fails leaves the last value in use; failures back off;
-//! and the operator can ask for a fetch.
+//! The same rules apply to all: callers wait only if there is no value at all; after a failed fetch
+//! the last value stays in use; failures back off; and an operator can request a fetch.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,21 +15,21 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 
-/// Limit for one fetch, with all its requests.
+/// Time limit for one fetch, with all its requests.
 const LONGEST_FETCH: Duration = Duration::from_secs(30);
 
-/// Minimum time between fetches, whatever they return and whoever asks for them.
+/// Minimum time between fetches, regardless of results and requests.
 pub(crate) const MIN_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The longest back-off after failures.
+/// Maximum back-off after failures.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 
-/// How often the time of day is checked between fetches. A machine that slept wakes up with
-/// timers that did not run meanwhile.
+/// How often the wall clock is checked between fetches, because timers do not run while a machine
+/// is suspended.
 pub(crate) const CLOCK_CHECK: Duration = Duration::from_secs(60);
 
-/// Why a fetch failed. The text is for logs: it says what went wrong and holds nothing that was
-/// sent or received, except an error code.
+/// Why a fetch failed. The text is for logs: of what was sent and received it contains only an
+/// error code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchError {
     text: String,
@@ -38,20 +37,20 @@ pub struct FetchError {
 }
 
 impl FetchError {
-    /// With a text for people: lower case, no full stop, no secret.
+    /// An error with a message for people: lower case, no full stop, no secret.
     pub fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), retry_after: None }
     }
 
-    /// The same, from a service that must not be asked again before this time: it counts
-    /// refusals, and locks the user or key after too many.
+    /// Sets a minimum wait, for services that count failures and lock the user or key after too
+    /// many.
     #[must_use]
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
     }
 
-    /// How long to wait before the next fetch, where the service demands more than the back-off.
+    /// The wait before the next fetch, if the service needs more than the back-off.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
@@ -65,45 +64,45 @@ impl fmt::Display for FetchError {
 
 impl std::error::Error for FetchError {}
 
-/// Where a value comes from, and what its changes mean.
+/// How a value is fetched, and what follows.
 pub(crate) trait Upkeep: Send + Sync {
-    /// What is kept current.
+    /// The value.
     type Value: Send + Sync;
 
-    /// Fetches the value; none when it is known to be the one in use.
+    /// Fetches the value; none if the current one is still valid.
     fn fetch(&self) -> impl Future<Output = Result<Option<Self::Value>, FetchError>> + Send;
 
-    /// Takes note of a value that was fetched, and of whether the fetch before it failed.
+    /// Called after a successful fetch.
     fn fetched(&self, new: Fetched<'_, Self::Value>) -> Next;
 
-    /// Takes note of a fetch that failed. `repeated`: the one before failed with the same error.
+    /// Called after a failed fetch. `repeated`: the previous one failed with the same error.
     fn failed(&self, error: &FetchError, in_use: Option<&Self::Value>, repeated: bool);
 
-    /// How often to fetch when a fetch costs nothing, also after failures.
+    /// The poll interval, if fetches are cheap. It also applies after failures.
     fn poll(&self) -> Option<Duration> {
         None
     }
 
-    /// Returns when something that the value depends on has changed, with the minimum time from
-    /// the last fetch to the next. `ready`: the last fetch succeeded.
+    /// Returns once something that the value depends on has changed, with the minimum time between
+    /// fetches. `ready`: the last fetch succeeded.
     fn changed(&self, _ready: bool) -> impl Future<Output = Duration> + Send {
         std::future::pending()
     }
 }
 
-/// A value that was fetched.
+/// The result of a successful fetch.
 pub(crate) struct Fetched<'a, T> {
-    /// None: the value in use is still current.
+    /// None: the current value is still valid.
     pub(crate) new: Option<&'a T>,
-    /// The value that was in use before.
+    /// The previous value.
     pub(crate) old: Option<&'a T>,
-    /// Whether the fetch before this one failed.
+    /// Whether the previous fetch failed.
     pub(crate) recovered: bool,
 }
 
 /// What follows a successful fetch.
 pub(crate) enum Next {
-    /// The next fetch, after this time.
+    /// Fetch again after this time.
     After(Duration),
     /// The value never changes again.
     Done,
@@ -116,19 +115,19 @@ enum State {
     Failed(FetchError),
 }
 
-/// The value in use.
+/// A value that is refreshed.
 #[derive(Debug)]
 pub(crate) struct Refresh<T> {
     value: ArcSwapOption<T>,
     state: watch::Sender<State>,
-    /// The operator asks for a fetch.
+    /// An operator requested a fetch.
     reload: Notify,
-    /// A caller found no value that it can use.
+    /// A caller found no usable value.
     wanted: Notify,
 }
 
 impl<T: Send + Sync> Refresh<T> {
-    /// With a value to begin with, if there is one.
+    /// Starts with this value, if any.
     pub(crate) fn new(first: Option<T>) -> Self {
         Self {
             value: ArcSwapOption::new(first.map(Arc::new)),
@@ -143,15 +142,15 @@ impl<T: Send + Sync> Refresh<T> {
         self.value.load_full()
     }
 
-    /// What `with` makes of the value in use.
+    /// Maps the current value.
     pub(crate) fn map<U>(&self, with: impl FnOnce(&T) -> U) -> Option<U> {
         self.value.load().as_deref().map(with)
     }
 
-    /// What `usable` makes of the value. Waits only while there is none and it is being fetched.
+    /// Maps the value with `usable`. Waits only if it returns none and a fetch is in progress.
     ///
     /// # Errors
-    /// When the last fetch failed.
+    /// If the last fetch failed.
     pub(crate) async fn wait<U: Send>(
         &self,
         usable: impl Fn(&T) -> Option<U> + Send + Sync,
@@ -159,42 +158,42 @@ impl<T: Send + Sync> Refresh<T> {
         let mut states = self.state.subscribe();
         loop {
             let state = states.borrow_and_update().clone();
-            // After the state was read: a value that came in between is seen here.
+            // After reading the state, so that a value set in between is seen.
             if let Some(found) = self.map(&usable).flatten() {
                 return Ok(found);
             }
             match state {
                 State::Fetching => {}
-                // It became unusable between two fetches.
+                // The value became unusable between two fetches.
                 State::Ready => self.wanted.notify_one(),
                 State::Failed(error) => return Err(error),
             }
             if states.changed().await.is_err() {
-                return Err(FetchError::new("the gateway is ending"));
+                return Err(FetchError::new("the gateway is shutting down"));
             }
         }
     }
 
-    /// Returns when `holds` is true of the value in use.
+    /// Returns once `holds` is true for the current value.
     pub(crate) async fn until(&self, holds: impl Fn(&T) -> bool + Send + Sync) {
-        // The sender lives as long as this.
+        // The sender is owned by `self`.
         let held = |_: &State| self.map(&holds).unwrap_or(false);
         let _ = self.state.subscribe().wait_for(held).await;
     }
 
-    /// Returns when the first fetch has ended, successful or not.
+    /// Returns once the first fetch is done, successful or not.
     pub(crate) async fn attempted(&self) {
         let ended = |state: &State| !matches!(state, State::Fetching);
         let _ = self.state.subscribe().wait_for(ended).await;
     }
 
-    /// Returns after the next fetch has begun or ended, or after this time.
+    /// Returns after the next start or end of a fetch, or after this time.
     pub(crate) async fn changed_within(&self, limit: Duration) {
         let mut states = self.state.subscribe();
         let _ = tokio::time::timeout(limit, states.changed()).await;
     }
 
-    /// Why the last fetch failed, if it did.
+    /// The error of the last fetch, if it failed.
     pub(crate) fn last_error(&self) -> Option<FetchError> {
         match &*self.state.borrow() {
             State::Failed(error) => Some(error.clone()),
@@ -202,12 +201,12 @@ impl<T: Send + Sync> Refresh<T> {
         }
     }
 
-    /// Asks for a fetch at once.
+    /// Requests a fetch at once.
     pub(crate) fn reload(&self) {
         self.reload.notify_one();
     }
 
-    /// Keeps the value current until it never changes again. One task must run this.
+    /// Refreshes the value until it never changes again. Exactly one task must run this.
     pub(crate) async fn run(&self, upkeep: &impl Upkeep<Value = T>, clock: &dyn Clock) {
         let mut failures = 0;
         let mut last_error: Option<FetchError> = None;
@@ -215,8 +214,7 @@ impl<T: Send + Sync> Refresh<T> {
             self.state.send_replace(State::Fetching);
             let began = Instant::now();
             let result = tokio::time::timeout(LONGEST_FETCH, upkeep.fetch()).await;
-            let result =
-                result.unwrap_or_else(|_| Err(FetchError::new("the source took too long")));
+            let result = result.unwrap_or_else(|_| Err(FetchError::new("the source timed out")));
             let wait = match result {
                 Ok(new) => {
                     failures = 0;
@@ -256,7 +254,7 @@ impl<T: Send + Sync> Refresh<T> {
         wait: Duration,
         ready: bool,
     ) {
-        // By both clocks: the time of day jumps, and timers stand still while a machine sleeps.
+        // By both clocks: the wall clock can jump, and timers stop while a machine is suspended.
         let (due, due_of_day) = (Instant::now() + wait, later(clock.now(), wait));
         let mut changed = std::pin::pin!(upkeep.changed(ready));
         loop {
@@ -268,7 +266,7 @@ impl<T: Send + Sync> Refresh<T> {
                 () = tokio::time::sleep(left.min(CLOCK_CHECK)) => continue,
                 () = self.reload.notified() => return,
                 interval = &mut changed => began + interval,
-                // Callers must not cause a storm of fetches.
+                // Callers must not cause too many fetches.
                 () = self.wanted.notified() => began + MIN_INTERVAL,
             };
             tokio::select! {
@@ -280,19 +278,19 @@ impl<T: Send + Sync> Refresh<T> {
     }
 }
 
-/// How long to wait after so many failures in a row: doubled each time, and somewhere in the
-/// upper half of that, so that many gateways do not fetch together. `chance` is from 0 to 1.
+/// The wait after this many failures in a row: doubled each time, with jitter in its upper half, so
+/// that many gateways do not fetch at once. `chance` is from 0 to 1.
 fn backoff(failures: u32, chance: f64) -> Duration {
     let whole = MIN_INTERVAL.saturating_mul(1 << failures.clamp(1, 10).saturating_sub(1));
     whole.min(LONGEST_BACKOFF).mul_f64(0.5 + 0.5 * chance).max(Duration::from_secs(1))
 }
 
-/// The time that is left until a time of day.
+/// The time from `now` until `then`; zero if it has passed.
 pub(crate) fn until(now: Timestamp, then: Timestamp) -> Duration {
     Duration::try_from(then.duration_since(now)).unwrap_or_default()
 }
 
-/// A time of day that much later, or the latest there is.
+/// The time after this wait, at most the maximum.
 pub(crate) fn later(now: Timestamp, wait: Duration) -> Timestamp {
     SignedDuration::try_from(wait)
         .ok()

@@ -1,23 +1,23 @@
-//! Text that must never be shown.
+//! Secret texts.
 
 use std::fmt;
 
 use zeroize::Zeroizing;
 
-/// A secret text: wiped from memory when dropped, and `[redacted]` wherever it is printed.
+/// A secret text, zeroed when dropped, and printed as `[redacted]`.
 ///
-/// There is no `Display` and no serialisation on purpose: the only way to the text is
-/// [`Secret::expose`], which is easy to find in a review.
+/// Intentionally without `Display` and serialization: [`Secret::expose`], the only access to the
+/// text, is easy to find in reviews.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes ownership of the secret text.
+    /// Wraps a secret text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(Zeroizing::new(text.into()))
     }
 
-    /// The secret text itself.
+    /// The secret text.
     pub fn expose(&self) -> &str {
         &self.0
     }

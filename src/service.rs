@@ -1,4 +1,4 @@
-//! The handlers: one line for each RPC of the contract, and the list of all of them.
+//! The handlers and the list of all RPCs.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -25,17 +25,17 @@ use crate::rpc::operation::Operation;
 use crate::rpc::reason::{Outcome, Reason};
 use crate::server::{MESSAGE_BYTES, Services};
 
-/// Every RPC of the contract. Routing, metrics, health and logs read it.
+/// All RPCs. Routing, metrics, health and logs read this list.
 pub static OPERATIONS: &[&Operation] = &[&IMPORT_SAVEPOINT, &GET_SAVEPOINT];
 
-/// The providers that this gateway is configured for, as one worker calls them.
+/// The clients of the configured providers of one worker.
 #[derive(Debug, Clone, Default)]
 pub struct Handlers {
     /// Huawei Cloud.
     pub huawei: Option<Arc<Huawei>>,
     /// Alibaba Cloud.
     pub alibaba: Option<Arc<Alibaba>>,
-    /// Changes under way whose caller left. A shutdown waits for them.
+    /// Running changes whose caller has left. A shutdown waits for them.
     pub detached: TaskTracker,
 }
 
@@ -64,10 +64,10 @@ impl SavepointService for Handlers {
     }
 }
 
-/// Serves what each generated server serves.
+/// The service that dispatches to each generated server.
 macro_rules! services {
     ($($field:ident: $module:ident::$server:ident),+) => {
-        /// The services of the contract, as the server calls them.
+        /// The gRPC services.
         #[derive(Debug, Clone)]
         pub struct Service {
             $($field: $module::$server<Handlers>,)+
@@ -109,16 +109,16 @@ macro_rules! services {
 
 services!(savepoints: savepoint_service_server::SavepointServiceServer);
 
-/// The message of a request, and the call that the server put into it.
+/// The message of a request, and the call that the server attached to it.
 fn begin<T>(request: Request<T>) -> Result<(T, Call), Status> {
     let call = request.extensions().get::<Call>().cloned();
     let call = call.ok_or_else(|| {
-        Status::from(Error::new(Reason::GatewayInternal, "the request came in without its call"))
+        Status::from(Error::new(Reason::GatewayInternal, "the request has no call attached"))
     })?;
     Ok((request.into_inner(), call))
 }
 
-/// The provider that serves a call, if it is configured.
+/// The provider of a call, if it is configured.
 fn configured<'a, P>(provider: &'a Option<Arc<P>>, call: &Call) -> Result<&'a Arc<P>, Status> {
     provider.as_ref().ok_or_else(|| {
         let name = call.operation().map_or("its provider", |operation| operation.provider.name);
@@ -133,13 +133,13 @@ fn finish<T>(result: Result<T, Error>, call: &Call) -> Result<Response<T>, Statu
 
 type Change<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
 
-/// A change that runs on to its response although it is dropped.
+/// A change that continues when dropped.
 ///
-/// When a caller leaves, hyper drops the handler. A request that is on its way has its effect all
-/// the same, and its outcome must be logged: what is left of the change becomes a task. A change
-/// of which no byte was sent ends with its caller.
+/// When a caller leaves, hyper drops the handler. A request that has been sent takes effect
+/// nevertheless, and its outcome must be logged, so the rest of the change becomes a task. A change
+/// of which nothing was sent ends with its caller.
 struct DetachOnDrop<'a, T: Send + 'static> {
-    /// None when it is over, or being polled: what panicked must not run on.
+    /// None once it has completed, or while it is polled, so that a panicked change is not resumed.
     change: Option<Change<T>>,
     call: &'a Call,
     tasks: &'a TaskTracker,
@@ -167,7 +167,7 @@ impl<T: Send> Future for DetachOnDrop<'_, T> {
 impl<T: Send + 'static> Drop for DetachOnDrop<'_, T> {
     fn drop(&mut self) {
         let Some(change) = self.change.take() else { return };
-        // Without a runtime the process is at its end, and nothing can run on.
+        // Without a runtime the process is exiting.
         if self.call.write_started().get()
             && let Ok(runtime) = Handle::try_current()
         {
@@ -208,7 +208,7 @@ mod tests {
     use super::*;
     use crate::rpc::Deadline;
 
-    /// A service that no server is listed for would answer without a reason.
+    /// An operation whose service is not listed in `services!` would fail without a reason.
     #[tokio::test]
     async fn every_operation_reaches_its_handler() {
         let service = Service::new(Handlers::default());

@@ -1,6 +1,6 @@
-//! The building blocks that both signature schemes share: encodings, hashes and header blocks.
+//! Encodings, hashes and header blocks that both signature schemes share.
 //!
-//! All of it is a view for the signature only. Nothing here changes what is sent.
+//! Nothing here changes the request that is sent, except [`add`].
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ use crate::rpc::Error;
 use crate::rpc::reason::Reason;
 use crate::text::hex;
 
-/// What both providers leave unencoded: the unreserved characters of RFC 3986, section 2.3.
+/// The unreserved characters of RFC 3986, section 2.3, which stay unencoded.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// Percent-encodes everything but RFC 3986's unreserved characters, in upper-case hex.
@@ -39,8 +39,7 @@ pub(crate) fn hex_hmac_sha256(key: &hmac::Key, text: &str) -> String {
     hex(hmac::sign(key, text.as_bytes()).as_ref())
 }
 
-/// A time in UTC, to the second: `20260102T030405Z`, or with the marks in between as
-/// `2026-01-02T03:04:05Z`.
+/// A time in UTC, to the second: `20260102T030405Z`, or with `marks` `2026-01-02T03:04:05Z`.
 pub(crate) fn utc(time: Timestamp, marks: bool) -> String {
     let time = Offset::UTC.to_datetime(time);
     let mut text = String::with_capacity(20);
@@ -63,8 +62,8 @@ pub(crate) fn utc(time: Timestamp, marks: bool) -> String {
     text
 }
 
-/// The query of a URI as both schemes canonicalise it: pairs decoded, sorted by key and
-/// value, and encoded again. A key without a value becomes `key=`.
+/// The canonical query of both schemes: pairs decoded, sorted by key and value, and encoded again.
+/// A key without a value becomes `key=`.
 pub(crate) fn canonical_query(query: &str) -> String {
     let mut pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = query
         .split('&')
@@ -85,19 +84,20 @@ pub(crate) fn canonical_query(query: &str) -> String {
     text
 }
 
-/// The headers of a request in the form in which they are signed.
+/// The headers of a request in canonical form.
 pub(crate) struct SignedHeaders {
-    /// The names in lower case, sorted and joined by `;`.
+    /// The lower-case names, sorted and joined by `;`.
     pub(crate) names: String,
-    /// A line `name:value\n` for each, in the same order.
+    /// One line `name:value
+    /// ` for each, in the same order.
     pub(crate) block: String,
 }
 
 impl SignedHeaders {
-    /// Takes every header of the request, and those that the signer is about to add.
+    /// From all headers of the request, and those that the signer will add.
     ///
     /// # Errors
-    /// When a value is not text: what cannot be shown in the canonical form cannot be signed.
+    /// If a value is not text, because it has no canonical form.
     pub(crate) fn new(
         headers: &HeaderMap,
         added: &[(HeaderName, HeaderValue)],
@@ -135,21 +135,21 @@ impl SignedHeaders {
     }
 }
 
-/// The texts that a signature passes through, in order.
+/// The intermediate texts of a signature, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stages {
-    /// What is signed, line by line.
+    /// The canonical request.
     pub canonical_request: String,
-    /// What the key is applied to.
+    /// The text to sign.
     pub string_to_sign: String,
     /// The value of the `Authorization` header.
     pub authorization: String,
 }
 
-/// Gives a request the headers that make it signed.
+/// Adds the headers of a signature to a request.
 ///
 /// # Errors
-/// When the signature cannot be sent. The request is then as it was.
+/// If the signature cannot be sent in a header. The request is then unchanged.
 pub(crate) fn add(
     request: &mut Request<Bytes>,
     added: Vec<(HeaderName, HeaderValue)>,
@@ -164,7 +164,8 @@ pub(crate) fn add(
     Ok(())
 }
 
-/// A header value that stays out of debug output and of HTTP/2's compression tables.
+/// A header value marked as sensitive, which hides it from debug output and HTTP/2 compression
+/// tables.
 pub(crate) fn sensitive(text: &str) -> Result<HeaderValue, Error> {
     let mut value = HeaderValue::from_str(text).map_err(|_| {
         Error::new(Reason::CredentialsUnavailable, "the credential cannot be sent in a header")
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_of_nothing_is_the_well_known_one() {
+    fn the_hash_of_an_empty_text_is_correct() {
         assert_eq!(
             hex_sha256(b""),
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"

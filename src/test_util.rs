@@ -1,5 +1,4 @@
-//! The internals that fuzz targets and benchmarks use. Only builds with the feature `internals` have
-//! it.
+//! Internals for fuzz targets and benchmarks, only with the feature `internals`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,27 +30,27 @@ use crate::upstream::{Backoff, Limits, Upstream};
 
 pub use crate::server::test_util::{guarded_frames, single_message};
 
-/// The parts of the credential that everything here is signed with.
+/// The parts of the test credential.
 pub const SECRETS: [&str; 3] =
     ["EXAMPLEAK0123456", "exampleSecretKey0123456789abcdef", "exampleToken0123456789"];
 
-/// Both providers, as a worker has them.
+/// The clients of both providers.
 #[derive(Debug)]
 pub struct Providers {
     huawei: &'static Huawei,
     alibaba: &'static Alibaba,
     upstreams: [Upstream; 2],
     credential: Credential,
-    /// The REST calls whose responses are read.
+    /// REST calls whose responses are parsed.
     import: Import<'static>,
     get: Get<'static>,
 }
 
 impl Providers {
-    /// Providers of a project and a workspace, at endpoints that are never called.
+    /// Providers with this project and workspace, at endpoints that are never called.
     ///
     /// # Panics
-    /// When what is written here is wrong.
+    /// If a constant here is invalid.
     #[expect(clippy::expect_used, reason = "a target that cannot begin has nothing else to say")]
     pub fn new(project_id: &str, workspace: &str) -> Self {
         let credential = || {
@@ -106,22 +105,22 @@ impl Providers {
         }
     }
 
-    /// Reads Huawei's response to an import.
+    /// Parses Huawei's response to an import.
     pub fn imported(&self, response: &Response) -> Result<ImportSavepointResponse, Error> {
         self.upstreams[0].read(&IMPORT_SAVEPOINT, &self.import, response, &self.credential)
     }
 
-    /// Reads Alibaba's response to a get.
+    /// Parses Alibaba's response to a get.
     pub fn got(&self, response: &Response) -> Result<GetSavepointResponse, Error> {
         self.upstreams[1].read(&GET_SAVEPOINT, &self.get, response, &self.credential)
     }
 
-    /// Checks a request to import, as it is done before anything is sent.
+    /// Validates an import request.
     pub fn check_import(&self, request: &ImportSavepointRequest) -> Result<(), Error> {
         self.huawei.import_call(request).map(drop)
     }
 
-    /// Checks a request to get, as it is done before anything is sent.
+    /// Validates a get request.
     pub fn check_get(&self, request: &GetSavepointRequest) -> Result<(), Error> {
         self.alibaba.get_call(request).map(drop)
     }
@@ -142,18 +141,18 @@ pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     crate::upstream::retry_after(headers, now)
 }
 
-/// The records of calls, with everything that a call's end costs its worker but the copy of
-/// the line into the log's queue: the log's reader is gone. So no other thread has work to do.
+/// The records of calls, with all their costs on the worker thread, except copying the line to the
+/// log's queue, because the log's reader is closed.
 #[derive(Debug)]
 pub struct Records {
     telemetry: Telemetry,
 }
 
 impl Records {
-    /// Records into a log of JSON lines that nobody reads.
+    /// Records for a JSON log without a reader.
     ///
     /// # Panics
-    /// When the log cannot be made.
+    /// If the log cannot be created.
     #[expect(clippy::expect_used, reason = "a benchmark that cannot begin has nothing else to say")]
     pub fn new() -> Self {
         let log = LogSink::new(Gone, LogFormat::Json, LogLevel::Info).expect("a log");
@@ -162,7 +161,7 @@ impl Records {
         Self { telemetry: Telemetry::new(log, OPERATIONS) }
     }
 
-    /// A call from its beginning to its log line and metrics, with nothing between.
+    /// Records a call that ends at once.
     pub fn record(&self, operation: &'static Operation, status: u16, ended: Result<&str, &Error>) {
         let deadline = Deadline::after(Duration::from_secs(10));
         let peer = ([127, 0, 0, 1], 50051).into();
@@ -190,7 +189,7 @@ impl Default for Records {
     }
 }
 
-/// A pipe whose reader is gone.
+/// A pipe with a closed reader.
 struct Gone;
 
 impl std::io::Write for Gone {

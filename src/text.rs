@@ -1,7 +1,6 @@
-//! Cleaning of texts that come from outside before anybody is shown them.
+//! Cleans external texts before they are shown.
 
-/// The longest beginning of a text that is no longer than this many bytes and ends between
-/// characters.
+/// The longest prefix of at most this many bytes that ends at a character boundary.
 pub(crate) fn clip(text: &str, bytes: usize) -> &str {
     if text.len() <= bytes {
         return text;
@@ -10,13 +9,13 @@ pub(crate) fn clip(text: &str, bytes: usize) -> &str {
     &text[..end]
 }
 
-/// Replaces every control character by a space and drops characters without a width, so that no
-/// text can move a terminal's cursor, end a log line, split a header or hide a word; and cuts the
-/// text to this many bytes.
+/// Truncates to this many bytes, replaces control characters by spaces and drops zero-width
+/// characters, so that a text cannot move a terminal's cursor, end a log line, split a header or
+/// hide a word.
 pub(crate) fn clean(text: &str, bytes: usize) -> String {
     let cleaned: String = text
         .chars()
-        // Characters that cannot be in the result are not processed.
+        // Skip characters that cannot be in the result.
         .take(bytes)
         .filter(|c| !has_no_width(*c))
         .map(|c| if is_unprintable(c) { ' ' } else { c })
@@ -26,7 +25,7 @@ pub(crate) fn clean(text: &str, bytes: usize) -> String {
 
 fn is_unprintable(c: char) -> bool {
     c.is_control()
-        // Line and paragraph separators, and the marks that reorder what a person reads.
+        // Line and paragraph separators, and bidirectional control characters.
         || matches!(c, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
@@ -42,11 +41,11 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         pair[0] = DIGITS[usize::from(byte >> 4)];
         pair[1] = DIGITS[usize::from(byte & 15)];
     }
-    // Digits are text.
+    // Hex digits are always UTF-8.
     String::from_utf8(text).unwrap_or_default()
 }
 
-/// A header-safe identifier: visible ASCII, cut to this many bytes. None when nothing is left.
+/// An identifier of visible ASCII, truncated to this many bytes; none if it is empty.
 pub(crate) fn identifier(text: &str, bytes: usize) -> Option<String> {
     let visible: String = text.chars().filter(char::is_ascii_graphic).take(bytes).collect();
     (!visible.is_empty()).then_some(visible)
@@ -57,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clip_ends_between_characters() {
+    fn clip_ends_at_a_character_boundary() {
         for (text, bytes, want) in
             [("abc", 5, "abc"), ("abc", 2, "ab"), ("点点", 4, "点"), ("点", 2, ""), ("", 0, "")]
         {
@@ -66,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn clean_leaves_nothing_that_acts_on_a_terminal() {
+    fn clean_removes_everything_that_affects_a_terminal() {
         for (text, want) in [
             ("plain", "plain"),
             ("a\r\nb\tc", "a  b c"),

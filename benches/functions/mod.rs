@@ -1,7 +1,6 @@
-//! The functions that are measured, and what they are called with.
+//! The measured functions and their inputs.
 //!
-//! Requests and answers are those of `bench/calls.json`, which has the providers' documented
-//! bodies.
+//! Requests and responses are from `bench/calls.json`, which has the providers' documented bodies.
 
 use std::fmt;
 use std::hint::black_box;
@@ -27,11 +26,11 @@ use savepoint_gateway::transport::Response;
 use serde_json::Value;
 use tonic::Status;
 
-/// A function of the call path that is measured by itself.
+/// A measured function of the call path.
 pub(crate) struct Function {
-    /// How it is called in reports: the step, then the RPC.
+    /// Its name in reports: the step, then the RPC.
     pub(crate) name: &'static str,
-    /// Does it once, on inputs that are there by then.
+    /// Runs it once with prepared inputs.
     pub(crate) once: fn(&Inputs),
 }
 
@@ -52,10 +51,10 @@ pub(crate) const ALL: [Function; 14] = [
     // The upstream request: validated, built and signed.
     Function { name: "request-import", once: |inputs| inputs.request_import() },
     Function { name: "request-get", once: |inputs| inputs.request_get() },
-    // The provider's success as the answer message.
+    // The provider's success as the response message.
     Function { name: "answer-import", once: |inputs| inputs.answer_import() },
     Function { name: "answer-get", once: |inputs| inputs.answer_get() },
-    // The answer message in its frame.
+    // The response message in its frame.
     Function { name: "encode-import", once: |inputs| inputs.encode_import() },
     Function { name: "encode-get", once: |inputs| inputs.encode_get() },
     // The provider's failure: failure table, status with details, HTTP response.
@@ -68,12 +67,12 @@ pub(crate) const ALL: [Function; 14] = [
 
 static INPUTS: LazyLock<Inputs> = LazyLock::new(Inputs::new);
 
-/// What the functions are called with, made once.
+/// The inputs, created once.
 pub(crate) fn inputs() -> &'static Inputs {
     &INPUTS
 }
 
-/// What the functions are called with.
+/// The inputs.
 pub(crate) struct Inputs {
     providers: Providers,
     records: Records,
@@ -83,7 +82,7 @@ pub(crate) struct Inputs {
     get: Call<GetSavepointRequest, GetSavepointResponse>,
 }
 
-/// One RPC in each of its forms.
+/// The data of one RPC.
 struct Call<Q, A> {
     request: Q,
     framed: Bytes,
@@ -179,7 +178,7 @@ impl Inputs {
             import,
             get,
         };
-        // What ends early would be measured as fast.
+        // A call that fails early would look fast.
         inputs.providers.import(&inputs.import.request).expect(SHOWN);
         inputs.providers.get(&inputs.get.request).expect(SHOWN);
         inputs
@@ -259,7 +258,7 @@ impl Inputs {
     }
 }
 
-/// The provider's answer as `calls.json` has it.
+/// The provider's response from `calls.json`.
 fn answer(upstream: &Value) -> Response {
     let headers = upstream["headers"].as_object().expect("headers").iter().map(|(name, value)| {
         let value = value.as_str().expect("a text");
@@ -273,7 +272,7 @@ fn answer(upstream: &Value) -> Response {
     }
 }
 
-/// A message with its prefix of five bytes, in a buffer of its size.
+/// A message with its five-byte prefix, in a buffer of its size.
 fn framed(message: &impl Message) -> Bytes {
     let length = message.encoded_len();
     let mut frame = BytesMut::with_capacity(5 + length);
@@ -283,7 +282,7 @@ fn framed(message: &impl Message) -> Bytes {
     frame.freeze()
 }
 
-/// The message of a request body, which is there whole.
+/// The message of a complete request body.
 fn body(framed: &Bytes) -> Result<Bytes, Error> {
     let read = pin!(test_util::single_message(Full::new(black_box(framed).clone()), 64 * 1024));
     match read.poll(&mut Context::from_waker(Waker::noop())) {

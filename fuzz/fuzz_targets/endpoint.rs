@@ -1,5 +1,4 @@
-//! Endpoints: an origin and nothing more, which reads as itself, and in the clear only to
-//! loopback.
+//! Endpoints: only an origin, which parses to itself, and unencrypted only on loopback.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

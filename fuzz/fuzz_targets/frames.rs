@@ -1,5 +1,5 @@
-//! The watcher of HTTP/2 frames: what it lets through is what came behind the preface, however it
-//! is cut up, and it ends the connections whose control frames are more than a simple count allows.
+//! The guard of HTTP/2 frames: it passes on exactly the bytes after the preface, in chunks of any
+//! size, and closes connections that exceed a simple count of control frames.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -7,11 +7,11 @@ use savepoint_gateway::test_util::guarded_frames;
 
 const BURST: u32 = 1000;
 const PER_CALL: u32 = 8;
-/// Room for a burst of frames, and as many of another kind between them.
+/// Enough for a burst of frames and as many of another kind.
 const MOST_BYTES: usize = 20_000;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// How many frames of what kind these bytes begin, by the layout of RFC 9113, section 4.1.
+/// Counts the frames in these bytes by kind (RFC 9113, section 4.1).
 fn is_flood(mut bytes: &[u8]) -> bool {
     let mut allowance = BURST;
     while let [a, b, c, kind, _, _, _, _, _, rest @ ..] = bytes {
@@ -29,10 +29,10 @@ fn is_flood(mut bytes: &[u8]) -> bool {
 
 fuzz_target!(|data: &[u8]| {
     let [piece, times, unit @ ..] = data else { return };
-    // A flood is many of the same, which a fuzzer would take long to write out.
+    // Repeats frames, because a fuzzer would need long to write a flood.
     let mut sent = unit.repeat(usize::from(*times).max(1) * 8);
     sent.truncate(MOST_BYTES);
-    // The clock stands still, so that no allowance comes back with time.
+    // Time is paused, so that the allowance is not refilled.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)

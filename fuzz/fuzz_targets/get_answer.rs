@@ -1,5 +1,5 @@
-//! Alibaba's answer to a get: OK only if it says success, times that a Timestamp can hold, and
-//! else a status that keeps to its bounds and betrays nothing.
+//! Alibaba's response to a get: OK only if it reports success, with valid Timestamps, else a status
+//! within its limits that leaks nothing.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

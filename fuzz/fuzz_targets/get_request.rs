@@ -1,4 +1,4 @@
-//! GetSavepointRequest: refused with exactly its bad fields, or sent to exactly its place.
+//! GetSavepointRequest: refused with exactly its invalid fields, or sent to exactly the right URL.
 #![no_main]
 
 use arbitrary::{Arbitrary, Unstructured};

@@ -1,5 +1,5 @@
-//! Huawei's answer to an import: OK only if it says success, and else a status that keeps to its
-//! bounds and betrays nothing.
+//! Huawei's response to an import: OK only if it reports success, else a status within its limits
+//! that leaks nothing.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,5 @@
-//! ImportSavepointRequest: refused with exactly its bad fields, or sent to exactly its place.
+//! ImportSavepointRequest: refused with exactly its invalid fields, or sent to exactly the right
+//! URL.
 #![no_main]
 
 use arbitrary::{Arbitrary, Unstructured};

@@ -1,5 +1,5 @@
-//! Waits: none, or above zero and at most a day; and what was written is what is read, the past
-//! being no wait.
+//! Waits: none, or above zero and at most a day. A written wait can be read; times in the past mean
+//! no wait.
 #![no_main]
 
 use std::time::Duration;

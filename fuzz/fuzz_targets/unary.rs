@@ -1,5 +1,5 @@
-//! The one message of a unary call: what is read does not hang on how it is cut up, and is the
-//! one whole message within the bound or the failure that a simple reader finds.
+//! The single message of a unary call: the result does not depend on chunk sizes, and is the same
+//! as that of a simple parser.
 #![no_main]
 
 use std::convert::Infallible;
@@ -11,7 +11,7 @@ use libfuzzer_sys::fuzz_target;
 use savepoint_gateway::rpc::reason::Reason;
 use savepoint_gateway::test_util::single_message;
 
-/// Small, so that the fuzzer can get beyond it.
+/// Small, so that the fuzzer can exceed it.
 const MOST: usize = 64;
 
 struct Pieces(Vec<Bytes>);

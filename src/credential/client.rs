@@ -1,4 +1,4 @@
-//! How sources reach the services that hand out credentials.
+//! HTTP clients for the services that issue credentials.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use crate::transport::{Client, Response, WriteStarted};
 /// The HTTP clients of sources.
 #[derive(Debug, Clone)]
 pub struct SourceClient {
-    /// Through the proxy, where one is configured.
+    /// Uses the proxy, if one is configured.
     remote: Client,
-    /// Never through a proxy: metadata services answer for the machine that asks them.
+    /// Never uses a proxy: a metadata service identifies the machine that sends the request.
     local: Client,
 }
 
 impl SourceClient {
-    /// `remote` reaches the providers, `local` the services of this machine.
+    /// `remote` is for providers, `local` for services of this machine.
     pub fn new(remote: Client, local: Client) -> Self {
         Self { remote, local }
     }
@@ -28,7 +28,7 @@ impl SourceClient {
     /// Sends a request to a service of the provider.
     ///
     /// # Errors
-    /// When it cannot be reached, or does not answer in time.
+    /// If it cannot be reached, or does not respond in time.
     pub async fn send(&self, who: &str, request: Request<Bytes>) -> Result<Response, FetchError> {
         send(&self.remote, who, request, Duration::from_secs(10)).await
     }
@@ -60,7 +60,7 @@ async fn send(
     }
 }
 
-/// The error codes that the services answer with, in their several spellings.
+/// The error code of a service, in any of its spellings.
 #[derive(serde::Deserialize)]
 struct CodeWire {
     #[serde(default, alias = "Code", alias = "error_code", deserialize_with = "json::text")]
@@ -75,8 +75,8 @@ struct NestedCodeWire {
     code: Option<String>,
 }
 
-/// The error for an answer that holds no credential. Only the status and the code are shown:
-/// some services repeat what they were sent.
+/// The error for a response without a credential. It shows only the status and the code: some
+/// services echo the request.
 pub(crate) fn rejected(who: &str, answer: &Response) -> FetchError {
     let wire = json::read_object::<CodeWire>(&answer.body).ok();
     let code = wire.and_then(|wire| wire.code.or(wire.error.and_then(|nested| nested.code)));

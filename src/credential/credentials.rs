@@ -1,7 +1,7 @@
-//! The credential in use.
+//! The current credential.
 //!
-//! Callers never ask a source themselves: one task does, in the background, so that any number
-//! of callers costs one request, and a caller waits only while there is no credential at all.
+//! Calls never use a source directly. One background task fetches for all of them, and a call waits
+//! only if there is no credential at all.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,11 +19,11 @@ use crate::rpc::Error;
 use crate::rpc::operation::Provider;
 use crate::rpc::reason::Reason;
 
-/// Minimum time between fetches that a rejected token causes: a token that was revoked costs a
-/// minute, and one that is valid but lacks a permission costs its service little.
+/// Minimum time between fetches caused by rejected tokens. A token that lacks a permission is
+/// valid, and must not cause many fetches.
 const REJECTED_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Where the requests to one provider get their credential from.
+/// The credentials for requests to one provider.
 #[derive(Debug, Clone)]
 pub struct Credentials(Kind);
 
@@ -37,18 +37,18 @@ enum Kind {
 struct Refreshed {
     source: Box<dyn Source>,
     refresh: Refresh<Lease>,
-    /// The provider rejected the token in use.
+    /// The provider rejected the current token.
     rejected: Notify,
 }
 
 impl Credentials {
-    /// One credential for as long as the process lives.
+    /// A credential that never changes.
     pub fn fixed(credential: Credential) -> Self {
         Self(Kind::Fixed(Arc::new(credential)))
     }
 
-    /// Credentials of a source, as long as [`Credentials::run`] runs. `first` is in use until the
-    /// first fetch has ended.
+    /// Credentials of a source, refreshed by [`Credentials::run`]. `first` is used until the first
+    /// fetch is done.
     pub fn refreshed(source: impl Source, first: Option<Lease>) -> Self {
         Self(Kind::Refreshed(Arc::new(Refreshed {
             source: Box::new(source),
@@ -57,11 +57,10 @@ impl Credentials {
         })))
     }
 
-    /// The credential for the next request. Waits only while there is none and the source is
-    /// being asked.
+    /// The credential for the next request. Waits only if there is none and a fetch is in progress.
     ///
     /// # Errors
-    /// [`Reason::CredentialsUnavailable`] when the source has none.
+    /// [`Reason::CredentialsUnavailable`] if the source has none.
     pub async fn current(&self, clock: &dyn Clock) -> Result<Arc<Credential>, Error> {
         let refreshed = match &self.0 {
             Kind::Fixed(credential) => return Ok(Arc::clone(credential)),
@@ -76,25 +75,25 @@ impl Credentials {
         }
     }
 
-    /// Returns when there was a first credential.
+    /// Returns once there has been a credential.
     pub async fn ready(&self) {
         if let Kind::Refreshed(refreshed) = &self.0 {
             refreshed.refresh.until(|_| true).await;
         }
     }
 
-    /// Asks the source at once whether there is another credential.
+    /// Fetches from the source at once.
     pub fn reload(&self) {
         if let Kind::Refreshed(refreshed) = &self.0 {
             refreshed.refresh.reload();
         }
     }
 
-    /// Reports that the provider rejected this credential. If it is a token and the one in use,
-    /// its source is asked for another: a token can end long before its time, as when a password
-    /// changes.
+    /// Reports that the provider rejected this credential. If it is the current token, its source
+    /// is asked for a new one: tokens can become invalid before they expire, for example after a
+    /// password change.
     ///
-    /// For tokens only: a signature can be rejected for other reasons, and a key that is rejected
+    /// Only for tokens: a signature can be rejected for other reasons, and a key that is rejected
     /// too often is locked.
     pub(crate) fn report_rejected(&self, credential: &Credential) {
         if let Kind::Refreshed(refreshed) = &self.0
@@ -105,7 +104,7 @@ impl Credentials {
         }
     }
 
-    /// Whether a request could be signed now.
+    /// Whether there is a valid credential.
     pub fn is_usable(&self, clock: &dyn Clock) -> bool {
         match &self.0 {
             Kind::Fixed(_) => true,
@@ -113,7 +112,7 @@ impl Credentials {
         }
     }
 
-    /// Why the source had no credential when it was last asked.
+    /// The error of the last fetch, if it failed.
     pub fn last_error(&self) -> Option<FetchError> {
         match &self.0 {
             Kind::Fixed(_) => None,
@@ -121,7 +120,7 @@ impl Credentials {
         }
     }
 
-    /// Returns when the credential has expired and there is no other.
+    /// Returns once the credential has expired and there is no new one.
     pub async fn expired(&self, clock: &dyn Clock) {
         let Kind::Refreshed(refreshed) = &self.0 else { return std::future::pending().await };
         loop {
@@ -135,20 +134,20 @@ impl Credentials {
         }
     }
 
-    /// Returns when a request can be signed.
+    /// Returns once there is a valid credential.
     pub async fn usable(&self, clock: &dyn Clock) {
         if let Kind::Refreshed(refreshed) = &self.0 {
             refreshed.refresh.until(|lease| lease.usable(clock).is_some()).await;
         }
     }
 
-    /// Returns when another credential than this one is in use.
+    /// Returns once a credential other than `old` is current.
     pub(crate) async fn replaced(&self, old: Option<&Credential>) {
         let Kind::Refreshed(refreshed) = &self.0 else { return std::future::pending().await };
         refreshed.refresh.until(|lease| Some(&*lease.credential) != old).await;
     }
 
-    /// Whether the source is reached over TLS.
+    /// Whether the source uses TLS.
     pub fn is_tls(&self) -> bool {
         match &self.0 {
             Kind::Fixed(_) => false,
@@ -156,7 +155,7 @@ impl Credentials {
         }
     }
 
-    /// Keeps the credential fresh until it is dropped. One task of the process must run this.
+    /// Refreshes the credential until dropped. Exactly one task must run this.
     pub async fn run(
         self,
         provider: &'static Provider,
@@ -183,7 +182,7 @@ impl Refreshed {
     }
 }
 
-/// What keeps a lease current.
+/// The refresh policy of a lease.
 struct LeaseUpkeep<'a> {
     refreshed: &'a Refreshed,
     provider: &'static Provider,
@@ -203,7 +202,7 @@ impl Upkeep for LeaseUpkeep<'_> {
     }
 
     fn fetched(&self, fetched: Fetched<'_, Lease>) -> Next {
-        // A rejection so far is about an earlier credential than this one.
+        // Drops rejections of the previous credential.
         let _ = futures_util::FutureExt::now_or_never(self.refreshed.rejected.notified());
         let provider = self.provider;
         if fetched.recovered {
@@ -235,7 +234,7 @@ impl Upkeep for LeaseUpkeep<'_> {
 
     fn failed(&self, error: &FetchError, in_use: Option<&Lease>, repeated: bool) {
         self.metrics.failed();
-        // A file that stays bad is read every few seconds, and reported once.
+        // An invalid file is read every few seconds, but logged once.
         if repeated && self.refreshed.source.poll().is_some() {
             return;
         }
@@ -255,15 +254,15 @@ impl Upkeep for LeaseUpkeep<'_> {
     async fn changed(&self, ready: bool) -> Duration {
         tokio::select! {
             () = self.refreshed.source.changed() => MIN_INTERVAL,
-            // A source that refuses is not asked more often because of a rejection.
+            // After a failed fetch rejections do not cause more fetches.
             () = self.refreshed.rejected.notified(), if ready => REJECTED_INTERVAL,
         }
     }
 }
 
-/// How long after a fetch the next one is due: `margin` before the end, but not before three
-/// quarters of the time are over. Without the second rule a credential that lives shorter than the
-/// margin would be fetched again at once, endlessly.
+/// The time from a fetch to the next: until `margin` before expiry, but at least three quarters of
+/// the lifetime. Otherwise a credential with a lifetime shorter than the margin would be fetched in
+/// a loop.
 fn refresh_after(now: Timestamp, expires: Timestamp, margin: Duration) -> Duration {
     let left = until(now, expires);
     left.saturating_sub(margin.min(left / 4)).max(MIN_INTERVAL)
@@ -281,16 +280,16 @@ mod tests {
     const MINUTE: u64 = 60;
 
     #[test]
-    fn a_credential_is_refreshed_before_its_end_and_never_in_a_storm() {
+    fn a_credential_is_refreshed_before_it_expires_but_not_in_a_loop() {
         let now = Timestamp::UNIX_EPOCH;
         for (lives, margin, want) in [
-            // The usual ones: an hour with a quarter of it scripted, a day with 40 minutes.
+            // The usual ones: an hour with a margin of a quarter, a day with 40 minutes.
             (60 * MINUTE, 15 * MINUTE, 45 * MINUTE),
             (24 * 60 * MINUTE, 40 * MINUTE, 24 * 60 * MINUTE - 40 * MINUTE),
-            // Shorter than the margin: after three quarters, not at once.
+            // Shorter than the margin.
             (30 * MINUTE, 40 * MINUTE, 22 * MINUTE + 30),
             (60, 15 * MINUTE, 45),
-            // Almost over, or over.
+            // Almost expired, or expired.
             (2, 15 * MINUTE, 5),
             (0, 15 * MINUTE, 5),
         ] {
@@ -303,7 +302,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_hundred_callers_cause_one_request() {
+    async fn a_hundred_callers_cause_one_fetch() {
         let scripted = Arc::new(Scripted::start(|_| Ok(HOUR)));
         let callers: Vec<_> = (0..100)
             .map(|_| {
@@ -318,7 +317,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_a_credential_callers_fail_fast_and_the_source_is_not_asked() {
+    async fn without_a_credential_callers_fail_fast_without_a_fetch() {
         let scripted = Scripted::start(|n| if n < 4 { Err("down") } else { Ok(HOUR) });
         assert_eq!(scripted.current().await, Err(Reason::CredentialsUnavailable));
         let began = Instant::now();
@@ -332,7 +331,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_expiry_of_the_last_credential_and_the_next_one_are_noticed() {
+    async fn expiry_and_a_new_credential_are_noticed() {
         let scripted = Scripted::start(|n| if n == 60 || n == 1 { Ok(HOUR) } else { Err("down") });
         scripted.credentials.ready().await;
         let began = Instant::now();
@@ -346,9 +345,10 @@ mod tests {
         assert_eq!(scripted.current().await.as_deref(), Ok("TOKEN60"));
     }
 
-    /// As after a machine slept: the time of day is past the end, the timers are not.
+    /// As after a suspended machine resumes: the wall clock is past the expiry, but no timer has
+    /// fired.
     #[tokio::test(start_paused = true)]
-    async fn a_caller_that_finds_the_end_passed_waits_for_the_next_one() {
+    async fn a_caller_that_finds_an_expired_credential_waits_for_the_next_one() {
         #[derive(Debug)]
         struct Ahead(Arc<TestClock>);
         impl Clock for Ahead {
@@ -383,12 +383,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_old_one_is_used_until_it_expires_while_the_source_fails() {
+    async fn the_previous_credential_is_used_until_it_expires() {
         let scripted = Scripted::start(|n| if n == 1 { Ok(HOUR) } else { Err("down") });
         scripted.credentials.ready().await;
         tokio::time::sleep(Duration::from_secs(59 * 60)).await;
         assert_eq!(scripted.current().await.as_deref(), Ok("KEY1"));
-        // From minute 45 to 59, each 46 seconds once it has backed off: `chance` is 0.5.
+        // From minute 45 to 59, every 46 seconds after backing off: `chance` is 0.5.
         assert_eq!(scripted.asked(), 22);
         let text = scripted.metrics.encode(0);
         let line = r#"credential_last_refresh_success{provider="huawei-dli"} 0"#;
@@ -398,8 +398,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_short_lived_credential_makes_no_storm() {
-        // Less than any margin, as a metadata service may answer near the end.
+    async fn a_short_lived_credential_is_not_fetched_in_a_loop() {
+        // Shorter than any margin, as from a metadata service shortly before expiry.
         let scripted = Scripted::start(|_| Ok(Duration::from_secs(20)));
         scripted.credentials.ready().await;
         for _ in 0..1000 {
@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_operator_need_not_wait() {
+    async fn a_reload_fetches_at_once() {
         let scripted = Scripted::start(|_| Ok(HOUR));
         scripted.credentials.ready().await;
         scripted.credentials.reload();
@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_rejected_token_is_replaced_after_a_while_and_a_rejected_key_is_not() {
+    async fn only_a_rejected_token_is_replaced() {
         let scripted = Scripted::start(|_| Ok(HOUR * 24));
         scripted.credentials.ready().await;
         let reject = async || {
@@ -436,14 +436,14 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(2)).await;
         assert_eq!(scripted.current().await.as_deref(), Ok("TOKEN2"));
         assert_eq!(reject().await, 3);
-        // The rejected credential is not in use any more.
+        // The rejected credential is no longer current.
         scripted.credentials.report_rejected(&credential(2));
         tokio::time::sleep(HOUR).await;
         assert_eq!(scripted.asked(), 3);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_source_that_locks_is_not_asked_until_something_changes() {
+    async fn a_source_that_locks_users_is_not_used_until_something_changes() {
         let scripted = Scripted::start(|n| if n < 3 { Err(LOCKS) } else { Ok(HOUR) });
         assert_eq!(scripted.current().await, Err(Reason::CredentialsUnavailable));
         tokio::time::sleep(HOUR / 2).await;

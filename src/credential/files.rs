@@ -1,4 +1,4 @@
-//! Credentials in mounted files, as Kubernetes mounts a secret.
+//! Credentials in mounted files, such as a Kubernetes secret.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,14 +11,14 @@ use crate::files::{self, FileError, POLL, Reader, SETTLE};
 use crate::refresh::FetchError;
 use crate::secret::Secret;
 
-/// Larger files do not hold credentials. The longest tokens are below 16 KiB.
+/// Maximum file size. The longest tokens are below 16 KiB.
 const BYTES: u64 = 64 * 1024;
 
 const ID: &str = "access_key_id";
 const SECRET: &str = "access_key_secret";
 const TOKEN: &str = "security_token";
 
-/// Credentials of files.
+/// Credentials in a directory, or a token in a file.
 #[derive(Debug)]
 pub struct Directory {
     content: Content,
@@ -34,13 +34,13 @@ enum Content {
 }
 
 impl Directory {
-    /// The files `access_key_id`, `access_key_secret` and, where there is one,
-    /// `security_token` of this directory.
+    /// A directory with the files `access_key_id`, `access_key_secret` and, if any,
+    /// `security_token`.
     pub fn of_key(path: impl Into<PathBuf>) -> Self {
         Self::of(Content::Key(path.into()))
     }
 
-    /// This one file, which holds a token that is sent as it is.
+    /// A file with a token that is sent as it is.
     pub fn of_token(path: impl Into<PathBuf>) -> Self {
         Self::of(Content::Token(path.into()))
     }
@@ -49,17 +49,17 @@ impl Directory {
         Self { content, poll: POLL, settle: SETTLE, reader: Reader::default() }
     }
 
-    /// Other times than the defaults: between two readings, and for a change to settle.
+    /// Overrides the poll interval, and how long a change must be stable.
     #[must_use]
     pub fn with_times(mut self, poll: Duration, settle: Duration) -> Self {
         (self.poll, self.settle) = (poll, settle);
         self
     }
 
-    /// Reads the files now.
+    /// Reads the files.
     ///
     /// # Errors
-    /// Everything that is wrong with them.
+    /// All problems of the files.
     pub fn read(&self) -> Result<Credential, Problems> {
         self.content.read()
     }
@@ -82,7 +82,7 @@ impl Content {
 impl Source for Directory {
     fn fetch<'a>(&'a self, _: &'a SourceClient, _: &'a dyn Clock) -> Fetch<'a> {
         Box::pin(async {
-            // A key that is used half old and half new is locked after few wrong signatures.
+            // Mixing old and new parts of a key makes wrong signatures, which lock the key.
             let content = self.content.clone();
             let read = self.reader.settled(self.settle, move || content.read()).await;
             let credential = read.map_err(FetchError::new)?;
@@ -95,7 +95,7 @@ impl Source for Directory {
     }
 }
 
-/// A secret in a file, whatever characters it is made of, but on one line.
+/// A secret in a file: one line of any characters.
 #[derive(Debug, Clone)]
 pub struct SecretFile {
     path: PathBuf,
@@ -109,15 +109,15 @@ impl<T: Into<PathBuf>> From<T> for SecretFile {
 }
 
 impl SecretFile {
-    /// Reads it now.
+    /// Reads the file.
     ///
     /// # Errors
-    /// What is wrong with the file, by its path and without its content.
+    /// The problem of the file, with its path and without its content.
     pub(crate) fn read(&self) -> Result<Secret, String> {
         read_secret(&self.path)
     }
 
-    /// Reads it where a file system that hangs holds up no call.
+    /// The same on a blocking thread, so that a hung file system delays no call.
     ///
     /// # Errors
     /// As [`SecretFile::read`].
@@ -127,8 +127,7 @@ impl SecretFile {
         read.unwrap_or_else(|why| Err(format!("{}: {why}", self.path.display())))
     }
 
-    /// The token that proves a workload's identity, as it is mounted now. Spaces and line ends
-    /// around it are not part of it.
+    /// Reads the identity token of a workload. Surrounding whitespace is not part of it.
     ///
     /// # Errors
     /// As [`SecretFile::read`].
@@ -149,17 +148,20 @@ impl SecretFile {
 fn read_secret(path: &Path) -> Result<Secret, String> {
     let secret = read_part(path)?;
     if secret.expose().contains(char::is_control) {
-        return Err(format!("{}: holds a control character or more than one line", path.display()));
+        return Err(format!(
+            "{}: contains a control character or more than one line",
+            path.display()
+        ));
     }
     Ok(secret)
 }
 
-/// What is wrong with files of credentials, by their paths and without their content.
+/// The problems of credential files, with paths and without content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems(Vec<String>);
 
 impl Problems {
-    /// One after the other.
+    /// Iterates over the problems.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
     }
@@ -193,7 +195,7 @@ fn read_part(path: &Path) -> Result<Secret, String> {
     read_optional(path, false).map(|text| text.unwrap_or_else(|| Secret::new("")))
 }
 
-/// The text of a file without the line end that editors and `echo` put behind it.
+/// Reads a file without its last line end, which editors and `echo` add.
 fn read_optional(path: &Path, optional: bool) -> Result<Option<Secret>, String> {
     let wrong = |why: &str| Err(format!("{}: {why}", path.display()));
     let bytes = match files::read(path, BYTES) {
@@ -239,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn one_line_end_is_dropped_and_nothing_else() {
+    fn only_one_line_end_is_dropped() {
         let folder = Folder::new("parts");
         let path = folder.0.join(SECRET);
         for (bytes, want) in [
@@ -267,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_wrong_is_reported_by_path_and_without_content() {
+    fn all_problems_are_reported_with_paths_and_without_content() {
         let folder = Folder::new("wrong");
         let source = Directory::of_key(&folder.0);
         let error = source.read().unwrap_err();
@@ -279,12 +281,12 @@ mod tests {
         assert!(error.contains("security_token: is not a regular file"), "{error}");
         std::fs::remove_dir(folder.0.join(TOKEN)).unwrap();
         let error = source.read().unwrap_err().to_string();
-        assert!(error.contains("the access key secret holds a character"), "{error}");
+        assert!(error.contains("the access key secret contains a character"), "{error}");
         assert!(!error.contains("exampleSecret"), "{error}");
     }
 
     #[test]
-    fn the_token_is_optional_in_a_key_and_not_alone() {
+    fn a_token_is_optional_only_next_to_a_key() {
         let folder = Folder::new("token");
         std::fs::write(folder.0.join(ID), "EXAMPLEID\n").unwrap();
         std::fs::write(folder.0.join(SECRET), "exampleSecret\n").unwrap();

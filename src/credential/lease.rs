@@ -1,4 +1,4 @@
-//! A credential with its expiry, out of the parts of a response.
+//! Credentials with their expiry, built from the parts of a response.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::refresh::FetchError;
 use crate::secret::Secret;
 
-/// A credential, and how long it may be used.
+/// A credential with its expiry.
 #[derive(Debug, Clone)]
 pub struct Lease {
     pub(super) credential: Arc<Credential>,
@@ -17,7 +17,7 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// A credential whose expiry is not known.
+    /// A credential without a known expiry.
     pub fn open(credential: Credential) -> Self {
         Self { credential: Arc::new(credential), expires: None }
     }
@@ -31,15 +31,15 @@ impl Lease {
         self.expires.is_some_and(|expires| expires <= now)
     }
 
-    /// The credential, unless it has expired. Most credentials of files do not expire, and then
-    /// the clock is not read.
+    /// The credential, unless it has expired. Without an expiry, as for most files, the clock is
+    /// not read.
     pub(super) fn usable(&self, clock: &dyn Clock) -> Option<Arc<Credential>> {
         (self.expires.is_none() || !self.has_expired(clock.now()))
             .then(|| Arc::clone(&self.credential))
     }
 }
 
-/// A token out of the parts of a response.
+/// Builds a token from the parts of a response.
 pub(crate) fn token_lease(
     who: &str,
     token: Option<Secret>,
@@ -47,14 +47,14 @@ pub(crate) fn token_lease(
     now: Timestamp,
 ) -> Result<Lease, FetchError> {
     let Some(token) = token else {
-        return Err(FetchError::new(format!("{who} answered without a token")));
+        return Err(FetchError::new(format!("the response of {who} has no token")));
     };
     let credential = Credential::token(token)
-        .map_err(|error| FetchError::new(format!("the answer of {who}: {error}")))?;
+        .map_err(|error| FetchError::new(format!("the response of {who}: {error}")))?;
     lease_until(who, credential, expires, now)
 }
 
-/// A temporary credential out of the parts of a response.
+/// Builds a temporary credential from the parts of a response.
 pub(crate) fn lease(
     who: &str,
     id: Option<String>,
@@ -65,10 +65,10 @@ pub(crate) fn lease(
 ) -> Result<Lease, FetchError> {
     let (secret, token) = (secret.map(Secret::new), token.map(Secret::new));
     let (Some(id), Some(secret), Some(token)) = (id, secret, token) else {
-        return Err(FetchError::new(format!("{who} answered without a whole credential")));
+        return Err(FetchError::new(format!("the response of {who} has no complete credential")));
     };
     let credential = Credential::new(id, secret, Some(token))
-        .map_err(|error| FetchError::new(format!("the answer of {who}: {error}")))?;
+        .map_err(|error| FetchError::new(format!("the response of {who}: {error}")))?;
     lease_until(who, credential, expires, now)
 }
 
@@ -79,10 +79,10 @@ fn lease_until(
     now: Timestamp,
 ) -> Result<Lease, FetchError> {
     let Some(expires) = expires.and_then(|text| text.trim().parse::<Timestamp>().ok()) else {
-        return Err(FetchError::new(format!("{who} does not say when its credential ends")));
+        return Err(FetchError::new(format!("the response of {who} has no valid expiry")));
     };
     if expires <= now {
-        return Err(FetchError::new(format!("{who} answered with a credential that has ended")));
+        return Err(FetchError::new(format!("the credential from {who} has already expired")));
     }
     Ok(Lease::until(credential, expires))
 }

@@ -1,4 +1,4 @@
-//! Metrics of credentials: whether they are fresh, and until when.
+//! Metrics of credentials.
 
 use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
@@ -9,11 +9,11 @@ use prometheus_client::registry::Unit;
 use crate::rpc::operation::Provider;
 use crate::telemetry::{Metrics, OutcomeLabels, ProviderLabels};
 
-/// The credential of one provider. Times are times of day: an age is what a query computes from
-/// `time()` and them, whenever it runs.
+/// Metrics of one provider's credential. They are timestamps, so that queries can compute ages with
+/// `time()`.
 ///
-/// The gauges appear with the first fetch: a provider that is not configured must not look like
-/// one whose source fails.
+/// The gauges appear with the first fetch: a provider that is not configured must not look like a
+/// failing one.
 #[derive(Debug)]
 pub struct CredentialMetrics {
     labels: ProviderLabels,
@@ -25,7 +25,7 @@ pub struct CredentialMetrics {
 }
 
 impl CredentialMetrics {
-    /// Registers them for these providers, one of each for each.
+    /// Registers the metrics for these providers. Returns one value per provider.
     pub fn register(
         metrics: &Metrics,
         providers: impl Iterator<Item = &'static Provider>,
@@ -37,24 +37,24 @@ impl CredentialMetrics {
         metrics.register(|registry| {
             registry.register_with_unit(
                 "credential_obtained_timestamp",
-                "When the credential in use was obtained",
+                "When the current credential was obtained",
                 Unit::Seconds,
                 obtained.clone(),
             );
             registry.register_with_unit(
                 "credential_expiry_timestamp",
-                "When the credential in use expires; 0 when that is not known",
+                "When the current credential expires; 0 if that is not known",
                 Unit::Seconds,
                 expiry.clone(),
             );
             registry.register(
                 "credential_last_refresh_success",
-                "Whether the last request to the source of credentials succeeded",
+                "Whether the last refresh succeeded",
                 fresh.clone(),
             );
             registry.register(
                 "credential_refreshes",
-                "Credentials obtained, and attempts that failed",
+                "Refreshes that obtained a credential, or failed",
                 refreshes.clone(),
             );
         });
@@ -73,7 +73,7 @@ impl CredentialMetrics {
         providers.map(of_provider).collect()
     }
 
-    /// A credential was obtained.
+    /// Records a new credential.
     pub(super) fn obtained(&self, now: Timestamp, expires: Option<Timestamp>) {
         self.obtained.get_or_create(&self.labels).set(now.as_second());
         let expires = expires.map_or(0, Timestamp::as_second);
@@ -82,12 +82,12 @@ impl CredentialMetrics {
         self.unchanged();
     }
 
-    /// The source answered with the credential in use.
+    /// Records a fetch that returned the current credential.
     pub(super) fn unchanged(&self) {
         self.fresh.get_or_create(&self.labels).set(1);
     }
 
-    /// The source had none.
+    /// Records a failed fetch.
     pub(super) fn failed(&self) {
         self.failed.inc();
         self.fresh.get_or_create(&self.labels).set(0);

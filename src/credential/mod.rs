@@ -1,8 +1,7 @@
-//! Credentials: what a request is authorized with, and where it comes from.
+//! Credentials of requests, and their sources.
 //!
-//! A [`Credential`] is one key or token. A [`Source`] grants credentials, and [`Credentials`] is
-//! the one in use: it is refreshed in the background, before the old one expires, so that no call
-//! waits and no two calls cause two requests.
+//! A [`Credential`] is one key or token. A [`Source`] issues credentials. [`Credentials`] holds the
+//! current one and refreshes it in the background before it expires, so that no call waits for it.
 
 mod client;
 mod credentials;
@@ -32,7 +31,7 @@ use crate::rpc::Error;
 use crate::rpc::reason::Reason;
 use crate::secret::Secret;
 
-/// Proves to a provider who sends a request.
+/// An access key or a token.
 #[derive(PartialEq, Eq)]
 pub struct Credential(Kind);
 
@@ -42,9 +41,9 @@ enum Kind {
     Token(Secret),
 }
 
-/// An access key of a provider, with the token that temporary ones come with.
+/// An access key, with the security token of a temporary one.
 ///
-/// The signing key is prepared once, here, rather than for each request.
+/// The signing key is computed once, not for each request.
 pub struct AccessKey {
     access_key_id: String,
     access_key_secret: Secret,
@@ -53,11 +52,11 @@ pub struct AccessKey {
 }
 
 impl Credential {
-    /// An access key of these parts. An empty token counts as none.
+    /// An access key from these parts. An empty token counts as none.
     ///
     /// # Errors
-    /// When a part is empty or cannot be sent in a header. The text names the part and shows
-    /// nothing of it.
+    /// If a part is empty or cannot be sent in a header. The text names the part without showing
+    /// it.
     pub fn new(
         access_key_id: impl Into<String>,
         access_key_secret: Secret,
@@ -77,7 +76,7 @@ impl Credential {
         if access_key_id.contains([',', ';', '=']) {
             return Err(InvalidCredential {
                 part: "access key id",
-                fault: "holds a comma, a semicolon or an equals sign",
+                fault: "contains a comma, a semicolon or an equals sign",
             });
         }
         let key = hmac::Key::new(hmac::HMAC_SHA256, access_key_secret.expose().as_bytes());
@@ -88,7 +87,7 @@ impl Credential {
     /// A token that is sent as it is, without a signature.
     ///
     /// # Errors
-    /// When it is empty or cannot be sent in a header.
+    /// If it is empty or cannot be sent in a header.
     pub fn token(token: Secret) -> Result<Self, InvalidCredential> {
         check("token", token.expose())?;
         Ok(Self(Kind::Token(token)))
@@ -97,7 +96,7 @@ impl Credential {
     /// The key to sign with.
     ///
     /// # Errors
-    /// [`Reason::CredentialsUnavailable`] when there is a token instead.
+    /// [`Reason::CredentialsUnavailable`] if it is a token.
     pub fn access_key(&self) -> Result<&AccessKey, Error> {
         match &self.0 {
             Kind::Key(key) => Ok(key),
@@ -116,7 +115,7 @@ impl Credential {
         }
     }
 
-    /// The texts that must never be shown.
+    /// All secret texts, for redaction.
     fn secrets(&self) -> impl Iterator<Item = &str> {
         let known = match &self.0 {
             Kind::Key(key) => [
@@ -130,20 +129,21 @@ impl Credential {
     }
 }
 
-/// Refuses what is empty or cannot go into a header.
+/// Rejects texts that are empty or cannot be sent in a header.
 fn check(part: &'static str, text: &str) -> Result<(), InvalidCredential> {
     if text.is_empty() {
         return Err(InvalidCredential { part, fault: "is empty" });
     }
     if !text.bytes().all(|b| b.is_ascii_graphic()) {
-        let fault = "holds a character other than visible ASCII, such as a space or a line break";
+        let fault =
+            "contains a character other than visible ASCII, such as a space or a line break";
         return Err(InvalidCredential { part, fault });
     }
     Ok(())
 }
 
 impl AccessKey {
-    /// The public half of the key: it goes over the wire with each request.
+    /// The key's id, which is sent with each request.
     pub fn id(&self) -> &str {
         &self.access_key_id
     }
@@ -153,7 +153,7 @@ impl AccessKey {
         self.security_token.as_ref()
     }
 
-    /// The key that signs. Both providers use the secret as it is, without deriving from it.
+    /// The signing key. Both providers use the secret without key derivation.
     pub(crate) fn key(&self) -> &hmac::Key {
         &self.key
     }
@@ -181,7 +181,7 @@ impl fmt::Debug for AccessKey {
     }
 }
 
-/// A credential that cannot be used.
+/// Why a credential cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the {part} {fault}")]
 pub struct InvalidCredential {
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn unusable_parts_are_named_and_not_shown() {
+    fn invalid_parts_are_named_but_not_shown() {
         for (id, secret, token, want) in [
             ("", "s", None, "the access key id is empty"),
             ("ID", "", None, "the access key secret is empty"),
@@ -213,15 +213,15 @@ mod tests {
                 "ID",
                 "hidden\n",
                 None,
-                "the access key secret holds a character other than visible ASCII, such as a space or a line break",
+                "the access key secret contains a character other than visible ASCII, such as a space or a line break",
             ),
             (
                 "ID",
                 "s",
                 Some("hidden\r"),
-                "the security token holds a character other than visible ASCII, such as a space or a line break",
+                "the security token contains a character other than visible ASCII, such as a space or a line break",
             ),
-            ("I,D", "s", None, "the access key id holds a comma, a semicolon or an equals sign"),
+            ("I,D", "s", None, "the access key id contains a comma, a semicolon or an equals sign"),
         ] {
             let error = credential(id, secret, token).expect_err(want);
             assert_eq!(error.to_string(), want);

@@ -1,23 +1,23 @@
-//! Which source of credentials is configured, as far as it is the same for every provider.
+//! The options for credential sources that are the same for every provider.
 //!
-//! One source, and never another one behind it: a gateway that calls with an identity that
-//! nobody chose is worse than one that does not start.
+//! There is no fallback to another source: a gateway that calls with an unintended identity is
+//! worse than one that does not start.
 
 use super::{Credential, Credentials, Directory, Lease};
 use crate::options::Problems;
 use crate::rpc::operation::Provider;
 use crate::secret::Secret;
 
-/// The name of a session in the providers' audit logs.
+/// The session name in the providers' audit logs.
 pub(crate) const SESSION_NAME: &str = "savepoint-gateway";
 
-/// A source as an option names it: `kind` or `kind:rest`.
+/// A source as an option selects it: `kind` or `kind:rest`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Choice<'a>(pub(crate) &'a str, pub(crate) Option<&'a str>);
 
 impl<'a> Choice<'a> {
-    /// The source that the text names, if one of these forms has the same kind, and a rest where
-    /// the text has one.
+    /// Parses the text, which must have the shape of one of these forms: the same kind, with or
+    /// without a rest.
     pub(crate) fn parse(text: &'a str, forms: &[&'static str]) -> Option<Self> {
         let found = Self::split(text)?;
         let known = forms.iter().filter_map(|form| Choice::split(form));
@@ -35,7 +35,7 @@ impl<'a> Choice<'a> {
     }
 }
 
-/// An access key from the variables that the provider's own tools read.
+/// An access key from the variables of the provider's own tools.
 pub(crate) fn key_from_environment(
     problems: &mut Problems<'_>,
     provider: &'static Provider,
@@ -50,9 +50,8 @@ pub(crate) fn key_from_environment(
                 Err(error) => problems.report(&format!("{id}, {secret}, {token}"), error),
             }
         }
-        [None, None, _] => problems.add(format!(
-            "{provider} is configured, but there is no credential for it: set {id} and {secret}"
-        )),
+        [None, None, _] => problems
+            .add(format!("{provider} is configured without a credential: set {id} and {secret}")),
         [Some(_), None, _] => {
             problems.report(secret, format_args!("is missing, while {id} is set"))
         }
@@ -63,7 +62,7 @@ pub(crate) fn key_from_environment(
     None
 }
 
-/// Reports that no source was configured or found.
+/// Reports that no source is configured.
 pub(crate) fn no_credential(
     problems: &mut Problems<'_>,
     provider: &'static Provider,
@@ -71,14 +70,13 @@ pub(crate) fn no_credential(
     flag: &str,
 ) -> Option<Credentials> {
     problems.add(format!(
-        "{provider} is configured, but there is no credential for it: set {id} and {secret}, \
-         or name another source by {flag}"
+        "{provider} is configured without a credential: set {id} and {secret}, or select another \
+         source with {flag}"
     ));
     None
 }
 
-/// Credentials of files, which are read once before the start, so that a wrong path is noticed at
-/// once.
+/// Credentials from files. Reads them once, so that a wrong path stops the start.
 pub(crate) fn of_files(
     problems: &mut Problems<'_>,
     flag: &str,

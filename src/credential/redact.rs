@@ -1,28 +1,27 @@
-//! One function for every text of a provider that anybody sees: clean it, redact it, cut it.
+//! Cleans, redacts and truncates every text of a provider before it is shown.
 //!
-//! In this order, because control characters could hide a secret, and half of a secret would not
-//! be recognized after the cut. The work grows linearly with a bounded prefix of the text.
+//! In this order, because control characters could hide a secret, and a truncated secret would not
+//! be recognized. The cost is linear in a bounded prefix of the text.
 
 use super::Credential;
 use crate::text::{clean, clip};
 
 const REDACTED: &str = "[redacted]";
 
-/// How much of a text is looked at for each byte that is shown.
+/// How many bytes are examined per byte shown.
 const LOOK_AHEAD: usize = 16;
 
-/// A part of a secret that is this long gives away enough of it to be hidden.
+/// Prefixes of secrets from this length on are hidden, too.
 const TELLING_BYTES: usize = 8;
 
-/// What ends a labelled value.
+/// The characters that end a labelled value.
 const VALUE_ENDS: [char; 9] = ['|', '\n', '\r', ',', ';', '"', '\'', '&', '}'];
 
-/// Removes the secrets of one credential from a provider's texts.
+/// Removes the secrets of one credential from texts.
 #[derive(Debug)]
 pub(crate) struct Redactor<'a> {
     credential: &'a Credential,
-    /// Texts, in lower case, that stand before a secret. A token of an earlier credential is
-    /// caught by these, too.
+    /// Lower-case labels that precede a secret. They also catch tokens of earlier credentials.
     labels: &'static [&'static str],
 }
 
@@ -32,13 +31,13 @@ impl<'a> Redactor<'a> {
         Self { credential, labels }
     }
 
-    /// A text for people, of at most `max` bytes.
+    /// A printable text of at most `max` bytes.
     pub(crate) fn text(&self, text: &str, max: usize) -> String {
         let cleaned = clean(text, LOOK_AHEAD * max);
         clip(self.redact(&cleaned).trim(), max).to_owned()
     }
 
-    /// A header-safe identifier of at most `max` bytes: visible ASCII. None when nothing is left.
+    /// An identifier of at most `max` bytes of visible ASCII; none if it is empty.
     pub(crate) fn identifier(&self, text: &str, max: usize) -> Option<String> {
         let visible: String =
             text.chars().filter(char::is_ascii_graphic).take(LOOK_AHEAD * max).collect();
@@ -46,7 +45,7 @@ impl<'a> Redactor<'a> {
         (!shown.is_empty()).then(|| clip(&shown, max).to_owned())
     }
 
-    /// Whether an identifier, which is visible ASCII, holds a secret or the beginning of one.
+    /// Whether an identifier contains a secret or a prefix of one.
     pub(crate) fn finds_secret(&self, identifier: &str) -> bool {
         self.credential.secrets().any(|secret| identifier.contains(beginning(secret)))
     }
@@ -71,8 +70,8 @@ impl<'a> Redactor<'a> {
         shown
     }
 
-    /// Where the text holds a secret, or the beginning of one. Characters that no secret holds
-    /// may stand in between.
+    /// The ranges of secrets and prefixes of secrets, also where other characters, which no secret
+    /// has, are inserted.
     fn secrets_in(&self, text: &str) -> Vec<(usize, usize)> {
         let mut ranges = Vec::new();
         let (mut visible, mut offsets) = (String::with_capacity(text.len()), Vec::new());
@@ -93,10 +92,9 @@ impl<'a> Redactor<'a> {
         ranges
     }
 
-    /// Adds what follows each label and its separator, up to the next character that ends a
-    /// value.
+    /// Adds the values after each label and its separator.
     fn add_labelled(&self, text: &str, ranges: &mut Vec<(usize, usize)>) {
-        // ASCII lower-casing keeps every byte offset.
+        // ASCII lower-casing preserves byte offsets.
         let lower = text.to_ascii_lowercase();
         for label in self.labels {
             let mut from = 0;
@@ -105,7 +103,7 @@ impl<'a> Redactor<'a> {
                 from = after_label;
                 let value = text[after_label..].trim_start_matches([':', '=', ' ', '"', '\'']);
                 let start = text.len() - value.len();
-                // A name in a list of signed headers has no value behind it.
+                // In a list of signed headers the label has no value.
                 if !label.ends_with('=') && start == after_label {
                     continue;
                 }
@@ -119,7 +117,7 @@ impl<'a> Redactor<'a> {
     }
 }
 
-/// The part of a secret that is searched for.
+/// The prefix of a secret that is searched for.
 fn beginning(secret: &str) -> &str {
     &secret[..secret.len().min(TELLING_BYTES)]
 }
@@ -144,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn known_secrets_and_labelled_values_disappear() {
+    fn known_secrets_and_labelled_values_are_redacted() {
         let credential = credential();
         let redactor = Redactor::new(&credential, &LABELS);
         for (text, want) in [

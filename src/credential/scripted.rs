@@ -1,5 +1,5 @@
 #![cfg(test)]
-//! A scripted source of credentials, in paused time, for tests.
+//! A scripted credential source for tests with paused time.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -25,7 +25,7 @@ pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
 const START: &str = "2026-01-15T08:30:00Z";
 
-/// A clock that follows tokio's time, which tests pause and advance.
+/// A clock that follows tokio's time, which tests can pause and advance.
 #[derive(Debug)]
 pub(super) struct TestClock(Instant);
 
@@ -45,7 +45,7 @@ impl Clock for TestClock {
 
 type Answers = dyn Fn(usize) -> Result<Duration, &'static str> + Send + Sync;
 
-/// Answers, after a second, with a credential of this lifetime and a numbered name.
+/// Returns, after a second, a numbered credential of this lifetime.
 struct ScriptedSource {
     answers: Box<Answers>,
     asked: Arc<Mutex<Vec<Timestamp>>>,
@@ -58,7 +58,7 @@ impl fmt::Debug for ScriptedSource {
     }
 }
 
-/// Keys and tokens take turns.
+/// Alternates keys and tokens.
 pub(super) fn credential(n: usize) -> Credential {
     match n % 2 {
         0 => Credential::token(Secret::new(format!("TOKEN{n}"))).unwrap(),
@@ -88,10 +88,10 @@ impl Source for ScriptedSource {
     }
 }
 
-/// The answer of a source that locks a user after too many refusals.
+/// The error of a source that locks a user after too many failures.
 pub(super) const LOCKS: &str = "refused";
 
-/// Credentials that are refreshed from a scripted source.
+/// Credentials refreshed from a scripted source.
 pub(super) struct Scripted {
     pub(super) credentials: Credentials,
     pub(super) clock: Arc<TestClock>,

@@ -1,4 +1,4 @@
-//! The demo: both calls, on simulators, shown step by step.
+//! The demo: both calls on simulators, step by step.
 
 mod traffic;
 
@@ -29,8 +29,7 @@ pub struct DemoOptions {
     /// Exit after the calls; without --listen the gateway then uses a free port
     #[arg(long)]
     once: bool,
-    /// Go on making this many calls a second, good ones and bad ones, so that dashboards have
-    /// something to show
+    /// Keep making this many calls a second, successful and failing ones, to fill dashboards
     #[arg(long, value_name = "COUNT", conflicts_with = "once", value_parser = clap::value_parser!(u32).range(1..=1000))]
     rate: Option<u32>,
     #[command(flatten)]
@@ -48,28 +47,28 @@ impl DemoOptions {
     }
 }
 
-/// Why the demo did not succeed.
+/// Why the demo failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
-    /// The options are wrong.
+    /// An option is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The gateway did not start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// A simulator or the log did not start, or standard output is gone.
+    /// A simulator or the log did not start, or standard output is closed.
     #[error("the demo cannot run")]
     Io(#[from] io::Error),
-    /// The gateway was not to be reached.
+    /// The gateway cannot be reached.
     #[error("the gateway cannot be reached")]
     Connect(#[from] tonic::transport::Error),
-    /// A call did not end as it should.
+    /// A call did not end as expected.
     #[error("{0}")]
     Unexpected(String),
 }
 
 impl DemoError {
-    /// 2 for wrong options, else 1.
+    /// 2 for invalid options, else 1.
     pub fn exit_code(&self) -> u8 {
         if matches!(self, Self::Config(_)) { 2 } else { 1 }
     }
@@ -78,7 +77,7 @@ impl DemoError {
 /// Runs the demo.
 ///
 /// # Errors
-/// When it cannot run, or when a call does not end as it should.
+/// If it cannot run, or a call does not end as expected.
 pub async fn run(options: &DemoOptions) -> Result<(), DemoError> {
     let clock = Arc::new(SystemClock);
     let huawei = Simulator::start(Api::Huawei, clock.clone()).await?;
@@ -98,7 +97,7 @@ pub async fn run(options: &DemoOptions) -> Result<(), DemoError> {
     });
     let showing = async {
         let mut show = Show::new();
-        show.title("savepoint-gateway demo: no cloud account, everything on loopback");
+        show.title("savepoint-gateway demo: no provider account, everything on loopback");
         show.line(&format!("gateway            {address} (gRPC), {admin} (metrics and probes)"));
         show.line(&format!("Huawei Cloud DLI   simulated at http://{}", huawei.address()));
         show.line(&format!("Alibaba Cloud      simulated at http://{}", alibaba.address()));
@@ -114,7 +113,7 @@ pub async fn run(options: &DemoOptions) -> Result<(), DemoError> {
             show.print()?;
             return Ok(());
         }
-        show.title("the gateway keeps serving; press Ctrl-C to end it");
+        show.title("the gateway keeps serving; press Ctrl-C to stop it");
         show.line("try it, for example with grpcurl:");
         show.line(
             r#"  grpcurl -plaintext -d '{"namespace":"default-namespace","savepoint_id":"simulate-throttled"}' \"#,
@@ -122,7 +121,7 @@ pub async fn run(options: &DemoOptions) -> Result<(), DemoError> {
         show.line(&format!("    {address} savepoint.v1.SavepointService/GetSavepoint"));
         show.line("the README lists the ids that make the simulators fail in other ways");
         if let Some(rate) = options.rate {
-            show.line(&format!("calls of all kinds are made, {rate} a second on average"));
+            show.line(&format!("making {rate} calls a second on average"));
         }
         show.print()?;
         match options.rate {
@@ -192,10 +191,10 @@ async fn get(client: &mut Client, simulator: &Simulator, show: &mut Show) -> Res
 
 async fn refuse(client: &mut Client, show: &mut Show) -> Result<(), DemoError> {
     let request = ImportSavepointRequest { job_id: 900_003, ..import_of_scenario() };
-    show.title("3. A failure, told as it is: HTTP 200 that says \"is_success\": \"false\"");
+    show.title("3. A failure: HTTP 200 with \"is_success\": \"false\"");
     show.step("gRPC request", &format!("{request:#?}"));
     let Err(status) = client.import_savepoint(request).await else {
-        return Err(DemoError::Unexpected("the failure was told as a success".into()));
+        return Err(DemoError::Unexpected("the failure was reported as a success".into()));
     };
     let mut text = format!("{:?}: {}", status.code(), status.message());
     if let Some(info) = status.get_error_details().error_info() {
@@ -219,7 +218,7 @@ fn unexpected(status: Status) -> DemoError {
     DemoError::Unexpected(format!("the call failed: {:?}: {}", status.code(), status.message()))
 }
 
-/// What goes to standard output.
+/// Text for standard output.
 struct Show {
     text: String,
     colour: bool,
@@ -246,7 +245,7 @@ impl Show {
         }
     }
 
-    /// The REST call that the simulator accepted, so its signature is right.
+    /// Shows the last REST call, whose signature the simulator accepted.
     fn sent(&mut self, simulator: &Simulator) {
         let Some(seen) = simulator.seen().pop() else { return };
         let mut text = format!("{} {}", seen.method, seen.path);

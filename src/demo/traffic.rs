@@ -1,4 +1,4 @@
-//! Calls without end, good and bad, so that whoever sets up a dashboard sees it move.
+//! Endless calls, successful and failing ones, to fill dashboards.
 
 use std::f64::consts::TAU;
 use std::time::Duration;
@@ -11,17 +11,17 @@ use crate::clock::random;
 use crate::pb::{GetSavepointRequest, ImportSavepointRequest};
 use crate::simulator::{RECOVERS, SCENARIOS};
 
-/// The rate rises and falls by half, so that a rate can be told from a constant.
+/// The rate rises and falls by half, so that a graph of it moves.
 const WAVE: Duration = Duration::from_secs(120);
 const SWING: f64 = 0.5;
 
-/// This often, the calls of one second come all at once, as after an outage elsewhere.
+/// Interval of bursts: a second's worth of calls at once, as after an outage elsewhere.
 const BURST: Duration = Duration::from_secs(45);
 
-/// Above what the simulators take, and soon enough for the one that never answers.
+/// Longer than a simulator takes to respond, and short enough for the one that never does.
 const DEADLINE: Duration = Duration::from_secs(1);
 
-/// Makes this many calls a second on average, until it is dropped.
+/// Makes this many calls a second on average, until dropped.
 pub(super) async fn keep_calling(client: Client, per_second: u32) {
     let (began, mut next) = (Instant::now(), Instant::now());
     let mut burst = began + BURST;
@@ -41,8 +41,8 @@ pub(super) async fn keep_calling(client: Client, per_second: u32) {
     }
 }
 
-/// One call of those that a day brings: mostly good ones, a few that succeed only in the end,
-/// now and then one of every failure.
+/// One call of a typical mix: mostly successful, a few that succeed after retries, and now and then
+/// one of each failure.
 async fn call(mut client: Client) -> Result<(), Status> {
     let [import, kind, which] = random::<3>();
     let import = import < 64;

@@ -1,5 +1,5 @@
-//! The composition root: the server, the providers and the background tasks of one process, from
-//! its start to its end.
+//! The composition root: builds, runs and drains the server, the providers and the background
+//! tasks.
 
 mod setup;
 mod tasks;
@@ -29,31 +29,31 @@ use crate::transport::{ClientOptions, Pool};
 use crate::upstream::{Limits, Upstream};
 use worker::Worker;
 
-/// The part of the drain timeout that is left for the statuses of the calls that it ends.
+/// The last part of the drain timeout, in which remaining calls are ended with a status.
 const LAST_STATUSES: Duration = Duration::from_millis(500);
 
-/// How long the last spans may take to leave, where the drain timeout leaves that much. A
-/// collector that does not answer must not make every shutdown as long as the drain timeout.
+/// Time limit for exporting the last spans, within the drain timeout. An unresponsive collector
+/// must not make every shutdown take the whole drain timeout.
 const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// An address could not be listened on.
+    /// An address is not available.
     #[error("cannot listen on {address}")]
     Bind {
         /// The address.
         address: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The certificate store could not be used.
+    /// The certificate store cannot be used.
     #[error("cannot set up TLS")]
     Tls(#[from] rustls::Error),
-    /// A worker thread could not be started.
+    /// A worker thread cannot be started.
     #[error("cannot start a worker")]
     Worker(#[source] io::Error),
-    /// The HTTP client or the descriptors of reflection are defective.
+    /// The HTTP client or the reflection descriptors are invalid.
     #[error("cannot set up the gateway: {0}")]
     Gateway(String),
 }
@@ -64,7 +64,7 @@ impl From<Error> for StartError {
     }
 }
 
-/// A gateway that is bound to its addresses and not serving yet.
+/// A gateway that is bound to its addresses, but does not serve yet.
 #[derive(Debug)]
 pub struct Gateway {
     bound: Bound,
@@ -77,10 +77,10 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Binds the addresses. Connections wait from here on; they are served by [`Gateway::run`].
+    /// Binds the addresses. Connections wait until [`Gateway::run`] serves them.
     ///
     /// # Errors
-    /// When an address is not available.
+    /// If an address is not available.
     pub async fn bind(
         config: Config,
         telemetry: Telemetry,
@@ -106,7 +106,7 @@ impl Gateway {
         Ok(Self { bound, admin, config, telemetry, export, clock, extra })
     }
 
-    /// Serves these services, too.
+    /// Adds these services.
     #[must_use]
     pub fn with_extra_services(self, extra: ExtraServices) -> Self {
         Self { extra, ..self }
@@ -122,16 +122,16 @@ impl Gateway {
         self.admin.address()
     }
 
-    /// What makes the running gateway read its files again.
+    /// A handle that reloads credentials and certificates of the running gateway.
     pub fn reloader(&self) -> Reloader {
         Reloader::new(&self.config)
     }
 
-    /// Serves until `shutdown` is done, then drains, and returns at the latest when the drain
-    /// delay and the drain timeout are over, whatever connected peers do.
+    /// Serves until `shutdown` completes, then drains. Returns after the drain delay and the drain
+    /// timeout at the latest, regardless of connected peers.
     ///
     /// # Errors
-    /// When the workers cannot be started.
+    /// If the workers cannot be started.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
         let Self { bound, admin, config, telemetry, export, clock, extra } = self;
         let trust = trust(&config)?;
@@ -154,7 +154,7 @@ impl Gateway {
         let mut tasks = tasks::start(&config, &shared, &trust)?;
         let accepting = tokio::spawn(worker::accept(bound, Arc::clone(&shared), workers.clone()));
         tokio::select! {
-            // First, so that a server with its credentials serves from the start.
+            // First, so that a server with credentials is ready from the start.
             biased;
             () = tasks::follow_readiness(&config.providers, &shared) => {}
             () = shutdown => {}
@@ -164,7 +164,7 @@ impl Gateway {
         shared.health.set(Stage::Draining);
         tokio::time::sleep(shared.config.drain_delay).await;
         shared.drain.cancel();
-        // The listener is closed before connections are sent elsewhere.
+        // The listener closes before connections get GOAWAY.
         let _ = accepting.await;
         shared.connections.close();
         changes.close();
@@ -177,13 +177,13 @@ impl Gateway {
         let orderly = timeout.saturating_sub(LAST_STATUSES.min(timeout / 4));
         let mut all_done = std::pin::pin!(all_done);
         let ended = tokio::time::timeout(orderly, &mut all_done).await.is_ok() || {
-            tracing::warn!("the drain timeout is almost over: ending the calls in flight");
+            tracing::warn!("drain timeout almost reached, ending the calls in flight");
             shared.stop.cancel();
             tokio::time::timeout(timeout - orderly, &mut all_done).await.is_ok()
         };
         if !ended {
             let connections = shared.connections.len();
-            tracing::warn!(connections, "the drain timeout is over: closing connections");
+            tracing::warn!(connections, "drain timeout reached, closing connections");
         }
         shared.stop.cancel();
         admin_task.abort();
@@ -199,7 +199,8 @@ impl Gateway {
     }
 }
 
-/// Reads the certificate store, unless no endpoint needs it: it is most of the start-up time.
+/// Reads the certificate store only if an endpoint needs it, because that dominates the start-up
+/// time.
 fn trust(config: &Config) -> Result<Trust, rustls::Error> {
     let trust = if let Some(ca) = &config.upstream.ca {
         ca.clone()
@@ -214,8 +215,8 @@ fn trust(config: &Config) -> Result<Trust, rustls::Error> {
     })
 }
 
-/// What makes the handlers of a worker. Each worker has connection pools of its own; what must
-/// hold for a provider in the whole process is shared.
+/// A factory for the handlers of a worker. Each worker has its own connection pools; limits of a
+/// provider are shared by all workers.
 fn handlers<'a>(
     config: &'a Config,
     shared: &'a Shared,

@@ -1,4 +1,5 @@
-//! What the options of `serve` set up: the only place that names every provider's room.
+//! The options of `serve`, and the configuration that they produce. Only this file names every
+//! provider's module.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use crate::tls::TlsOptions;
 use crate::transport::{UpstreamConfig, UpstreamOptions};
 use crate::upstream::{Backoff, Upstream};
 
-/// What follows for each provider from the name of its room.
+/// Options, setup and handlers of each provider, from the name of its room.
 macro_rules! providers {
     ($($room:ident),+) => {
         #[derive(Debug, Args)]
@@ -49,12 +50,12 @@ macro_rules! providers {
                 Self { $($room: self.$room.or(other.$room),)+ }
             }
 
-            /// What every provider has.
+            /// The configured providers.
             pub fn each(&self) -> impl Iterator<Item = &Setup> {
                 [$(self.$room.as_ref().map(|setup| &setup.common)),+].into_iter().flatten()
             }
 
-            /// The handlers of one worker, each with its own connections to its provider.
+            /// The handlers of one worker, each with its own connections.
             pub(super) fn handlers(
                 &self,
                 upstream: impl Fn(&Setup) -> Result<Upstream, Error>,
@@ -77,7 +78,7 @@ providers!(huawei, alibaba);
 pub struct ServeOptions {
     #[command(flatten)]
     providers: ProviderOptions,
-    /// Allow http:// endpoints that are not loopback: signed requests then travel unencrypted
+    /// Allow http:// endpoints that are not loopback: signed requests are then sent unencrypted
     #[arg(long)]
     allow_insecure_endpoints: bool,
     #[command(flatten)]
@@ -102,41 +103,41 @@ pub struct GatewayOptions {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits and traces")]
 struct LimitOptions {
-    /// Limit for making a connection to a provider
+    /// Time limit for connecting to a provider
     #[arg(long, value_name = "DURATION", default_value = "5s")]
     connect_timeout: String,
-    /// How many calls may be in flight, for each provider; more are refused
+    /// Maximum number of calls in flight for each provider; further calls are rejected
     #[arg(long, value_name = "COUNT", default_value = "256")]
     max_in_flight: String,
-    /// How many threads serve calls [default: one for each processor, at most 4]
+    /// Number of worker threads [default: one for each processor, at most 4]
     #[arg(long, value_name = "COUNT")]
     workers: Option<String>,
-    /// Send providers the trace context of a call, as traceparent and tracestate
+    /// Send the trace context of a call to providers, as traceparent and tracestate
     #[arg(long)]
     propagate_trace_context: bool,
 }
 
-/// Everything that a gateway is made from.
+/// The configuration of a gateway.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The providers that are configured.
     pub providers: Providers,
-    /// How callers are served.
+    /// The server.
     pub server: ServerConfig,
-    /// How connections to providers are made.
+    /// Connections to providers.
     pub upstream: UpstreamConfig,
-    /// How many calls may be in flight for each provider.
+    /// Maximum number of calls in flight for each provider.
     pub max_in_flight: usize,
-    /// How failed attempts are repeated.
+    /// Retries of failed attempts.
     pub backoff: Backoff,
-    /// How many threads serve calls.
+    /// Number of worker threads.
     pub workers: usize,
     /// How traces are accepted, forwarded and exported.
     pub traces: TraceConfig,
 }
 
 impl Default for Config {
-    /// The documented defaults, without a provider and on free ports of loopback.
+    /// The documented defaults, without a provider and on free loopback ports.
     fn default() -> Self {
         Self {
             providers: Providers::default(),
@@ -151,10 +152,10 @@ impl Default for Config {
 }
 
 impl ServeOptions {
-    /// What the options set up. `lookup` reads the variables of other programs.
+    /// The configuration. `lookup` reads environment variables.
     ///
     /// # Errors
-    /// Everything that is wrong.
+    /// All problems.
     pub fn config(&self, lookup: Lookup<'_>) -> Result<(Config, LogConfig), ConfigError> {
         let mut problems = Problems::new(lookup);
         let providers = self.providers.setup(self.allow_insecure_endpoints, &mut problems);
@@ -177,8 +178,8 @@ impl ServeOptions {
 }
 
 impl GatewayOptions {
-    /// What the options set up for these providers. `free_ports`: addresses that are not set are
-    /// free ports.
+    /// The configuration for these providers. `free_ports`: use free ports for addresses that are
+    /// not set.
     pub(crate) fn config(
         &self,
         problems: &mut Problems<'_>,

@@ -1,4 +1,4 @@
-//! What runs in the background: refreshes, readiness, and the operator's reload.
+//! The background tasks: refreshes, readiness, and reloads.
 
 use std::sync::Arc;
 
@@ -15,8 +15,7 @@ use crate::telemetry::providers_of;
 use crate::tls::Trust;
 use crate::transport::{Client, ClientOptions, Proxy};
 
-/// Starts the tasks that keep credentials, certificates and lookups current. They end with the
-/// set.
+/// Starts the tasks that refresh credentials, certificates and lookups. They end with the set.
 pub(super) fn start(config: &Config, shared: &Shared, trust: &Trust) -> Result<JoinSet<()>, Error> {
     let mut tasks = JoinSet::new();
     let clock = || Arc::clone(&shared.clock);
@@ -56,15 +55,15 @@ pub(super) fn start(config: &Config, shared: &Shared, trust: &Trust) -> Result<J
     Ok(tasks)
 }
 
-/// Sets the stage as credentials come and expire.
+/// Sets the stage as credentials are obtained and expire.
 ///
 /// At the start every configured provider must have a credential, so that a rollout with a wrong
-/// one stops; later one provider's trouble does not keep callers from the others.
+/// one stops. Later the failure of one provider must not affect callers of the others.
 pub(super) async fn follow_readiness(providers: &Providers, shared: &Shared) {
     for setup in providers.each() {
         setup.credentials.ready().await;
         for lookup in &setup.lookups {
-            // Successful or not: requests that name what is looked up can be served.
+            // Successful or not: requests that name a project can be served.
             lookup.attempted().await;
         }
     }
@@ -86,7 +85,7 @@ async fn all_expired(providers: &Providers, clock: &dyn Clock) {
         for setup in providers.each() {
             setup.credentials.expired(clock).await;
         }
-        // The first may have another by now.
+        // Another credential may be valid by now.
         if !providers.each().any(|setup| setup.credentials.is_usable(clock)) {
             return;
         }
@@ -102,7 +101,7 @@ async fn one_usable(providers: &Providers, clock: &Arc<dyn Clock>) {
     waiting.join_next().await;
 }
 
-/// What is missing to serve every call, a line for each.
+/// Lists what is missing to serve every call, one line each.
 pub(super) fn missing(providers: &Providers, clock: &dyn Clock) -> Vec<String> {
     let mut lines = Vec::new();
     for setup in providers.each() {
@@ -118,7 +117,7 @@ pub(super) fn missing(providers: &Providers, clock: &dyn Clock) -> Vec<String> {
     lines
 }
 
-/// Makes a gateway read its credentials and certificates again, at once.
+/// Reloads the credentials and certificates of a gateway.
 #[derive(Debug, Clone)]
 pub struct Reloader(Config);
 
@@ -127,7 +126,7 @@ impl Reloader {
         Self(config.clone())
     }
 
-    /// Reads again. What cannot be read stays as it was, which is logged.
+    /// Starts a reload. Values that cannot be read stay unchanged, which is logged.
     pub fn reload(&self) {
         tracing::info!("reloading credentials and certificates");
         for setup in self.0.providers.each() {

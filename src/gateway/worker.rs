@@ -1,8 +1,7 @@
-//! Threads that serve connections.
+//! Worker threads.
 //!
-//! Each worker is one thread with a runtime, a connection pool and handlers of its own. Calls
-//! never move between threads, so a call takes no lock that another thread holds for long, and
-//! a worker costs what one thread costs.
+//! Each worker is a thread with its own runtime, connection pool and handlers. Calls never move
+//! between threads, so there is little contention for locks.
 
 use std::io;
 use std::sync::Arc;
@@ -21,8 +20,8 @@ use crate::server::{self, ExtraServices, GrpcPort, Services, Shared};
 use crate::telemetry::Telemetry;
 use crate::tls::ServerTls;
 
-/// How long accepting pauses when the process is out of file descriptors or memory. Trying
-/// again at once would only use up the processor.
+/// How long accepting pauses if the process is out of file descriptors or memory, to avoid a busy
+/// loop.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A handle of a worker thread.
@@ -55,7 +54,7 @@ impl<S: Services> Worker<S> {
                 let end = end.clone();
                 move || {
                     runtime.block_on(end.cancelled());
-                    // A name lookup that hangs must not delay the end of the process.
+                    // A hung name lookup must not delay the exit.
                     runtime.shutdown_background();
                 }
             })
@@ -63,12 +62,11 @@ impl<S: Services> Worker<S> {
         Ok(Self { handle, connections: Arc::default(), port, shared: Arc::clone(shared), end })
     }
 
-    /// How many connections it serves.
     fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Serves this connection until it ends.
+    /// Serves this connection.
     fn serve(&self, accepted: Accepted) {
         let open = Open::new(Arc::clone(&self.connections), self.shared.telemetry.clone());
         let (port, shared) = (self.port.clone(), Arc::clone(&self.shared));
@@ -81,14 +79,14 @@ impl<S: Services> Worker<S> {
         self.handle.spawn(self.shared.connections.track_future(serving));
     }
 
-    /// Ends the thread, and with it every connection that is left.
+    /// Ends the thread and its remaining connections.
     pub(super) fn end(&self) {
         self.end.cancel();
     }
 }
 
-/// Accepts connections until the server drains, and gives each to the worker that has the
-/// fewest: a caller's connections live long and are few, so their number is what to balance.
+/// Accepts connections until the server drains, and gives each to the worker with the fewest.
+/// Callers have few, long-lived connections, so balancing their number is enough.
 pub(super) async fn accept<S: Services>(
     bound: Bound,
     shared: Arc<Shared>,
@@ -102,7 +100,7 @@ pub(super) async fn accept<S: Services>(
         match accepted {
             Ok(_) if shared.connections.len() >= shared.config.max_connections => {
                 shared.telemetry.metrics().connection_refused();
-                tracing::debug!("connection refused: there are too many");
+                tracing::debug!("connection refused: too many connections");
             }
             Ok(accepted) => {
                 if let Some(worker) = workers.iter().min_by_key(|worker| worker.connections()) {
@@ -118,7 +116,7 @@ pub(super) async fn accept<S: Services>(
     }
 }
 
-/// Serves a connection; one that came over a network over TLS, where that is configured.
+/// Serves a connection; TCP with TLS, if configured.
 async fn serve<S: Services>(
     accepted: Accepted,
     port: GrpcPort<S>,
@@ -127,7 +125,7 @@ async fn serve<S: Services>(
     let limits = port.limits().clone();
     match (accepted.into_stream()?, &shared.config.tls) {
         ((Either::Left(stream), peer), Some(tls)) => {
-            // The state of TLS is large, and other connections should not reserve space for it.
+            // TLS state is large; connections without TLS must not reserve space for it.
             Box::pin(async {
                 match handshake(tls, stream, shared).await? {
                     Some(stream) => server::serve(stream, peer, port, &limits).await,
@@ -140,7 +138,7 @@ async fn serve<S: Services>(
     }
 }
 
-/// None when the server drains first.
+/// None if the server drains first.
 async fn handshake(
     tls: &ServerTls,
     stream: TcpStream,
@@ -157,7 +155,7 @@ async fn handshake(
     result.map(Some)
 }
 
-/// An open connection in the counts.
+/// Counts an open connection until dropped.
 struct Open {
     connections: Arc<AtomicUsize>,
     telemetry: Telemetry,

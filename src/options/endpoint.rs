@@ -1,4 +1,4 @@
-//! Where a provider is called: a scheme, a host and a port, fixed at start-up.
+//! The endpoint of a provider: scheme, host and port, fixed at start-up.
 
 use std::net::IpAddr;
 
@@ -14,19 +14,19 @@ pub struct Endpoint {
     tls: bool,
 }
 
-/// What is wrong with an endpoint's text.
+/// Why an endpoint is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEndpoint {
-    /// It is no URL at all.
+    /// It is not a URL.
     #[error("is not a URL such as https://dli.cn-north-4.myhuaweicloud.com")]
     NotAUrl,
     /// Its scheme is neither `https` nor `http`.
     #[error("must begin with https://")]
     Scheme,
-    /// It has parts that an origin does not have.
+    /// It is more than an origin.
     #[error("must be scheme, host and port only, without user, path, query or fragment")]
     MoreThanOrigin,
-    /// It would send signed requests in the clear.
+    /// It would send signed requests unencrypted.
     #[error(
         "uses http:// for a host that is not loopback; use https://, or --allow-insecure-endpoints if you must"
     )]
@@ -34,10 +34,10 @@ pub enum InvalidEndpoint {
 }
 
 impl Endpoint {
-    /// Reads an endpoint. A text without a scheme is taken as `https://`.
+    /// Parses an endpoint. The default scheme is `https://`.
     ///
     /// # Errors
-    /// [`InvalidEndpoint`], which never repeats the text: it may hold a password.
+    /// [`InvalidEndpoint`], which never shows the text: it may contain a password.
     pub fn parse(text: &str, allow_insecure: bool) -> Result<Self, InvalidEndpoint> {
         let text = text.trim();
         let with_scheme;
@@ -65,7 +65,7 @@ impl Endpoint {
         if !tls && !allow_insecure && !is_loopback(&host) {
             return Err(InvalidEndpoint::Insecure);
         }
-        // `Url` leaves the scheme's default port out, and so do both providers' signatures.
+        // `Url` omits the default port, as the signatures of both providers require.
         let authority = match url.port() {
             Some(port) => format!("{host}:{port}"),
             None => host.to_string(),
@@ -82,12 +82,12 @@ impl Endpoint {
         &self.origin
     }
 
-    /// The `Host` header: the port is in it unless it is the scheme's default.
+    /// The `Host` header, with the port unless it is the scheme's default.
     pub fn host(&self) -> &HeaderValue {
         &self.host
     }
 
-    /// Whether it is called over TLS.
+    /// Whether it uses TLS.
     pub fn is_tls(&self) -> bool {
         self.tls
     }
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn origin_and_host_are_what_goes_over_the_wire() {
+    fn origin_and_host_are_normalized() {
         for (text, origin, host) in [
             (
                 "https://dli.cn-north-4.myhuaweicloud.com",
@@ -132,7 +132,7 @@ mod tests {
 
     /// Hostile input 72.
     #[test]
-    fn whatever_is_more_or_less_than_an_origin_is_refused() {
+    fn only_an_origin_is_accepted() {
         use InvalidEndpoint::{Insecure, MoreThanOrigin, NotAUrl, Scheme};
         for (text, want) in [
             ("", NotAUrl),

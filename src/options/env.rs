@@ -1,6 +1,6 @@
-//! The environment of the process, which nothing else reads.
+//! The only access to the environment of the process.
 
-/// Looks up a variable of the environment.
+/// Looks up an environment variable.
 ///
 /// # Errors
 /// When its value is not UTF-8.
@@ -10,7 +10,7 @@ pub type Lookup<'a> = &'a dyn Fn(&str) -> Result<Option<String>, NotText>;
 #[derive(Debug, Clone, Copy)]
 pub struct NotText;
 
-/// The process's own environment. An empty variable counts as none.
+/// Reads the environment of the process. Empty counts as unset.
 ///
 /// # Errors
 /// When the value is not UTF-8.

@@ -1,5 +1,4 @@
-//! What is configured: values with a form of their own, the environment, and the collection of all
-//! mistakes.
+//! Configuration: value types, the environment, and the list of all problems.
 
 pub mod address;
 pub mod endpoint;

@@ -1,4 +1,4 @@
-//! Reading the values of options and variables, and collecting everything that is wrong with them.
+//! Parsing the values of options and variables, and collecting all problems.
 
 use std::fmt::{self, Display};
 use std::str::FromStr;
@@ -8,10 +8,10 @@ use super::endpoint::Endpoint;
 use super::env::{Lookup, NotText};
 use crate::secret::Secret;
 
-/// No timeout needs to be longer than a year, and no deadline overflows with it.
+/// Keeps deadlines from overflowing.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Everything that is wrong with a configuration.
+/// All problems of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ConfigError {
     problems: Vec<String>,
@@ -19,7 +19,7 @@ pub struct ConfigError {
 
 impl Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the configuration is wrong:")?;
+        f.write_str("invalid configuration:")?;
         for problem in &self.problems {
             write!(f, "\n  {problem}")?;
         }
@@ -29,13 +29,13 @@ impl Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// The variable of a flag such as `--max-timeout`.
+/// The variable of a flag, for example `SAVEPOINT_GATEWAY_MAX_TIMEOUT` of `--max-timeout`.
 pub fn variable_of(flag: &str) -> String {
     let name = flag.trim_start_matches('-').to_uppercase().replace('-', "_");
     format!("SAVEPOINT_GATEWAY_{name}")
 }
 
-/// The value of an option; an empty one counts as unset.
+/// The value of an option; empty counts as unset.
 pub(crate) fn non_empty(option: &Option<String>) -> Option<&str> {
     option.as_deref().filter(|text| !text.is_empty())
 }
@@ -58,25 +58,25 @@ impl fmt::Debug for Problems<'_> {
 }
 
 impl<'a> Problems<'a> {
-    /// No problem yet. Variables of other programs are read through `lookup`.
+    /// Starts without problems. `lookup` reads environment variables.
     pub fn new(lookup: Lookup<'a>) -> Self {
         Self { lookup, found: Vec::new() }
     }
 
-    /// The value, if nothing is wrong.
+    /// The value, if there are no problems.
     ///
     /// # Errors
-    /// Everything that is wrong.
+    /// All problems.
     pub fn finish<T>(self, value: T) -> Result<T, ConfigError> {
         if self.found.is_empty() { Ok(value) } else { Err(ConfigError { problems: self.found }) }
     }
 
-    /// Whether nothing is wrong so far.
+    /// Whether there are no problems so far.
     pub(crate) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
 
-    /// Reports a problem that no single option has.
+    /// Reports a problem that does not belong to one option.
     pub(crate) fn add(&mut self, text: String) {
         // A variable that two options need is reported once.
         if !self.found.contains(&text) {
@@ -84,7 +84,7 @@ impl<'a> Problems<'a> {
         }
     }
 
-    /// Reports that a flag, which is named together with its variable, or a variable is wrong.
+    /// Reports a problem of a flag, which is printed with its variable, or of a variable.
     pub(crate) fn report(&mut self, name: &str, why: impl Display) {
         if name.starts_with("--") {
             self.add(format!("{name} ({}): {why}", variable_of(name)));
@@ -93,7 +93,7 @@ impl<'a> Problems<'a> {
         }
     }
 
-    /// The value that `read` makes of a text; without one, the problem is reported with the text.
+    /// Parses the text with `read`, and reports a failure together with the text.
     pub(crate) fn read<T, E: Display>(
         &mut self,
         name: &str,
@@ -103,20 +103,20 @@ impl<'a> Problems<'a> {
         read(text).map_err(|why| self.report(name, format_args!("{text:?} {why}"))).ok()
     }
 
-    /// The value that a text stands for, by its type.
+    /// Parses the text by its type.
     pub(crate) fn parse<T: FromStr<Err: Display>>(&mut self, name: &str, text: &str) -> Option<T> {
         self.read(name, text, T::from_str)
     }
 
-    /// A length of time, which needs a unit so that nobody mistakes seconds for milliseconds.
+    /// A duration with a unit, so that nobody mistakes seconds for milliseconds.
     pub(crate) fn duration(&mut self, name: &str, text: &str) -> Duration {
         self.read(name, text, duration).unwrap_or_default()
     }
 
-    /// The same; zero is refused.
+    /// The same, but above zero.
     pub(crate) fn positive_duration(&mut self, name: &str, text: &str) -> Duration {
         let positive = |text: &str| match duration(text) {
-            Ok(Duration::ZERO) => Err("must be longer than nothing"),
+            Ok(Duration::ZERO) => Err("must be longer than zero"),
             other => other,
         };
         self.read(name, text, positive).unwrap_or_default()
@@ -136,7 +136,7 @@ impl<'a> Problems<'a> {
         Endpoint::parse(text, insecure).map_err(|error| self.report(name, error)).ok()
     }
 
-    /// Two options that only work together: both values, or neither.
+    /// Two options that must be set together: both values, or none.
     pub(crate) fn pair<'t>(
         &mut self,
         first: (&str, Option<&'t str>),
@@ -171,7 +171,7 @@ impl<'a> Problems<'a> {
         names.iter().any(|name| self.variable(name).is_some())
     }
 
-    /// The values of all these variables; those that are missing are reported.
+    /// The values of all these variables. Reports those that are missing.
     pub(crate) fn variables<const N: usize>(&mut self, names: [&str; N]) -> Option<[String; N]> {
         let values = names.map(|name| {
             let value = self.variable(name);
@@ -183,7 +183,7 @@ impl<'a> Problems<'a> {
         values.iter().all(Option::is_some).then(|| values.map(Option::unwrap_or_default))
     }
 
-    /// Whether a variable says yes, as the providers' own tools read it.
+    /// Whether a variable is true, by the rule of the providers' own tools.
     pub(crate) fn switch(&mut self, name: &str) -> bool {
         self.variable(name).is_some_and(|value| value.eq_ignore_ascii_case("true") || value == "1")
     }
@@ -191,7 +191,7 @@ impl<'a> Problems<'a> {
 
 fn duration(text: &str) -> Result<Duration, &'static str> {
     let text = text.trim();
-    // The one length of time that is clear without a unit.
+    // Zero needs no unit.
     if text == "0" {
         return Ok(Duration::ZERO);
     }
@@ -199,6 +199,6 @@ fn duration(text: &str) -> Result<Duration, &'static str> {
     match parsed.and_then(|duration| Duration::try_from(duration).ok()) {
         Some(duration) if duration > LONGEST => Err("is longer than a year"),
         Some(duration) => Ok(duration),
-        None => Err("is not a length of time with a unit, such as 500ms, 30s or 2m"),
+        None => Err("is not a duration with a unit, such as 500ms, 30s or 2m"),
     }
 }

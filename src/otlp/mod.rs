@@ -1,7 +1,6 @@
-//! Exporting spans to a collector by OTLP, from a task that no call waits for.
+//! Exports spans to a collector by OTLP, from a background task.
 //!
-//! What waits is bounded: a queue, and one batch on its way. What does not fit is dropped and
-//! counted.
+//! At most one queue and one batch are waiting. Further spans are dropped and counted.
 //!
 //! # Reference
 //! - <https://opentelemetry.io/docs/specs/otlp/>
@@ -47,9 +46,9 @@ use crate::transport::{Client, ClientOptions, WriteStarted, connector};
 pub struct TraceConfig {
     /// Whether a caller's trace context is accepted.
     pub accept: bool,
-    /// Whether providers are sent the trace context.
+    /// Whether the trace context is sent to providers.
     pub forward: bool,
-    /// Where spans are exported to; without it there are none.
+    /// The export of spans, if any.
     pub export: Option<ExportConfig>,
 }
 
@@ -68,28 +67,28 @@ pub enum Protocol {
     Http,
 }
 
-/// Where spans are exported to, and what may wait.
+/// The export of spans.
 #[derive(Clone)]
 pub struct ExportConfig {
-    /// The collector: for gRPC an origin, for HTTP the whole URL.
+    /// The collector: an origin for gRPC, a complete URL for HTTP.
     pub endpoint: Uri,
     /// The protocol of the collector.
     pub protocol: Protocol,
     /// Headers of every request.
     pub headers: HeaderMap,
-    /// How long one batch may take, with all attempts.
+    /// Time limit for one batch, including all attempts.
     pub timeout: Duration,
     /// Whether batches are compressed.
     pub gzip: bool,
-    /// The certificates that are trusted, where the endpoint has TLS.
+    /// The CAs of the collector, if the endpoint uses TLS.
     pub trust: Option<Trust>,
     /// Which traces are recorded.
     pub sampler: Sampler,
-    /// How many spans wait at most.
+    /// Maximum number of waiting spans.
     pub max_queue: usize,
-    /// How many are sent at once at most.
+    /// Maximum number of spans in a batch.
     pub max_batch: usize,
-    /// How long spans are gathered.
+    /// How long spans are collected before they are sent.
     pub delay: Duration,
     /// The attributes of the process: names and values.
     pub resource: Vec<(String, String)>,
@@ -97,7 +96,7 @@ pub struct ExportConfig {
 
 impl fmt::Debug for ExportConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the headers: collectors expect their keys there.
+        // Without the headers, which often contain keys.
         f.debug_struct("ExportConfig")
             .field("endpoint", &self.endpoint)
             .field("protocol", &self.protocol)
@@ -112,7 +111,7 @@ impl fmt::Debug for ExportConfig {
     }
 }
 
-/// The running export.
+/// The running export task.
 #[derive(Debug)]
 pub(crate) struct Export {
     stop: oneshot::Sender<Instant>,
@@ -120,10 +119,10 @@ pub(crate) struct Export {
 }
 
 impl Export {
-    /// Starts the export of a server that listens at `listen`, and makes its queue.
+    /// Starts the export task and creates its queue. `listen` is the address of the server.
     ///
     /// # Errors
-    /// When the collector's client cannot be made.
+    /// If the collector's client cannot be created.
     pub(crate) fn start(
         config: &ExportConfig,
         listen: &Address,
@@ -144,7 +143,7 @@ impl Export {
         Ok((Self { stop, task }, queue))
     }
 
-    /// Exports the spans that are left, until then at the latest. Later ones are dropped.
+    /// Exports the remaining spans until this time at the latest. Later spans are dropped.
     pub(crate) async fn end(self, until: Instant) {
         let _ = self.stop.send(until);
         let _ = self.task.await;
@@ -177,14 +176,14 @@ impl Exporter {
                 return;
             }
         }
-        tracing::warn!("the last spans were not exported in time");
+        tracing::warn!("exporting the last spans timed out");
         queue.close();
         queue.recv_many(&mut batch, usize::MAX).await;
         metrics.spans().not_exported(NotExported::Shutdown, batch.len() as u64);
     }
 
-    /// Exports batches until the queue is closed and empty. What is not exported yet stays in
-    /// `batch`.
+    /// Exports batches until the queue is closed and empty. `batch` holds the spans that are not
+    /// exported yet.
     async fn export(
         &mut self,
         queue: &mut mpsc::Receiver<Span>,
@@ -210,7 +209,7 @@ impl Exporter {
                 }
                 Err(failed) => spans.not_exported(failed.counted(), count),
             }
-            // Once for each change: a collector that is down must not fill the log.
+            // Log only changes: a collector that is down must not fill the log.
             match &result {
                 Ok(_) if failing => tracing::info!("span export recovered"),
                 Err(why) if !failing => tracing::warn!(%why, "span export failed"),
@@ -251,8 +250,8 @@ impl Exporter {
         }
     }
 
-    /// Sends one batch, again where that may help, within the timeout. Returns how many spans of
-    /// it the collector rejected.
+    /// Sends one batch, with retries if allowed, within the time limit. Returns how many of its
+    /// spans the collector rejected.
     async fn send(&mut self, request: &ExportTraceServiceRequest) -> Result<u64, Failed> {
         let until = Instant::now() + self.timeout;
         let mut wait = FIRST_WAIT;
@@ -275,17 +274,17 @@ impl Exporter {
     }
 }
 
-/// Before the second attempt; each further one waits twice as long.
+/// Wait before the second attempt; doubled for each further one.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
 /// Why a batch was not exported.
 #[derive(Debug)]
 enum Failed {
-    /// There was no answer in time.
+    /// The collector timed out.
     Timeout,
-    /// The collector cannot be reached, or wants the batch again after this time.
+    /// The collector is unreachable, or asks for a retry after this time.
     Unavailable(Option<Duration>),
-    /// It rejected the batch, for this reason.
+    /// The collector rejected the batch, for this reason.
     Rejected(String),
 }
 
@@ -302,9 +301,9 @@ impl Failed {
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Timeout => f.write_str("no answer in time"),
-            Self::Unavailable(_) => f.write_str("it cannot be reached, or is overloaded"),
-            Self::Rejected(why) => write!(f, "refused with {why}"),
+            Self::Timeout => f.write_str("timed out"),
+            Self::Unavailable(_) => f.write_str("unreachable or overloaded"),
+            Self::Rejected(why) => write!(f, "rejected with {why}"),
         }
     }
 }
@@ -348,7 +347,7 @@ impl Collector {
         })
     }
 
-    /// Sends a batch. Returns how many spans of it the collector rejected.
+    /// Sends a batch. Returns how many of its spans the collector rejected.
     async fn send(&mut self, batch: &ExportTraceServiceRequest) -> Result<u64, Failed> {
         match self {
             Self::Grpc { client, headers } => {
@@ -364,7 +363,7 @@ impl Collector {
                 }
                 let mut request = Request::post(endpoint.clone())
                     .body(Bytes::from(body))
-                    .map_err(|_| Failed::Rejected("its own URL".into()))?;
+                    .map_err(|_| Failed::Rejected("invalid URL".into()))?;
                 *request.headers_mut() = headers.clone();
                 let answer = client
                     .send(request, &WriteStarted::default())
@@ -387,7 +386,7 @@ impl Collector {
 }
 
 fn broken() -> Error {
-    Error::new(Reason::GatewayInternal, "the exporter of spans did not start")
+    Error::new(Reason::GatewayInternal, "the span exporter did not start")
 }
 
 fn channel(config: &ExportConfig, trust: &Trust) -> Result<Channel, Error> {

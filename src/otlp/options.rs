@@ -1,4 +1,4 @@
-//! Traces, by the variables that OpenTelemetry gives every program.
+//! The `OTEL_*` variables of traces.
 //!
 //! # Reference
 //! - <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>
@@ -25,8 +25,8 @@ struct EnvVar {
     value: String,
 }
 
-/// How traces are accepted, forwarded and exported. Spans are exported when an endpoint is set;
-/// without one, variables that only concern the export are not read.
+/// How traces are accepted, forwarded and exported. Spans are exported if an endpoint is set;
+/// without one, variables of the export are not read.
 pub(crate) fn traces(problems: &mut Problems<'_>, forward: bool) -> TraceConfig {
     Variables(problems).traces(forward)
 }
@@ -62,7 +62,7 @@ impl Variables<'_, '_> {
         let uri = match collector(endpoint, protocol) {
             Ok(uri) => Some(uri),
             Err(why) => {
-                // Not repeated: it may hold a password.
+                // Not shown: it may contain a password.
                 self.0.report(&endpoint.name, why);
                 None
             }
@@ -111,7 +111,7 @@ impl Variables<'_, '_> {
         })
     }
 
-    /// The variable of traces, or else the one of all signals.
+    /// The variable for traces, else the one for all signals.
     fn of_exporter(&mut self, what: &str) -> Option<EnvVar> {
         let own = self.plain(&format!("{EXPORTER}_TRACES_{what}"));
         own.or_else(|| self.plain(&format!("{EXPORTER}_{what}")))
@@ -126,12 +126,12 @@ impl Variables<'_, '_> {
         let EnvVar { name, value } = self.plain(name)?;
         let found = known.iter().find(|known| known.eq_ignore_ascii_case(&value)).copied();
         if found.is_none() {
-            self.0.report(&name, format_args!("{value:?} is none of {}", known.join(", ")));
+            self.0.report(&name, format_args!("{value:?} is not one of {}", known.join(", ")));
         }
         found
     }
 
-    /// Baggage is not used here, but is in the default of every other program.
+    /// Baggage is ignored, but allowed: it is part of the default value.
     fn accepts_context(&mut self) -> bool {
         let Some(EnvVar { name, value }) = self.plain("OTEL_PROPAGATORS") else { return true };
         let mut accepts = false;
@@ -142,7 +142,7 @@ impl Variables<'_, '_> {
                 other => {
                     self.0.report(
                         &name,
-                        format_args!("{other:?} is none of tracecontext, baggage, none"),
+                        format_args!("{other:?} is not one of tracecontext, baggage, none"),
                     );
                 }
             }
@@ -178,7 +178,7 @@ impl Variables<'_, '_> {
         Sampler { parent_based: name.starts_with("parentbased"), ratio }
     }
 
-    /// A length of time as these variables have it: in milliseconds, without a unit.
+    /// A duration in milliseconds, without a unit.
     fn milliseconds(&mut self, variable: Option<EnvVar>, default: u64) -> Duration {
         let parsed = variable.map(|EnvVar { name, value }| match value.parse() {
             Ok(count @ 1..=86_400_000) => count,
@@ -197,7 +197,7 @@ impl Variables<'_, '_> {
         }
     }
 
-    /// The headers of every request, which often hold a key: no value is repeated.
+    /// The headers of every request. Values are not shown: they often contain a key.
     fn headers(&mut self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let Some(EnvVar { name, value }) = self.of_exporter("HEADERS") else { return headers };
@@ -223,7 +223,7 @@ impl Variables<'_, '_> {
         headers
     }
 
-    /// The attributes of the process. The service name has a variable of its own.
+    /// The attributes of the process. `OTEL_SERVICE_NAME` overrides `service.name`.
     fn resource(&mut self) -> Vec<(String, String)> {
         let mut attributes = vec![
             ("service.name".to_owned(), env!("CARGO_PKG_NAME").to_owned()),
@@ -272,8 +272,8 @@ impl Variables<'_, '_> {
     }
 }
 
-/// Where batches are sent: for gRPC the origin; for HTTP the URL itself when it is that of
-/// traces, and else the path of traces below it.
+/// The URL of batches. For gRPC this is the origin. For HTTP `/v1/traces` is appended, except to
+/// the variable for traces.
 fn collector(endpoint: &EnvVar, protocol: Protocol) -> Result<Uri, &'static str> {
     const NO_URL: &str = "is not a URL such as http://127.0.0.1:4318";
     let mut url = Url::parse(&endpoint.value).map_err(|_| NO_URL)?;
@@ -281,13 +281,13 @@ fn collector(endpoint: &EnvVar, protocol: Protocol) -> Result<Uri, &'static str>
         return Err("must begin with http:// or https://");
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("must not hold a user or a password; OTEL_EXPORTER_OTLP_HEADERS is for that");
+        return Err("must not contain a user or a password; use OTEL_EXPORTER_OTLP_HEADERS");
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err("must not have a query or a fragment");
     }
     match protocol {
-        Protocol::Grpc if url.path() != "/" => return Err("must not have a path, for gRPC"),
+        Protocol::Grpc if url.path() != "/" => return Err("must not have a path for gRPC"),
         Protocol::Http if !endpoint.name.ends_with("TRACES_ENDPOINT") => {
             let path = format!("{}/v1/traces", url.path().trim_end_matches('/'));
             url.set_path(&path);
@@ -297,7 +297,7 @@ fn collector(endpoint: &EnvVar, protocol: Protocol) -> Result<Uri, &'static str>
     Uri::try_from(url.as_str()).map_err(|_| NO_URL)
 }
 
-/// Tells copies of the gateway apart: a random UUID, as RFC 9562 has it.
+/// A random UUID (RFC 9562) that identifies this process.
 fn instance_id() -> String {
     let mut id: [u8; 16] = crate::clock::random();
     id[6] = id[6] & 0x0f | 0x40;
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn the_variable_of_traces_goes_before_the_one_of_all_signals() {
+    fn the_variable_for_traces_takes_precedence() {
         let own = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://h:1/as/it/is");
         for (env, want) in [
             (vec![ENDPOINT, own], "http://h:1/as/it/is"),
@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_wrong_is_reported_at_once_and_no_key_is_shown() {
+    fn all_problems_are_reported_and_no_key_is_shown() {
         let wrong = [
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://u:exampleSecret@h"),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn a_callers_context_is_accepted_unless_it_is_switched_off() {
+    fn a_callers_context_is_accepted_unless_disabled() {
         for (value, want) in [
             ("tracecontext,baggage", true),
             ("tracecontext", true),

@@ -1,4 +1,4 @@
-//! Spans as the OpenTelemetry protocol has them.
+//! Spans as OTLP messages.
 //!
 //! # Reference
 //! <https://opentelemetry.io/docs/specs/otlp/>
@@ -17,7 +17,7 @@ use crate::telemetry::{Span, SpanKind as Kind};
 use wire::span::SpanKind;
 use wire::status::StatusCode;
 
-/// Whether the origin of the parent is known, and whether it is another process.
+/// Flags: the parent's origin is known, and it is remote.
 const PARENT_KNOWN: u32 = 0x100;
 const PARENT_REMOTE: u32 = 0x200;
 
@@ -29,7 +29,7 @@ pub(super) fn resource(attributes: &[(String, String)]) -> Resource {
     }
 }
 
-/// Where the server listens.
+/// The attributes of the server's address.
 pub(super) fn server(listen: &Address) -> Vec<KeyValue> {
     match listen {
         Address::Tcp(listen) => {
@@ -40,7 +40,7 @@ pub(super) fn server(listen: &Address) -> Vec<KeyValue> {
     }
 }
 
-/// The request for a batch.
+/// Builds the request for a batch.
 pub(super) fn request(
     resource: &Resource,
     server: &[KeyValue],
@@ -139,7 +139,7 @@ fn span(span: &Span, server: &[KeyValue]) -> wire::Span {
     }
 }
 
-/// The host without its port, and the port.
+/// Splits a host header into host and port.
 fn address(host: &[u8], tls: bool) -> (String, u16) {
     let default = if tls { 443 } else { 80 };
     match Authority::try_from(host) {
@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_is_split_as_it_is_spelled() {
+    fn a_host_header_is_split_into_host_and_port() {
         for (host, tls, want) in [
             ("h.example", true, ("h.example", 443)),
             ("h.example", false, ("h.example", 80)),

@@ -1,4 +1,4 @@
-//! The providers, one room each, in files of the same names, and what setting one up brings.
+//! The providers, one module each with the same layout, and their configuration.
 
 pub mod alibaba;
 pub mod huawei;
@@ -13,26 +13,26 @@ use crate::options::{Endpoint, Problems};
 use crate::rpc::operation::Provider;
 use crate::telemetry::Telemetry;
 
-/// A provider as it is configured, before anything is connected.
+/// The configuration of a provider.
 #[derive(Debug, Clone)]
 pub struct Setup {
     /// The provider.
     pub provider: &'static Provider,
-    /// Where it is called.
+    /// The endpoint of its API.
     pub endpoint: Endpoint,
-    /// What requests are signed with.
+    /// The credentials for its requests.
     pub credentials: Credentials,
-    /// What else has to be found out before every call can be served.
+    /// Facts to look up before every call can be served.
     pub(crate) lookups: Vec<Arc<dyn Lookup>>,
 }
 
 impl Setup {
-    /// A provider that needs a credential and nothing else.
+    /// A provider without lookups.
     pub fn new(provider: &'static Provider, endpoint: Endpoint, credentials: Credentials) -> Self {
         Self { provider, endpoint, credentials, lookups: Vec::new() }
     }
 
-    /// Whether anything of it is reached over TLS.
+    /// Whether any part of it uses TLS.
     pub(crate) fn is_tls(&self) -> bool {
         self.endpoint.is_tls()
             || self.credentials.is_tls()
@@ -40,25 +40,25 @@ impl Setup {
     }
 }
 
-/// A fact that a provider's room finds out in the background, for example an id by its name.
+/// A fact that is looked up in the background, for example an id by its name.
 pub(crate) trait Lookup: Debug + Send + Sync {
-    /// Looks the fact up until it is known. One task of the process must run this.
+    /// Looks up the fact until it is known. Exactly one task must run this.
     fn run(self: Arc<Self>, with: LookupContext) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
-    /// Returns when the first attempt has ended, successful or not.
+    /// Returns once the first attempt has ended, successful or not.
     fn attempted(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 
-    /// Looks it up at once, unless it is known.
+    /// Retries at once, unless it is known.
     fn reload(&self);
 
-    /// What cannot be served without the fact, and why it is not known; none when it is known.
+    /// What cannot be served without the fact, and why; none if it is known.
     fn missing(&self) -> Option<String>;
 
-    /// Whether it is looked up over TLS.
+    /// Whether the lookup uses TLS.
     fn is_tls(&self) -> bool;
 }
 
-/// What a lookup is made with.
+/// The context of a lookup.
 #[derive(Debug, Clone)]
 pub(crate) struct LookupContext {
     pub(crate) credentials: Credentials,
@@ -67,11 +67,10 @@ pub(crate) struct LookupContext {
     pub(crate) telemetry: Telemetry,
 }
 
-/// An option by its flag, with its value.
+/// A flag with its value.
 type Flag<'a> = (&'static str, Option<&'a str>);
 
-/// Where a provider is called: at the endpoint that is configured, or else at the region's own,
-/// which `of_region` knows.
+/// The configured endpoint, else the region's, which `of_region` returns.
 fn endpoint(
     problems: &mut Problems<'_>,
     (endpoint_flag, endpoint): Flag<'_>,

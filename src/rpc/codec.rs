@@ -1,4 +1,4 @@
-//! How the messages of the generated services become bytes, and bytes messages.
+//! The codec of the generated services.
 
 use std::marker::PhantomData;
 
@@ -6,12 +6,11 @@ use prost::Message;
 use tonic::codec::{BufferSettings, Codec};
 use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
 
-/// The room that a message gets at first; a larger one gets more. Each call has two messages,
-/// most of them below 1 KiB, and the library's own 8 KiB are meant for streams of them.
+/// Initial buffer size; it grows for larger messages. Each call has two messages, most of them
+/// below 1 KiB. tonic's default of 8 KiB is meant for streams.
 const BUFFER_BYTES: usize = 1024;
 
-/// How much of a stream of messages is put together before it is handed on, as the library
-/// has it.
+/// Flush threshold of streams, as in tonic.
 const YIELD_BYTES: usize = 32 * 1024;
 
 /// Protobuf, with buffers for small messages.

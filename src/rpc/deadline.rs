@@ -1,33 +1,33 @@
-//! When a call must have ended.
+//! Deadlines of calls.
 
 use std::time::Duration;
 
 use http::HeaderMap;
 use tokio::time::Instant;
 
-/// The time by which a call is answered, whatever the provider does.
+/// The time by which a call is answered.
 ///
-/// A caller's `grpc-timeout` is obeyed up to the configured cap. The gateway gives up a
-/// little earlier, so that its answer, which says what is known of the outcome, reaches the
-/// caller before the caller's own timer ends the call without it.
+/// A caller's `grpc-timeout` is honoured up to the configured maximum. The gateway gives up
+/// slightly earlier, so that its status, which reports the outcome, reaches the caller before the
+/// caller itself gives up.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline(Instant);
 
-/// What is kept of a caller's timeout for the answer's way back: 5 %, at most 20 ms.
+/// The part of a caller's timeout reserved for the response: 5 %, at most 20 ms.
 const MARGIN_SHARE: u32 = 20;
 const MARGIN_CAP: Duration = Duration::from_millis(20);
 
-/// The timeouts that deadlines are made from.
+/// The configured timeouts.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
-    /// Applies when the caller sends none.
+    /// For calls without a timeout.
     pub default: Duration,
-    /// Applies when the caller asks for more.
+    /// The maximum.
     pub max: Duration,
 }
 
 impl Deadline {
-    /// The deadline of a call that begins now and carries these headers.
+    /// The deadline of a call that starts now with these headers.
     pub fn from_headers(headers: &HeaderMap, timeouts: Timeouts) -> Self {
         let timeout = match grpc_timeout(headers) {
             Some(asked) => {
@@ -39,31 +39,31 @@ impl Deadline {
         Self::after(timeout)
     }
 
-    /// The deadline that lies this far ahead.
+    /// A deadline after this time.
     pub fn after(timeout: Duration) -> Self {
         Self(Instant::now() + timeout)
     }
 
-    /// The instant itself.
+    /// The deadline as an instant.
     pub fn instant(&self) -> Instant {
         self.0
     }
 
-    /// How long there is left; zero when it has passed.
+    /// The time left; zero if the deadline has passed.
     pub fn remaining(&self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
 
-    /// Whether it has passed.
+    /// Whether the deadline has passed.
     pub fn has_passed(&self) -> bool {
         self.remaining().is_zero()
     }
 }
 
-/// The caller's timeout, if it sent one that the specification allows.
+/// The caller's timeout, if it is valid.
 ///
-/// Format: 1 to 8 digits and a unit of `H`, `M`, `S`, `m`, `u` or `n`. Anything else is
-/// treated as absent, so that the configured default applies.
+/// Format: 1 to 8 digits and a unit of `H`, `M`, `S`, `m`, `u` or `n`. Any other value counts as
+/// absent, so that the default applies.
 ///
 /// # Reference
 /// <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests>
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn grpc_timeout_is_read_as_the_specification_says() {
+    fn grpc_timeout_is_parsed_as_specified() {
         for (text, want) in [
             ("1H", Some(Duration::from_secs(3600))),
             ("2M", Some(Duration::from_secs(120))),
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_deadline_keeps_a_margin_and_obeys_the_cap() {
+    async fn a_deadline_keeps_a_margin_and_the_maximum() {
         let timeouts = Timeouts { default: Duration::from_secs(30), max: Duration::from_secs(60) };
         for (header, want) in [
             (None, Duration::from_secs(30)),

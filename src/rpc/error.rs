@@ -1,4 +1,4 @@
-//! The one error type: why a call did not succeed, with everything its caller is told.
+//! The error of a failed call.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,11 +6,10 @@ use std::time::Duration;
 use super::operation::{Operation, Provider};
 use super::reason::{Outcome, Reason};
 
-/// Why a call did not succeed.
+/// The error of a failed call.
 ///
-/// It is opaque: [`Error::reason`] says which row of the table it is, and
-/// [`crate::rpc::status`] turns it into what goes over the wire. Texts of a provider are cleaned
-/// and redacted before they come in here.
+/// It is opaque: [`Error::reason`] classifies it, and [`crate::rpc::status`] converts it to a gRPC
+/// status. Texts of a provider are cleaned and redacted before they are stored here.
 pub struct Error(Box<Inner>);
 
 #[derive(Debug)]
@@ -24,35 +23,35 @@ struct Inner {
     attempts: u32,
 }
 
-/// A field of a request that breaks its rule.
+/// A field that violates its rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldViolation {
-    /// The name of the field in the proto, for example `job_id`.
+    /// The field's name in the proto, for example `job_id`.
     pub field: &'static str,
-    /// The rule that it breaks, for people.
+    /// The rule that it violates, for people.
     pub description: String,
 }
 
-/// What a provider reports about its failure.
+/// A provider's description of its failure.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProviderError {
-    /// The HTTP status of the answer.
+    /// The HTTP status of the response.
     pub http_status: Option<u16>,
     /// The provider's own code, for example `DLI.0001` or `Throttling.User`.
     pub code: Option<String>,
     /// The provider's own text, cleaned and redacted.
     pub message: Option<String>,
-    /// The provider's id of the request.
+    /// The provider's request id.
     pub request_id: Option<String>,
-    /// How long the provider asks to wait.
+    /// The wait that the provider asks for.
     pub retry_after: Option<Duration>,
-    /// Anything else that helps to fix a refusal, for example the action that was denied, as
-    /// metadata names and values.
+    /// Details that help to fix a denied request, for example the denied action, as metadata names
+    /// and values.
     pub hints: Vec<(&'static str, String)>,
 }
 
 impl Error {
-    /// An error of this kind, with a text for people: lower case, no full stop.
+    /// An error with this reason and a message for people: lower case, no full stop.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
             reason,
@@ -65,7 +64,7 @@ impl Error {
         }))
     }
 
-    /// A request whose fields break their rules.
+    /// An error for a request with invalid fields.
     pub fn invalid_request(violations: Vec<FieldViolation>) -> Self {
         let mut message = String::from("invalid request");
         for (i, violation) in violations.iter().enumerate() {
@@ -79,8 +78,8 @@ impl Error {
         error
     }
 
-    /// The error for a response that does not prove a success. `expected` names what a success
-    /// would have had.
+    /// The error for a response that does not prove success. `expected` names the parts that a
+    /// success has.
     pub(crate) fn of_response(
         operation: &'static Operation,
         reason: Reason,
@@ -92,21 +91,21 @@ impl Error {
         #[expect(clippy::wildcard_enum_match_arm, reason = "the provider's own words say the rest")]
         let mut message = match reason {
             Reason::MalformedResponse => {
-                format!("{provider} answered without a usable {expected}")
+                format!("{provider} responded without a valid {expected}")
             }
-            Reason::TruncatedResponse => format!("the answer of {provider} was cut short"),
-            Reason::RedirectRefused => format!("{provider} points elsewhere, which is refused"),
+            Reason::TruncatedResponse => format!("the response of {provider} was truncated"),
+            Reason::RedirectRefused => format!("{provider} sent a redirect, which is not followed"),
             Reason::EndpointMisconfigured => {
-                format!("{provider} does not serve this call at the configured endpoint")
+                format!("{provider} does not serve this operation at the configured endpoint")
             }
-            Reason::ReportedFailure => format!("{provider} reports that the call failed"),
+            Reason::ReportedFailure => format!("{provider} reported that the call failed"),
             Reason::CredentialsRejected => {
-                format!("{provider} rejects the gateway's credential or signature")
+                format!("{provider} rejected the gateway's credential or signature")
             }
             Reason::ClockSkew => {
-                format!("{provider} finds the signature's date wrong: check the gateway's clock")
+                format!("{provider} rejected the date of the signature: check the gateway's clock")
             }
-            _ => format!("{provider} answered with an error"),
+            _ => format!("{provider} returned an error"),
         };
         // Writing to a string cannot fail.
         if let Some(status) = provider_error.http_status {
@@ -124,54 +123,54 @@ impl Error {
         error
     }
 
-    /// Adds which RPC failed, unless that is known.
+    /// Sets the RPC that failed, unless it is set.
     #[must_use]
     pub fn with_operation(mut self, operation: &'static Operation) -> Self {
         self.0.operation.get_or_insert(operation);
         self
     }
 
-    /// Overrides what the table says about the effect of the call.
+    /// Overrides the outcome of the reason.
     #[must_use]
     pub fn with_outcome(mut self, outcome: Outcome) -> Self {
         self.0.outcome = Some(outcome);
         self
     }
 
-    /// Adds how many requests were made of the provider.
+    /// Sets the number of requests made to the provider.
     #[must_use]
     pub fn with_attempts(mut self, attempts: u32) -> Self {
         self.0.attempts = attempts;
         self
     }
 
-    /// Which row of the table this is.
+    /// The reason.
     pub fn reason(&self) -> Reason {
         self.0.reason
     }
 
-    /// The provider that the RPC is served by, if it was one of the contract's.
+    /// The provider of the RPC, if it is an RPC of this service.
     pub fn provider(&self) -> Option<&'static Provider> {
         self.0.operation.map(|operation| operation.provider)
     }
 
-    /// Whether the change may have been made all the same. None for an RPC that changes nothing.
+    /// Whether the change may have been made; none for an RPC that changes nothing.
     pub fn outcome(&self) -> Option<Outcome> {
         let changes_something = self.0.operation?.changes_something;
         changes_something.then(|| self.0.outcome.unwrap_or(self.0.reason.row().outcome))
     }
 
-    /// The fields that break their rules.
+    /// The invalid fields.
     pub fn violations(&self) -> &[FieldViolation] {
         &self.0.violations
     }
 
-    /// What the provider reports.
+    /// The provider's description of its failure.
     pub fn provider_error(&self) -> &ProviderError {
         &self.0.provider_error
     }
 
-    /// How many requests were made of the provider.
+    /// The number of requests made to the provider.
     pub fn attempts(&self) -> u32 {
         self.0.attempts
     }

@@ -1,5 +1,4 @@
-//! What an RPC is made of: the operation, its deadline, the rules for its fields, and what can go
-//! wrong with it.
+//! The parts of an RPC: operation, deadline, validation and errors.
 
 pub(crate) mod codec;
 pub mod deadline;

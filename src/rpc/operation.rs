@@ -1,47 +1,46 @@
-//! The RPCs of the contract and the providers that serve them, as data.
+//! The RPCs and their providers, as data.
 //!
-//! Each provider's room holds its [`Provider`] and its [`Operation`]s as statics. Everything that
-//! works for any of them (routing, metrics, logs, failures) reads them.
+//! Each provider's module has its [`Provider`] and its [`Operation`]s as statics, which routing,
+//! metrics, logs and errors read.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
 use super::reason::Reason;
 
-/// A REST service that the gateway calls, with the facts that its failures are read by.
+/// A REST service, with the facts for reading its errors.
 #[derive(Debug)]
 pub struct Provider {
     /// The name in status details, metrics and logs, for example `huawei-dli`.
     pub name: &'static str,
-    /// The provider's own error codes. The first pattern that matches counts.
+    /// The provider's error codes. The first matching pattern applies.
     pub codes: &'static [(Pattern, Reason)],
-    /// Names of fields that hold an error code, most specific first, each with the names of the
-    /// fields that hold its text.
+    /// Fields with an error code, most specific first, each with the fields of its message.
     pub error_fields: &'static [(&'static str, &'static [&'static str])],
-    /// Names of fields that hold a text where there is no code.
+    /// Fields with a message if there is no code.
     pub text_fields: &'static [&'static str],
-    /// Where the provider's id of the request is.
+    /// Where the provider's request id is.
     pub request_id: RequestId,
-    /// Fields of an error body that help to fix a refusal: the path to each, and the name of its
-    /// metadata in the status details.
+    /// Fields of an error body that help to fix a denied request: the path to each, and its name in
+    /// the status details.
     pub hints: &'static [(&'static [&'static str], &'static str)],
-    /// Texts, in lower case, that stand before a secret where the provider repeats what was
-    /// signed. A label that ends with `=` needs no other separator.
+    /// Lower-case labels that precede a secret in error messages. A label that ends with `=` needs
+    /// no other separator.
     pub secret_labels: &'static [&'static str],
 }
 
-/// Where a provider puts its id of the request.
+/// Where a provider puts its request id.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestId {
     /// The header.
     pub header: &'static str,
-    /// Names of fields of the body, most specific first.
+    /// Fields of the body, most specific first.
     pub fields: &'static [&'static str],
-    /// Whether the body counts before the header.
+    /// Whether the body takes precedence over the header.
     pub body_first: bool,
 }
 
-/// Which error codes a row of [`Provider::codes`] is for.
+/// A pattern for error codes.
 #[derive(Debug)]
 pub enum Pattern {
     /// This code.
@@ -50,9 +49,9 @@ pub enum Pattern {
     StartsWith(&'static str),
     /// Codes that end with this text.
     EndsWith(&'static str),
-    /// Codes that start with the first text and have the second behind it.
+    /// Codes that start with the first text and contain the second after it.
     StartsWithAndHas(&'static str, &'static str),
-    /// Codes of several generations of one API gateway: one of these prefixes, a dot, and this
+    /// Codes of several generations of an API gateway: one of these prefixes, a dot, and this
     /// number.
     Prefixed(&'static [&'static str], &'static str),
 }
@@ -74,7 +73,7 @@ impl Pattern {
 }
 
 impl Provider {
-    /// What the provider's own code means, if it is known.
+    /// The reason for an error code, if it is known.
     pub fn reason_of(&self, code: &str) -> Option<Reason> {
         self.codes.iter().find(|(pattern, _)| pattern.matches(code)).map(|(_, reason)| *reason)
     }
@@ -94,7 +93,7 @@ impl fmt::Display for Provider {
     }
 }
 
-/// How many messages the provider's side of an RPC has.
+/// The kind of an RPC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// One request, one response.
@@ -118,11 +117,11 @@ impl Kind {
 pub struct Rest {
     /// The HTTP method.
     pub http_method: &'static str,
-    /// The path, with the names of its parameters instead of their values.
+    /// The path, with parameter names instead of values.
     pub url_template: &'static str,
 }
 
-/// An RPC of the contract.
+/// An RPC.
 #[derive(Debug)]
 pub struct Operation {
     /// The gRPC service, with its package.
@@ -131,15 +130,13 @@ pub struct Operation {
     pub name: &'static str,
     /// The provider that serves it.
     pub provider: &'static Provider,
-    /// How many messages it has.
+    /// Its kind.
     pub kind: Kind,
-    /// The REST calls that it is made of.
+    /// Its REST calls.
     pub rest: &'static [Rest],
-    /// Whether doing it twice is the same as doing it once, so that a lost response may be
-    /// requested again.
+    /// Whether it is idempotent, so that it can be retried after a lost response.
     pub is_idempotent: bool,
-    /// Whether it changes something at the provider, so that a failure says whether the change
-    /// may have been made.
+    /// Whether it changes something at the provider, so that errors have an outcome.
     pub changes_something: bool,
 }
 
@@ -158,7 +155,7 @@ impl Hash for Operation {
 }
 
 impl fmt::Display for Operation {
-    /// As OpenTelemetry names it: `savepoint.v1.SavepointService/GetSavepoint`.
+    /// As in OpenTelemetry: `savepoint.v1.SavepointService/GetSavepoint`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.service, self.name)
     }

@@ -1,12 +1,11 @@
-//! The one table of failures: what can go wrong, and what each caller is told about it.
+//! The table of failures.
 //!
-//! [`Reason`] names the rows, and [`Reason::row`] says what a row means to the caller. The row of
-//! a provider's response is found by the provider's own code first, which is a fact of its room,
-//! then by the HTTP status.
+//! [`Reason`] names the rows, and [`Reason::row`] defines each. A provider's response is classified
+//! by the provider's error code, which is defined in its module, else by the HTTP status.
 //!
-//! HTTP statuses follow the "HTTP Mapping" notes of `google/rpc/code.proto` read backwards.
-//! The gRPC project's `http-grpc-status-mapping.md` is deliberately not used: it describes a
-//! broken gRPC peer, where a 400 is INTERNAL and a 404 UNIMPLEMENTED, not a REST service.
+//! HTTP statuses follow the "HTTP Mapping" notes of `google/rpc/code.proto` in reverse. The gRPC
+//! project's `http-grpc-status-mapping.md` is not used: it describes a broken gRPC peer, where a
+//! 400 is INTERNAL and a 404 UNIMPLEMENTED, not a REST service.
 //!
 //! # Reference
 //! - <https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto>
@@ -15,94 +14,93 @@
 
 use tonic::Code;
 
-/// What went wrong with a call: one variant for each row of the table in `docs/reference.md`.
+/// Why a call failed: one variant for each row of the table in `docs/reference.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// A field of the request breaks its rule. The caller must change the request.
+    /// A field of the request violates its rule. The caller must change the request.
     InvalidRequest,
-    /// The provider finds a parameter wrong. The caller must change the request.
+    /// The provider rejects a parameter. The caller must change the request.
     RejectedArgument,
     /// The provider does not know the job or the savepoint.
     NotFound,
-    /// The provider says that what was to be made exists.
+    /// The provider reports that it already exists.
     AlreadyExists,
-    /// The provider answers that it did not succeed, or that the state of the resource does
-    /// not allow it. Someone must look at the job.
+    /// The provider reports that the call failed, or that the state of the resource does not allow
+    /// it. Someone must look at the job.
     ReportedFailure,
-    /// The provider wants fewer calls. It did not act.
+    /// The provider throttles calls. It did not act.
     Throttled,
-    /// A quota at the provider is used up. Someone must raise it or tidy up.
+    /// A quota at the provider is exhausted. Someone must raise it or free some of it.
     QuotaExceeded,
     /// The gateway's identity lacks a permission. Someone must grant it.
     PermissionDenied,
     /// The provider does not accept the gateway's credential or signature.
     CredentialsRejected,
-    /// The provider finds the date of the signature wrong. Someone must set the clock.
+    /// The provider rejects the date of the signature. Someone must set the clock.
     ClockSkew,
-    /// The provider, or a proxy of its, gave up waiting. The job may have been changed.
+    /// The provider, or its proxy, timed out. The job may have been changed.
     ProviderTimeout,
     /// The provider did not receive the whole request in time.
     RequestTimeout,
-    /// The provider failed inside. The job may have been changed.
+    /// The provider had an internal error. The job may have been changed.
     ProviderInternal,
-    /// The endpoint is not the service's: a wrong region or URL. Someone must mend the
-    /// gateway's configuration.
+    /// The endpoint is not the service: a wrong region or URL. Someone must fix the gateway's
+    /// configuration.
     EndpointMisconfigured,
-    /// The provider refuses the form of the request. A defect of the gateway.
+    /// The provider rejects the form of the request. A bug of the gateway.
     RequestRejected,
-    /// The provider says that another change is under way.
+    /// The provider reports that another change is in progress.
     Conflict,
     /// The provider does not offer this.
     Unimplemented,
     /// The provider cannot serve now. The job may have been changed.
     Unavailable,
-    /// The provider, or a proxy, points elsewhere. Never followed: a signed request goes to
-    /// the configured host or nowhere.
+    /// The provider, or a proxy, sent a redirect. Never followed: a signed request is only sent to
+    /// the configured host.
     RedirectRefused,
-    /// The provider says success, but not in a form that proves it.
+    /// The provider reports success, but not in a form that proves it.
     MalformedResponse,
-    /// The provider's answer ended before it was whole. The job may have been changed.
+    /// The provider's response was truncated. The job may have been changed.
     TruncatedResponse,
-    /// The provider's answer is larger than the gateway reads.
+    /// The provider's response exceeds the size limit.
     ResponseTooLarge,
     /// No connection could be made. Nothing was sent.
     ConnectFailed,
-    /// The provider's certificate is not to be trusted, or it refuses the gateway's. Nothing was
-    /// done.
+    /// The provider's certificate is not trusted, or it rejects the gateway's. Nothing was done.
     CertificateRejected,
     /// The connection broke after the request was sent. The job may have been changed.
     ConnectionLost,
-    /// The time for the call is over, by the caller's deadline or the gateway's own cap.
+    /// The deadline passed: the caller's, or the gateway's own limit.
     DeadlineExceeded,
     /// This gateway is not configured for the provider.
     NotConfigured,
-    /// The gateway could not get a credential, or not the project of a request that names none.
+    /// The gateway has no credential, or not the project of a request that does not name one.
     /// Nothing was sent.
     CredentialsUnavailable,
-    /// The gateway has as many calls in flight as it may. Nothing was sent.
+    /// The gateway has reached its limit of calls in flight. Nothing was sent.
     Overloaded,
     /// The gateway is shutting down.
     Draining,
-    /// A defect of the gateway ended the call.
+    /// A bug of the gateway ended the call.
     GatewayInternal,
-    /// The request is no well-formed gRPC message of the expected type.
+    /// The request is not a well-formed gRPC message of the expected type.
     MalformedMessage,
-    /// The request message is larger than the gateway reads.
+    /// The request message exceeds the size limit.
     MessageTooLarge,
-    /// The request stream carries no message, or more than one.
+    /// The request stream has no message, or more than one.
     MessageCount,
-    /// There is no such method here, or not in this form.
+    /// The method does not exist, or not in this form.
     UnknownMethod,
-    /// The caller ended the call.
+    /// The caller cancelled the call.
     Cancelled,
 }
 
-/// Whether ImportSavepoint may have changed the job although the call failed.
+/// Whether ImportSavepoint may have changed the job despite the failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// The job was not changed.
     NotApplied,
-    /// The job may have been changed: nobody can tell from the answer.
+    /// The job may have been changed.
     Unknown,
 }
 
@@ -116,27 +114,27 @@ impl Outcome {
     }
 }
 
-/// When the gateway itself may try again.
+/// When the gateway itself may retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// Not at all: the next answer would be the same, or the harm greater.
+    /// Never: the result would be the same, or the damage worse.
     Never,
-    /// Only what is idempotent: the provider may have acted.
+    /// Only idempotent calls: the provider may have acted.
     IfIdempotent,
-    /// Everything: the provider certainly did not act.
+    /// All calls: the provider certainly did not act.
     Always,
 }
 
-/// What a failure means to the caller and to the gateway.
+/// The meaning of a failure for caller and gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Row {
     /// The gRPC status code.
     pub code: Code,
     /// `reason` of the `google.rpc.ErrorInfo`: stable, for programs.
     pub name: &'static str,
-    /// What is known of ImportSavepoint's effect.
+    /// The outcome for ImportSavepoint.
     pub outcome: Outcome,
-    /// Whether the gateway may try again by itself.
+    /// Whether the gateway may retry.
     pub retry: Retry,
 }
 
@@ -240,7 +238,7 @@ impl Reason {
             408 => Self::RequestTimeout,
             409 => Self::Conflict,
             429 => Self::Throttled,
-            // 412 among them: a precondition at the provider does not hold.
+            // Includes 412: a precondition at the provider does not hold.
             402 | 407 | 410 | 412 | 416..=421 | 423..=428 | 430 | 432..=493 | 495..=499 => {
                 Self::ReportedFailure
             }
@@ -248,7 +246,7 @@ impl Reason {
             502 | 503 => Self::Unavailable,
             504 => Self::ProviderTimeout,
             500 | 505..=599 => Self::ProviderInternal,
-            // A 2xx that does not prove its success, or a number that is no HTTP status.
+            // A 2xx that does not prove success, or an invalid status.
             0..=99 | 200..=299 | 600.. => Self::MalformedResponse,
         }
     }

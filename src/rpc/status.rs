@@ -1,4 +1,4 @@
-//! The one edge where an [`Error`] becomes a gRPC status with `google.rpc` details.
+//! Converts an [`Error`] to a gRPC status with `google.rpc` details.
 
 use std::collections::HashMap;
 
@@ -13,8 +13,8 @@ use crate::text::clip;
 /// `domain` of every `google.rpc.ErrorInfo`.
 pub const DOMAIN: &str = "savepoint-gateway";
 
-/// How much of the texts is shown, tried from the most to the least until the trailers are
-/// small enough. 1 KiB for a message is what Google's API design guide allows an error.
+/// Limits for texts, tried in order until the trailers are small enough. Google's API design guide
+/// allows 1 KiB for an error message.
 const CUTS: [Cut; 4] = [
     Cut { message: 1024, provider_message: 512, hints: true },
     Cut { message: 512, provider_message: 512, hints: false },
@@ -28,8 +28,8 @@ struct Cut {
     hints: bool,
 }
 
-/// All trailers of an error fit into this. Common clients refuse more than 8 KiB of metadata
-/// and then show that refusal instead of the error.
+/// Maximum size of all trailers of an error. Common clients reject more than 8 KiB of metadata, and
+/// then show that instead of the error.
 const TRAILER_BYTES: usize = 4096;
 
 impl From<Error> for Status {
@@ -91,7 +91,7 @@ fn build(error: &Error, cut: &Cut) -> Status {
 
     let mut metadata = MetadataMap::new();
     if error.outcome() == Some(Outcome::Unknown) {
-        // Tells the retry logic of gRPC clients that the server asks for no retry at all
+        // Disables retries in gRPC clients
         // (https://github.com/grpc/proposal/blob/master/A6-client-retries.md#pushback).
         metadata.insert("grpc-retry-pushback-ms", MetadataValue::from_static("-1"));
     }
@@ -100,8 +100,8 @@ fn build(error: &Error, cut: &Cut) -> Status {
     Status::with_error_details_and_metadata(row.code, message, details, metadata)
 }
 
-/// How much of the trailers this status takes, by the measure of RFC 9113, section 6.5.2:
-/// name, value and 32 for each field.
+/// The size of this status in the trailers as defined by RFC 9113, section 6.5.2: name, value and
+/// 32 bytes for each field.
 fn trailer_bytes(status: &Status) -> usize {
     let mut headers = http::HeaderMap::new();
     match status.add_header(&mut headers) {
@@ -110,10 +110,10 @@ fn trailer_bytes(status: &Status) -> usize {
     }
 }
 
-/// How a code is spelled and classified.
+/// The names of a code, and its class.
 #[derive(Debug, Clone, Copy)]
 pub struct CodeNames {
-    /// In logs and metrics, as other gRPC servers spell it there.
+    /// In logs and metrics, as in other gRPC servers.
     pub pascal: &'static str,
     /// In the gRPC specification and in traces.
     pub screaming: &'static str,
@@ -121,7 +121,7 @@ pub struct CodeNames {
     pub is_server_error: bool,
 }
 
-/// How a code is spelled and classified.
+/// The names of a code, and its class.
 ///
 /// # Reference
 /// - <https://github.com/grpc-ecosystem/go-grpc-middleware/tree/main/providers/prometheus>
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn trailers_stay_small_whatever_the_texts_are() {
+    fn trailers_stay_small_with_texts_of_any_size() {
         for text in ["x", "点", "\u{1F600}", "%", "\""] {
             let long = text.repeat(4000);
             let provider_error = ProviderError {

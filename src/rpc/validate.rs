@@ -1,13 +1,13 @@
-//! What a request may hold. Whatever passes can go into a path or a header as it is.
+//! Validation of requests. Valid values are safe in paths and headers without encoding.
 
 use super::error::{Error, FieldViolation};
 
-/// The bad fields of one request, all of them.
+/// All invalid fields of a request.
 #[derive(Debug, Default)]
 pub(crate) struct Violations(Vec<FieldViolation>);
 
 impl Violations {
-    /// Notes the field as bad unless the rule holds.
+    /// Adds the field unless the rule holds.
     pub(crate) fn check(&mut self, field: &'static str, holds: bool, rule: &str) {
         if !holds {
             self.0.push(FieldViolation { field, description: rule.to_owned() });
@@ -15,7 +15,7 @@ impl Violations {
     }
 
     /// # Errors
-    /// When any field was bad.
+    /// If any field is invalid.
     pub(crate) fn into_result(self) -> Result<(), Error> {
         if self.0.is_empty() { Ok(()) } else { Err(Error::invalid_request(self.0)) }
     }
@@ -27,8 +27,8 @@ pub(crate) fn is_project_id(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
 }
 
-/// 1 to 1024 bytes without control characters. Nothing else is asked of it: the providers'
-/// own texts spell paths in three ways.
+/// 1 to 1024 bytes without control characters. There are no other rules, because the providers' own
+/// documents write paths in three ways.
 pub(crate) fn is_savepoint_path(text: &str) -> bool {
     (1..=1024).contains(&text.len()) && !text.chars().any(char::is_control)
 }
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_passes_that_could_leave_its_place_in_a_path_or_header() {
+    fn values_cannot_escape_from_a_path_or_header() {
         for text in [
             "",
             " ",
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_are_bounded_exactly() {
+    fn lengths_are_limited() {
         for (is_valid, longest) in [
             (is_project_id as fn(&str) -> bool, 64),
             (is_workspace, 128),
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn official_spellings_pass() {
+    fn official_examples_are_valid() {
         assert!(is_project_id("0605767b3300d5762fb7c0186d9e1779"));
         assert!(is_workspace("a14bd5d90a0001"));
         assert!(is_path_segment("default-namespace"));

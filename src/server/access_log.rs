@@ -1,5 +1,4 @@
-//! The record of one call, written when its last byte is written, or when the call ends in any
-//! other way.
+//! The record of one call, written when its last byte is written, or when the call ends early.
 
 use std::io::Write as _;
 use std::panic::AssertUnwindSafe;
@@ -23,8 +22,8 @@ use crate::rpc::reason::{Outcome, Reason};
 use crate::rpc::status::code_names;
 use crate::telemetry::{LogFormat, LogLevel, SpanId, Telemetry, Trace, TraceId, method_names};
 
-/// Writes one log line and the metrics of a call when it is dropped. So a caller that leaves,
-/// which drops the handler or the response, is recorded like any other.
+/// Writes the log line and the metrics of a call when dropped. A caller that leaves drops the
+/// handler or the response, so its call is recorded, too.
 #[derive(Debug)]
 pub(crate) struct Record {
     telemetry: Telemetry,
@@ -34,13 +33,12 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Begins the record of a call.
     pub(crate) fn begin(telemetry: Telemetry, call: Call) -> Self {
         telemetry.metrics().started(call.operation());
         Self { telemetry, call, began: Instant::now(), code: None }
     }
 
-    /// Notes the code of the status. Without it, the caller left.
+    /// Sets the code of the status. If it is never set, the caller left.
     pub(crate) fn end(&mut self, code: Code) {
         self.code = Some(code);
     }
@@ -101,35 +99,35 @@ impl Drop for Record {
     }
 }
 
-/// The level of a call's line: a defect here is an error, trouble elsewhere a warning, and what
-/// the caller did wrong is nothing new for the operator.
+/// The level of a call's line: ERROR for bugs, WARN for problems of others that an operator should
+/// see, INFO for mistakes of the caller.
 fn level_of(is_of_the_contract: bool, code: Code) -> LogLevel {
     match (is_of_the_contract, code) {
         (_, Code::Internal | Code::Unknown | Code::DataLoss) => LogLevel::Error,
         (_, Code::Unavailable | Code::DeadlineExceeded | Code::Unauthenticated)
         | (true, Code::ResourceExhausted | Code::Unimplemented) => LogLevel::Warn,
-        // Probes come every few seconds.
+        // Probes are frequent.
         (false, _) => LogLevel::Debug,
         (true, _) => LogLevel::Info,
     }
 }
 
-/// The body of a response, and with it the rest of its call: the record ends with the last frame,
-/// a panic becomes trailers, and a stream is bounded like the call that it belongs to.
+/// The body of a response. The record ends with its last frame, a panic becomes trailers, and a
+/// stream ends with the call's deadline.
 pub(super) struct RecordedBody {
     inner: Body,
-    /// None once the status is known, which ends the body.
+    /// None once the status is known, and the body is complete.
     record: Option<Record>,
     call: Call,
-    /// What ends a stream before its own end.
+    /// Ends a stream at the deadline or a drain.
     limit: Option<Pin<Box<dyn Future<Output = Error> + Send>>>,
 }
 
 impl RecordedBody {
-    /// Hands the record of a call to its response.
+    /// Moves the record of a call into its response.
     pub(super) fn wrap(response: Response<Body>, mut record: Record, call: Call) -> Response<Body> {
         if let Some(code) = rescue::code_of(response.headers()) {
-            // A head with a status has nothing behind it.
+            // The status is in the headers (a trailers-only response).
             record.end(code);
             return response;
         }
@@ -142,7 +140,7 @@ impl RecordedBody {
         response.map(|inner| Body::new(Self { inner, record: Some(record), call, limit }))
     }
 
-    /// Ends the body with trailers, whose status is recorded.
+    /// Ends the body with trailers, and records their status.
     fn end_with(&mut self, trailers: http::HeaderMap) -> Frame<Bytes> {
         if let Some(mut record) = self.record.take() {
             record.end(rescue::code_of(&trailers).unwrap_or(Code::Unknown));
@@ -153,7 +151,7 @@ impl RecordedBody {
 
     fn end_with_status(&mut self, status: &tonic::Status) -> Frame<Bytes> {
         let mut trailers = http::HeaderMap::new();
-        // Only a message that is not text cannot be written, and all of ours are.
+        // Fails only for a message that is not text, which ours never are.
         let _ = status.add_header(&mut trailers);
         self.end_with(trailers)
     }
@@ -192,7 +190,7 @@ impl http_body::Body for RecordedBody {
         Poll::Ready(match frame {
             Some(Ok(frame)) => Some(Ok(match frame.into_trailers() {
                 Err(data) => data,
-                // An extra service says what it means.
+                // Statuses of an extra service are passed on unchanged.
                 Ok(trailers) if this.call.operation().is_none() => this.end_with(trailers),
                 Ok(trailers) => match rescue::described(&trailers, &this.call) {
                     Some(status) => this.end_with_status(&status),
@@ -201,7 +199,7 @@ impl http_body::Body for RecordedBody {
             })),
             Some(Err(status)) => Some(Ok(this.end_with_status(&status))),
             None => {
-                // A body without trailers is not a gRPC response.
+                // Without trailers it is not a gRPC response.
                 if let Some(mut record) = this.record.take() {
                     record.end(Code::Unknown);
                 }

@@ -1,7 +1,7 @@
 //! The admin port: metrics, `/livez`, `/readyz`, and `grpc.health.v1` for probes.
 //!
-//! On an address of its own, in plain HTTP, because Kubernetes' gRPC probes dial the pod's
-//! address without TLS while the gRPC port may be loopback only.
+//! It has its own address and plain HTTP: Kubernetes' gRPC probes dial the pod's address without
+//! TLS, while the gRPC port may be on loopback only.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,21 +24,19 @@ use super::health::Stage;
 use super::listener::Bound;
 use super::shared::Shared;
 
-/// Operators and probes are few. More connections wait.
+/// There are few operators and probes. Further connections wait.
 const CONNECTIONS: usize = 64;
 
-/// Calls that one connection may have open.
+/// Maximum number of concurrent calls of one connection.
 const STREAMS: u32 = 16;
 
-/// How long a connection may stay without a request, and how old it may get: longer than the
-/// interval of any scraper.
+/// Maximum idle time and age of a connection: longer than any scrape interval.
 const MAX_IDLE: Duration = Duration::from_secs(5 * 60);
 const MAX_AGE: Duration = Duration::from_secs(60 * 60);
 
-/// What is missing to serve every call, a line for each.
+/// Lists what is missing to serve every call, one line each.
 pub(crate) type Missing = dyn Fn() -> Vec<String> + Send + Sync;
 
-/// Serves until the task is aborted.
 pub(crate) async fn serve(bound: Bound, shared: Arc<Shared>, missing: Arc<Missing>) {
     let limits = Arc::new(ConnectionLimits {
         peer_timeout: shared.config.peer_timeout,
@@ -46,7 +44,7 @@ pub(crate) async fn serve(bound: Bound, shared: Arc<Shared>, missing: Arc<Missin
         max_idle: Some(MAX_IDLE),
         max_streams: STREAMS,
         http_1: true,
-        // Probes ask until the end whether the process drains.
+        // Probes must work during a drain.
         drain: CancellationToken::new(),
         clock: Arc::clone(&shared.clock),
     });
@@ -76,7 +74,7 @@ pub(crate) async fn serve(bound: Bound, shared: Arc<Shared>, missing: Arc<Missin
     }
 }
 
-/// Answers the requests of operators and probes.
+/// The handler of the admin port.
 #[derive(Clone)]
 struct Admin {
     routes: Routes,

@@ -1,4 +1,4 @@
-//! One connection, from its first byte to its orderly or forced end.
+//! One connection, from its first byte to its graceful or forced end.
 
 use std::convert::Infallible;
 use std::io::{self, Cursor};
@@ -25,40 +25,41 @@ const NOT_HTTP_1: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
     content-type: text/plain\r\ncontent-length: 41\r\nconnection: close\r\n\r\n\
     This port speaks gRPC over HTTP/2 only.\r\n";
 
-/// What the HTTP/2 library reads of headers before it gives up on a stream. It does so
-/// without a gRPC status, so that [`super::grpc`] refuses with one well below.
+/// Limit above which h2 resets a stream without a gRPC status. [`super::grpc`] has a lower limit,
+/// which returns one.
 const HEADER_BYTES: u32 = 64 * 1024;
 
-/// An idle peer is sent a PING, and its connection is closed if it does not answer.
+/// Sent to an idle peer; without a reply the connection is closed.
 const PING_INTERVAL: Duration = Duration::from_secs(60);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long a connection that is to end may stay without a call: calls that were sent before the
-/// peer knew arrive in that time.
+/// How long a closing connection may stay without a call: calls that were sent before the GOAWAY
+/// arrived come in during this time.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// The limits of connections, the same on every port.
+/// The limits of connections.
 #[derive(Debug, Clone)]
 pub(crate) struct ConnectionLimits {
-    /// Limit for each step that a peer must complete: the HTTP/2 preface or an HTTP/1.1 head, a
-    /// frame that it began, reading a response.
+    /// Time limit for each step that a peer must complete: the HTTP/2 preface or the HTTP/1.1
+    /// headers, a started frame, reading a response.
     pub(crate) peer_timeout: Duration,
-    /// How old a connection may get.
+    /// Maximum age of a connection.
     pub(crate) max_age: Option<Duration>,
-    /// How long a connection may stay without a call.
+    /// Maximum time of a connection without a call.
     pub(crate) max_idle: Option<Duration>,
-    /// Calls that one connection may have open. More are refused without harm to the others.
+    /// Maximum number of concurrent calls of one connection. Further ones are refused without
+    /// affecting the others.
     pub(crate) max_streams: u32,
-    /// Whether HTTP/1.1 is served as well as HTTP/2.
+    /// Whether HTTP/1.1 is served in addition to HTTP/2.
     pub(crate) http_1: bool,
-    /// Asks connections to end in good order.
+    /// Tells connections to close gracefully.
     pub(crate) drain: CancellationToken,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// Answers the requests of a connection.
+/// Handles the requests of a connection.
 pub(crate) trait Handler: Clone + Send + Sync + 'static {
-    /// Answers one request. Whatever happens, there is a response.
+    /// Handles one request. There is always a response.
     fn handle(
         &self,
         request: Request<Incoming>,
@@ -69,7 +70,7 @@ pub(crate) trait Handler: Clone + Send + Sync + 'static {
 /// Serves a connection until it ends.
 ///
 /// # Errors
-/// What the peer or the network did to it. Nobody needs to act.
+/// Problems of the peer or the network, which need no action.
 pub(crate) async fn serve<S>(
     mut stream: S,
     peer: Peer,
@@ -85,7 +86,7 @@ where
             let late = |_| io::Error::new(io::ErrorKind::TimedOut, "no HTTP/2 preface in time");
             opening.map_err(late)??
         }
-        // No request was read yet, so nothing is lost.
+        // No request has been read, so nothing is lost.
         () = limits.drain.cancelled() => return Ok(()),
     };
     let begun = match opening {
@@ -130,8 +131,8 @@ where
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(max_streams)
-        // Callers whose deadlines pass together leave all their calls together. By default the
-        // library treats 20 such as an attack and closes the connection, with every other call.
+        // Callers whose deadlines pass together reset all their streams together. By default h2
+        // treats 20 such resets as an attack and closes the connection.
         .max_pending_accept_reset_streams(max_streams as usize)
         .max_header_list_size(HEADER_BYTES)
         .keep_alive_interval(PING_INTERVAL)
@@ -140,7 +141,7 @@ where
     Box::pin(connection)
 }
 
-/// The same for HTTP/1.1, which began with these bytes.
+/// The same for HTTP/1.1; these bytes have already been read.
 fn http1<S, F>(
     stream: S,
     begun: Vec<u8>,
@@ -161,7 +162,7 @@ where
     Box::pin(connection)
 }
 
-/// Runs a connection until it ends by itself or is to end.
+/// Runs a connection until it ends or has to be closed.
 async fn run<C>(
     mut connection: Pin<Box<C>>,
     shut_down: impl FnOnce(Pin<&mut C>),
@@ -180,8 +181,8 @@ where
         () = in_flight.stalled(patience) => return Err(not_read()),
     }
     shut_down(connection.as_mut());
-    // hyper then waits for the peer to answer a PING and to close. For a peer that does neither,
-    // the wait ends: once it has no call here, it has nothing to lose.
+    // hyper then waits for the peer to answer a PING and to close. This bounds the wait: without
+    // calls in flight nothing is lost.
     tokio::select! {
         ended = connection => ended.map_err(io::Error::other),
         () = in_flight.idle_for(LINGER) => Ok(()),
@@ -190,19 +191,19 @@ where
 }
 
 fn not_read() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "the peer does not read its answers")
+    io::Error::new(io::ErrorKind::TimedOut, "the peer does not read its responses")
 }
 
 type Http2<S, F> = http2::Connection<TokioIo<S>, F, TokioExecutor>;
 
-/// What the peer speaks.
+/// The protocol of the peer.
 enum Opening {
     Http2,
-    /// Something that is not HTTP/2, with what was read of it.
+    /// Not HTTP/2, with the bytes read so far.
     Other(Vec<u8>),
 }
 
-/// Reads as much as it takes to know what the peer speaks.
+/// Reads just enough to detect the protocol.
 async fn read_opening(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Opening> {
     let mut bytes = [0; PREFACE.len()];
     let mut filled = 0;
@@ -213,7 +214,7 @@ async fn read_opening(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Openi
         }
         filled += read;
         if bytes[..filled] != PREFACE[..filled] {
-            // A method of HTTP/1.1 begins with a capital letter, a TLS handshake does not.
+            // An HTTP/1.1 method starts with a capital letter; a TLS handshake does not.
             let is_http_1 = bytes[0].is_ascii_uppercase();
             return if is_http_1 {
                 Ok(Opening::Other(bytes[..filled].to_vec()))
@@ -225,13 +226,13 @@ async fn read_opening(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Openi
     Ok(Opening::Http2)
 }
 
-/// Returns when a connection is as old as it may get. Never, when there is no such age.
+/// Returns when a connection reaches its maximum age; never if there is none.
 async fn old_age(age: Option<Duration>, clock: &dyn Clock) {
     let Some(age) = age else { return std::future::pending().await };
     tokio::time::sleep(spread(age, clock.chance())).await;
 }
 
-/// The age, give or take a tenth, so that connections made together do not all end together.
+/// The age plus or minus a tenth, so that connections made together do not all end together.
 /// `chance` is from 0 to 1.
 ///
 /// # Reference
@@ -262,7 +263,7 @@ mod tests {
             (30 * minute, 1.0, 33 * minute),
         ] {
             let found = spread(age, chance);
-            // What floating point leaves over.
+            // Floating-point rounding.
             assert!(found.abs_diff(want) < Duration::from_micros(1), "{age:?} {chance}: {found:?}");
         }
     }

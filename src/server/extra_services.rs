@@ -1,23 +1,23 @@
-//! Services that are served in addition to the contract's.
+//! Additional services for the gRPC port.
 
 use tonic::service::Routes;
 
 use super::grpc_frame::MESSAGE_BYTES;
 
-/// More services for the gRPC port, over the same connections and by the same rules: requests that
-/// are not gRPC, the one message of a unary call, metadata, panics, the record of a call.
+/// Additional services for the gRPC port, with the same handling of non-gRPC requests, single
+/// messages, metadata, panics and call records.
 ///
-/// The gateway itself has none. Suites that test a server through a service of their own do.
+/// The gateway has none. They are for test suites that call a service of their own.
 #[derive(Debug, Clone)]
 pub struct ExtraServices {
     /// The services.
     pub routes: Routes,
     /// The methods whose callers send a stream, as `/package.Service/Method`.
     pub streamed: Vec<&'static str>,
-    /// The largest message, in bytes, that is read in a call of a method that is not streamed.
+    /// The maximum message size, in bytes, of methods whose callers send no stream.
     pub message_bytes: usize,
-    /// Whether a request that is not gRPC is read to its end before it is refused. The gateway
-    /// refuses at once; suites that continue a request after its headers need it to be open still.
+    /// Whether a non-gRPC request is read to its end before it is refused. The gateway refuses at
+    /// once; some suites need the request to stay open after its headers.
     pub reads_refused: bool,
 }
 

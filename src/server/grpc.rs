@@ -1,4 +1,4 @@
-//! One request on its way from the connection to its handler, and the response's way back.
+//! Routes a request to its handler, and records the response.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -28,26 +28,24 @@ use crate::rpc::operation::{Kind, Operation};
 use crate::rpc::reason::{Outcome, Reason};
 use crate::rpc::{Deadline, Error};
 
-/// More metadata is answered with a status. What the HTTP/2 library itself refuses, it refuses
-/// without one, so its own bound lies higher.
+/// Larger metadata gets a gRPC status. h2 refuses without a status, so its limit is higher.
 const METADATA_BYTES: usize = 16 * 1024;
 
-/// The response to a peer that does not speak gRPC.
+/// The response to a non-gRPC request.
 const NOT_GRPC: &str = "This port speaks gRPC: POST, and content-type application/grpc.\n";
 
-/// Methods whose callers send a stream of messages.
+/// Methods with a request stream.
 const REFLECTION: [&str; 2] = [
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];
 
-/// The services of the contract.
+/// The services of the API.
 pub trait Services: Clone + Send + Sync + 'static {
-    /// Every RPC that they serve.
+    /// All their RPCs.
     fn operations(&self) -> &'static [&'static Operation];
 
-    /// Serves one RPC, whose request holds its [`Call`] as an extension and has exactly one
-    /// message.
+    /// Serves one RPC. The request has its [`Call`] as an extension, and exactly one message.
     fn serve(
         &self,
         operation: &'static Operation,
@@ -55,7 +53,7 @@ pub trait Services: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Response<Body>> + Send;
 }
 
-/// Where requests go, as one worker serves them.
+/// The gRPC port's router of one worker.
 #[derive(Debug, Clone)]
 pub(super) struct GrpcService<S>(Arc<Inner<S>>);
 
@@ -63,14 +61,14 @@ pub(super) struct GrpcService<S>(Arc<Inner<S>>);
 struct Inner<S> {
     services: S,
     others: Routes,
-    /// The methods among the others whose callers send a stream.
+    /// Methods of extra services with a request stream.
     streamed: Vec<&'static str>,
-    /// The largest message that the others read.
+    /// The maximum message size of extra services.
     message_bytes: usize,
-    /// Whether a request that is not gRPC is read to its end before it is refused.
+    /// Whether a non-gRPC request is read to its end before it is refused.
     reads_refused: bool,
     shared: Arc<Shared>,
-    /// Ends the calls that are in flight.
+    /// Ends the calls in flight.
     stop: CancellationToken,
 }
 
@@ -83,7 +81,7 @@ impl<S: Services> GrpcService<S> {
         let reflection = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(pb::DESCRIPTOR)
-                // So that tools can show the details of a status.
+                // Lets tools decode the details of a status.
                 .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
         };
         let ExtraServices { routes, mut streamed, message_bytes, reads_refused } = extra;
@@ -93,14 +91,14 @@ impl<S: Services> GrpcService<S> {
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)
             .prepare();
-        // Each call waits for it: a token of its own spares the workers each other's lock.
+        // A token for each worker: calls wait for it, and share its lock.
         let stop = shared.stop.child_token();
         let inner =
             Inner { services, others, streamed, message_bytes, reads_refused, shared, stop };
         Ok(Self(Arc::new(inner)))
     }
 
-    /// Answers one request. Whatever happens, there is a response.
+    /// Handles one request. There is always a response.
     pub(super) async fn handle<B>(&self, request: Request<B>, peer: Peer) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
@@ -121,8 +119,7 @@ impl<S: Services> GrpcService<S> {
         let call = Call::new(operation, deadline, stop.clone(), peer, trace);
         let record = Record::begin(shared.telemetry.clone(), call.clone());
 
-        // A future that panicked is dropped and never polled again, so nobody sees what the panic
-        // left half done in it.
+        // A future that panicked is dropped and never polled again, so nothing sees broken state.
         let answering = Box::pin(AssertUnwindSafe(self.answer(operation, request, &call)));
         let response = match answering.catch_unwind().await {
             Ok(response) => rescue::with_details(response, &call),
@@ -154,7 +151,7 @@ impl<S: Services> GrpcService<S> {
         let most = if operation.is_some() { MESSAGE_BYTES } else { *message_bytes };
         let message = match call.bound(pin!(read_single_message(body, most))).await {
             Ok(message) => message,
-            // No provider was called yet.
+            // No provider has been called yet.
             Err(error) => return rescue::failed(error.with_outcome(Outcome::NotApplied), call),
         };
         let request = Request::from_parts(head, Full::new(message));
@@ -165,7 +162,7 @@ impl<S: Services> GrpcService<S> {
     }
 }
 
-/// The response of a service that always has one.
+/// Unwraps the result of a service that cannot fail.
 pub(super) fn answered<T>(result: Result<T, std::convert::Infallible>) -> T {
     match result {
         Ok(response) => response,
@@ -173,12 +170,11 @@ pub(super) fn answered<T>(result: Result<T, std::convert::Infallible>) -> T {
     }
 }
 
-/// The health service, for the gRPC port and for the admin port.
 pub(super) fn health_service(health: HealthState) -> HealthServer<HealthState> {
     HealthServer::new(health).max_decoding_message_size(MESSAGE_BYTES)
 }
 
-/// The RPC at this path, `/package.Service/Method`.
+/// Finds the RPC for a path, `/package.Service/Method`.
 fn find(operations: &[&'static Operation], path: &str) -> Option<&'static Operation> {
     let (service, name) = path.strip_prefix('/')?.split_once('/')?;
     operations
@@ -187,8 +183,7 @@ fn find(operations: &[&'static Operation], path: &str) -> Option<&'static Operat
         .copied()
 }
 
-/// A request that is not gRPC at all is answered in plain HTTP, as the gRPC specification
-/// requires: a caller that does not speak gRPC would not understand a gRPC status.
+/// Refuses non-gRPC requests in plain HTTP, as the gRPC specification requires.
 fn refuse_other_than_grpc<B>(request: &Request<B>) -> Option<Response<Body>> {
     let refuse = |status, header: Option<(http::HeaderName, &'static str)>| {
         let text = if request.method() == Method::HEAD { "" } else { NOT_GRPC };
@@ -211,14 +206,14 @@ fn refuse_other_than_grpc<B>(request: &Request<B>) -> Option<Response<Body>> {
     None
 }
 
-/// `application/grpc`, alone, with `+proto`, or with parameters. Other codecs are not served.
+/// `application/grpc`, also with `+proto` or parameters. Other codecs are not supported.
 fn is_grpc(kind: &[u8]) -> bool {
     let Some(rest) = kind.strip_prefix(b"application/grpc") else { return false };
     let rest = rest.strip_prefix(b"+proto").unwrap_or(rest);
     matches!(rest.first(), None | Some(b';' | b' '))
 }
 
-/// The size of the metadata by the measure of RFC 9113, section 6.5.2.
+/// The size of the metadata as defined by RFC 9113, section 6.5.2.
 fn metadata_bytes(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
 }

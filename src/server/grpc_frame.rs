@@ -1,4 +1,4 @@
-//! Reading the one message of a unary call, with the strictness that gRPC asks for.
+//! Reads the single message of a unary call, as strictly as gRPC requires.
 
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::Body;
@@ -7,23 +7,22 @@ use http_body_util::BodyExt;
 use crate::rpc::Error;
 use crate::rpc::reason::Reason;
 
-/// Larger messages are refused: the largest valid request takes below 2 KiB.
+/// Maximum message size: the largest valid request has less than 2 KiB.
 pub const MESSAGE_BYTES: usize = 64 * 1024;
 
-/// A flag of one byte and a length of four go before each message.
+/// Each message is preceded by a one-byte flag and a four-byte length.
 ///
 /// # Reference
 /// <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests>
 const PREFIX_BYTES: usize = 5;
 
-/// Reads a request body that must be exactly one gRPC message of at most `most` bytes, not
-/// counting its prefix. The result has the prefix, which tonic parses again.
+/// Reads a request body that must be exactly one gRPC message of at most `most` bytes, without its
+/// prefix. The result includes the prefix, which tonic parses again.
 ///
 /// # Errors
-/// - [`Reason::MessageTooLarge`] as soon as the prefix announces too much, before any of it
-///   is buffered;
-/// - [`Reason::MessageCount`] for no message or a second one;
-/// - [`Reason::MalformedMessage`] for one that is cut short.
+/// - [`Reason::MessageTooLarge`] as soon as the prefix announces too much, before buffering;
+/// - [`Reason::MessageCount`] for no message, or more than one;
+/// - [`Reason::MalformedMessage`] for a truncated message.
 pub(super) async fn read_single_message<B>(mut body: B, most: usize) -> Result<Bytes, Error>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -36,7 +35,7 @@ where
         };
         let Ok(data) = frame.into_data() else { continue };
         if first.is_empty() && rest.is_empty() {
-            // The usual request is one frame, and is then not copied.
+            // Usually the only frame, which is then not copied.
             first = data;
         } else {
             if rest.is_empty() {
@@ -50,14 +49,14 @@ where
     match expected(&message) {
         None if message.is_empty() => Err(Error::new(
             Reason::MessageCount,
-            "the call carries no message; exactly one is expected",
+            "the call has no message; exactly one is expected",
         )),
         Some(length) if message.len() == length => Ok(message),
-        _ => Err(Error::new(Reason::MalformedMessage, "the message is cut short")),
+        _ => Err(Error::new(Reason::MalformedMessage, "the message is truncated")),
     }
 }
 
-/// How long prefix and message are together, once the prefix is there.
+/// The length of prefix and message, once the prefix has arrived.
 fn expected(bytes: &[u8]) -> Option<usize> {
     let mut length = bytes.get(1..PREFIX_BYTES)?;
     Some(PREFIX_BYTES + length.get_u32() as usize)
@@ -68,13 +67,13 @@ fn check(bytes: &[u8], most: usize) -> Result<(), Error> {
     if length > PREFIX_BYTES + most {
         return Err(Error::new(
             Reason::MessageTooLarge,
-            format!("the message has {} bytes; at most {most} are read", length - PREFIX_BYTES),
+            format!("the message has {} bytes; the limit is {most}", length - PREFIX_BYTES),
         ));
     }
     if bytes.len() > length {
         return Err(Error::new(
             Reason::MessageCount,
-            "the call carries more than one message; exactly one is expected",
+            "the call has more than one message; exactly one is expected",
         ));
     }
     Ok(())
@@ -97,7 +96,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn exactly_one_whole_message_is_read_however_it_is_cut_up() {
+    async fn exactly_one_message_is_read_from_chunks_of_any_size() {
         let announced = |length: u32, sent: usize| {
             let mut bytes = vec![0];
             bytes.extend(length.to_be_bytes());

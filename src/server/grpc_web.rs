@@ -1,7 +1,6 @@
-//! gRPC-Web: the same calls from a browser, over HTTP/1.1 or HTTP/2, with CORS.
+//! gRPC-Web: calls from browsers, over HTTP/1.1 or HTTP/2, with CORS.
 //!
-//! Off unless origins are allowed: a page is a caller like any other, and uses the gateway's
-//! credentials.
+//! Off by default: pages that may call use the gateway's credentials.
 //!
 //! # Reference
 //! <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-WEB.md>
@@ -26,7 +25,7 @@ use tower_service::Service;
 use super::Peer;
 use super::grpc::{GrpcService, Services, answered};
 
-/// The headers that gRPC-Web clients send, traced ones among them.
+/// Request headers of gRPC-Web clients, tracing included.
 const SENT: [HeaderName; 6] = [
     CONTENT_TYPE,
     HeaderName::from_static("grpc-timeout"),
@@ -36,7 +35,7 @@ const SENT: [HeaderName; 6] = [
     HeaderName::from_static("x-user-agent"),
 ];
 
-/// The headers that a page may read.
+/// Response headers that a page may read.
 const SHOWN: [HeaderName; 4] = [
     HeaderName::from_static("grpc-status"),
     HeaderName::from_static("grpc-message"),
@@ -44,15 +43,15 @@ const SHOWN: [HeaderName; 4] = [
     HeaderName::from_static("grpc-retry-pushback-ms"),
 ];
 
-/// How long a browser may remember a preflight response.
+/// How long a browser may cache a preflight response.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(60 * 60);
 
-/// How much of an unread request body is drained before an early response over HTTP/1.1. A
-/// connection that is closed while the peer still writes loses the response.
+/// How much of an unread request body is drained before an early response over HTTP/1.1. Closing a
+/// connection while the peer still writes would lose the response.
 const READ_OUT_BYTES: usize = 1024 * 1024;
 const READ_OUT_TIME: Duration = Duration::from_secs(1);
 
-/// gRPC-Web for pages of some origins, and gRPC for all other callers.
+/// gRPC-Web for pages of the allowed origins, and gRPC for all other callers.
 #[derive(Debug, Clone)]
 pub(super) struct GrpcWeb<S>(Cors<GrpcWebService<Native<S>>>);
 
@@ -71,7 +70,7 @@ impl<S: Services> GrpcWeb<S> {
         Self(cors.layer(GrpcWebLayer::new().layer(Native(grpc))))
     }
 
-    /// Answers one request, of whatever kind.
+    /// Handles one request.
     pub(super) async fn handle(&self, mut request: Request<Body>, peer: Peer) -> Response<Body> {
         request.extensions_mut().insert(Caller(peer));
         if request.version() == Version::HTTP_2 {
@@ -97,13 +96,13 @@ impl<S: Services> GrpcWeb<S> {
     }
 }
 
-/// Over HTTP/1.1 there is gRPC-Web and nothing else.
+/// Over HTTP/1.1 only gRPC-Web is served.
 fn is_not_web(request: &Request<Body>) -> bool {
     let kind = request.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     request.method() == Method::POST && !kind.starts_with(b"application/grpc-web")
 }
 
-/// Reads a request to its end, within bounds; whether that was all of it.
+/// Drains a request body, within a limit. Returns whether it reached the end.
 async fn read_out(mut body: Body) -> bool {
     let mut left = READ_OUT_BYTES;
     while let Some(frame) = body.frame().await {
@@ -116,7 +115,7 @@ async fn read_out(mut body: Body) -> bool {
     true
 }
 
-/// A request body that comes back when it is dropped before its end.
+/// A request body that is given back if it is dropped before its end.
 struct Lent {
     inner: Body,
     give_back: Option<oneshot::Sender<Body>>,
@@ -149,17 +148,17 @@ impl http_body::Body for Lent {
 impl Drop for Lent {
     fn drop(&mut self) {
         if let Some(give_back) = self.give_back.take() {
-            // The receiver is gone when the connection is.
+            // The receiver is gone if the connection is.
             let _ = give_back.send(std::mem::take(&mut self.inner));
         }
     }
 }
 
-/// The caller's address on its way through the layers.
+/// The caller's address, passed through the layers.
 #[derive(Debug, Clone, Copy)]
 struct Caller(Peer);
 
-/// gRPC as a service of the layers.
+/// gRPC as a tower service.
 #[derive(Debug, Clone)]
 struct Native<S>(GrpcService<S>);
 

@@ -1,11 +1,11 @@
 //! Limits that h2 does not enforce: control-frame floods and frames that never complete.
 //!
-//! h2 limits resets, CONTINUATION, empty DATA and the size of headers. It answers every PING and
-//! SETTINGS, and waits for the rest of a frame without a limit.
+//! h2 limits resets, CONTINUATION, empty DATA and header size. But it answers every PING and
+//! SETTINGS, and waits for the rest of a frame without a time limit.
 //!
-//! What is written is parsed, too: only between two frames can the guard add a GOAWAY of its own.
-//! Without it a flooding peer would see a closed connection, and gRPC clients would reconnect at
-//! once with the same keep-alive interval.
+//! Written bytes are parsed, too, because the guard can insert a GOAWAY of its own only between two
+//! frames. Without GOAWAY a flooding peer would only see a closed connection, and gRPC clients
+//! would reconnect at once with the same keep-alive interval.
 
 use std::io;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// A length of three bytes, a type, flags and a stream id (RFC 9113, section 4.1).
+/// Three bytes of length, then type, flags and stream id (RFC 9113, section 4.1).
 const HEADER_BYTES: usize = 9;
 
 const DATA: u8 = 0;
@@ -26,25 +26,23 @@ const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 0x4;
 const ENHANCE_YOUR_CALM: u32 = 0xb;
 
-/// How many control frames a peer may send at once, and then for each second. An honest peer
+/// How many control frames a peer may send at once, and per second after that. A well-behaved peer
 /// sends a PING every few seconds.
 const BURST: u32 = 1000;
 const PER_SECOND: u32 = 100;
 
-/// What a peer earns with each call: measuring the bandwidth, making room for the answer and
-/// leaving the call take a control frame each, some of them two.
+/// Additional control frames for each call: bandwidth probes, WINDOW_UPDATE and resets.
 const PER_CALL: u32 = 8;
 
-/// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
+/// The connection preface (RFC 9113, section 3.4).
 pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A connection whose peer must complete frames in time and may send few control frames.
+/// A connection that limits control frames and the time to complete a frame.
 pub(super) struct H2Guard<S> {
     stream: S,
-    /// How much of the preface is still to be handed on: it was read to know what the peer
-    /// speaks, and the HTTP/2 library wants to see it, too.
+    /// The rest of the preface to replay: it was read to detect the protocol, and h2 expects it.
     preface: &'static [u8],
-    /// How long the peer may take to finish what it began.
+    /// Time limit for completing a frame.
     patience: Duration,
     incoming: FrameParser,
     outgoing: FrameParser,
@@ -58,17 +56,17 @@ pub(super) struct H2Guard<S> {
 /// Parses the headers of frames that arrive in pieces.
 #[derive(Default)]
 struct FrameParser {
-    /// The header of the present frame, as far as it is there.
+    /// The header of the current frame, as far as it has arrived.
     header: [u8; HEADER_BYTES],
     filled: usize,
-    /// What is to come of the payload.
+    /// The remaining bytes of the payload.
     payload: usize,
-    /// Headers began and go on in another frame.
+    /// A header block continues in the next frame.
     in_headers: bool,
 }
 
 impl FrameParser {
-    /// Advances into the bytes, which are not empty. Returns a header that is now complete.
+    /// Consumes some of the bytes, which are not empty. Returns a header once it is complete.
     fn step(&mut self, bytes: &mut &[u8]) -> Option<[u8; HEADER_BYTES]> {
         if self.payload > 0 {
             let skipped = self.payload.min(bytes.len());
@@ -93,7 +91,7 @@ impl FrameParser {
         Some(self.header)
     }
 
-    /// FrameParsers to the end of the bytes.
+    /// Parses all the bytes.
     fn follow(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             self.step(&mut bytes);
@@ -106,7 +104,7 @@ impl FrameParser {
 }
 
 impl<S> H2Guard<S> {
-    /// Guards a stream whose preface was read already, and replays the preface first.
+    /// Guards a stream whose preface has been read, and replays the preface first.
     pub(super) fn new(stream: S, patience: Duration) -> Self {
         Self {
             stream,
@@ -121,13 +119,13 @@ impl<S> H2Guard<S> {
         }
     }
 
-    /// Parses bytes that arrived. An error is the type of the frames that flood.
+    /// Parses received bytes. The error is the type of the flooding frames.
     fn watch(&mut self, mut bytes: &[u8]) -> Result<(), u8> {
         while !bytes.is_empty() {
             if let Some(header) = self.incoming.step(&mut bytes) {
                 self.begin(header)?;
             }
-            // A peer that finishes one frame and is within the next has all its time again.
+            // Completing a frame restarts the time limit.
             if self.incoming.is_between_frames() {
                 self.unfinished = None;
             }
@@ -153,7 +151,7 @@ impl<S> H2Guard<S> {
         Ok(())
     }
 
-    /// The clock is read only when the allowance is used up, which honest peers never do.
+    /// The clock is read only once the allowance is used up, which well-behaved peers never do.
     fn refill(&mut self) {
         let earned = self.refilled.elapsed().as_secs_f64() * f64::from(PER_SECOND);
         if earned >= 1.0 {
@@ -164,8 +162,8 @@ impl<S> H2Guard<S> {
 }
 
 impl<S: AsyncWrite + Unpin> H2Guard<S> {
-    /// Sends the GOAWAY upon which gRPC clients lengthen their keep-alive interval. A peer that
-    /// does not read, so that there is no room for it, does not get one.
+    /// Sends the GOAWAY that makes gRPC clients lengthen their keep-alive interval, if the socket
+    /// has room for it.
     ///
     /// # Reference
     /// <https://github.com/grpc/proposal/blob/master/A8-client-side-keepalive.md>
@@ -183,7 +181,7 @@ impl<S: AsyncWrite + Unpin> H2Guard<S> {
         ]
         .concat();
         if let Poll::Ready(Ok(_)) = Pin::new(&mut self.stream).poll_write(cx, &goaway) {
-            // Nothing waits for what is not flushed at once.
+            // Best effort: nothing waits for the flush.
             let _flushed = Pin::new(&mut self.stream).poll_flush(cx);
         }
     }
@@ -207,7 +205,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for H2Guard<S> {
             Poll::Ready(Ok(())) => {
                 Poll::Ready(this.watch(&buf.filled()[before..]).map_err(|kind| {
                     this.send_enhance_your_calm(cx, kind);
-                    io::Error::new(io::ErrorKind::InvalidData, "the peer floods control frames")
+                    io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "the peer sends too many control frames",
+                    )
                 }))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
@@ -249,10 +250,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for H2Guard<S> {
         Poll::Ready(Ok(written))
     }
 
-    /// Not before the preface is handed on. The HTTP/2 library looks once, when it begins, how
-    /// large a payload must be to get a write of its own: 256 bytes if writes are vectored and
-    /// else 1 KiB, below which answers to many calls leave in one write. Then it looks again at
-    /// each write, for what is larger.
+    /// False until the preface has been replayed. When h2 starts, it reads this once to choose the
+    /// payload size that gets its own write: 256 bytes with vectored writes, else 1 KiB. Below
+    /// that, responses to many calls leave in one write. Later it reads it again for each large
+    /// write.
     fn is_write_vectored(&self) -> bool {
         self.preface.is_empty() && self.stream.is_write_vectored()
     }
@@ -280,7 +281,7 @@ mod tests {
         bytes
     }
 
-    /// A peer and what watches it, behind the preface.
+    /// A peer and its guard, past the preface.
     async fn pair() -> (DuplexStream, H2Guard<DuplexStream>) {
         let (peer, stream) = duplex(1024 * 1024);
         let mut frames = H2Guard::new(stream, PATIENCE);
@@ -290,7 +291,7 @@ mod tests {
         (peer, frames)
     }
 
-    /// What reading to the end of what was sent comes to.
+    /// Sends these bytes in chunks, and returns how many the guard lets through.
     async fn read_all(sent: &[u8], chunk: usize) -> io::Result<usize> {
         let (mut peer, mut frames) = pair().await;
         peer.write_all(sent).await.unwrap();
@@ -305,7 +306,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_flood_is_refused_and_calls_pay_for_their_control_frames() {
+    async fn floods_are_refused_and_calls_extend_the_allowance() {
         let pings = |count| frame(PING, 0, 8).repeat(count);
         let call = [frame(HEADERS, END_HEADERS, 40), frame(DATA, 0, 60), pings(3)].concat();
         for (what, sent, passes) in [
@@ -324,7 +325,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_flood_is_told_to_send_enhance_your_calm_but_not_within_a_frame() {
+    async fn a_flood_gets_enhance_your_calm_but_not_inside_a_frame() {
         let goaway = |text: &str| {
             let length = 8 + text.len() as u8;
             let head = [0, 0, length, GOAWAY, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0xb];
@@ -333,12 +334,12 @@ mod tests {
         let (data, open) = (frame(DATA, 0, 60), frame(HEADERS, 0, 20));
         let closed = [&open[..], &frame(CONTINUATION, END_HEADERS, 4)].concat();
         for (what, written, kind, text) in [
-            ("nothing before", &[][..], PING, "too_many_pings"),
-            ("behind a frame", &data, 4, "too_many_control_frames"),
-            ("within a header", &data[..5], PING, ""),
-            ("within a payload", &data[..40], PING, ""),
+            ("no frame before", &[][..], PING, "too_many_pings"),
+            ("after a frame", &data, 4, "too_many_control_frames"),
+            ("inside a header", &data[..5], PING, ""),
+            ("inside a payload", &data[..40], PING, ""),
             ("between headers", &open, PING, ""),
-            ("behind headers", &closed, PING, "too_many_pings"),
+            ("after headers", &closed, PING, "too_many_pings"),
         ] {
             let (mut peer, mut frames) = pair().await;
             for piece in written.chunks(7) {
@@ -360,7 +361,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_allowance_comes_back_with_time() {
+    async fn the_allowance_is_refilled_over_time() {
         let (mut peer, mut frames) = pair().await;
         let mut sink = vec![0; 17 * 1000];
         for seconds in 0..20 {
@@ -374,7 +375,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_begun_must_be_finished_in_time() {
+    async fn a_started_frame_must_complete_in_time() {
         let half = frame(DATA, 0, 60)[..30].to_vec();
         let open = frame(HEADERS, 0, 40);
         let closed = [&open[..], &frame(CONTINUATION, END_HEADERS, 4)].concat();
@@ -382,8 +383,8 @@ mod tests {
             ("nothing", vec![], false),
             ("a part of a header", vec![0, 0], true),
             ("a part of a payload", half, true),
-            ("headers that go on", open, true),
-            ("whole headers", closed, false),
+            ("headers with a continuation", open, true),
+            ("complete headers", closed, false),
         ] {
             let (mut peer, mut frames) = pair().await;
             peer.write_all(&sent).await.unwrap();
@@ -400,7 +401,7 @@ mod tests {
 
     /// Hostile input 45.
     #[tokio::test(start_paused = true)]
-    async fn dripping_does_not_buy_time() {
+    async fn single_bytes_do_not_extend_the_time_limit() {
         let (mut peer, mut frames) = pair().await;
         let dripping = tokio::spawn(async move {
             for byte in frame(DATA, 0, 60) {

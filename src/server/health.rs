@@ -1,4 +1,4 @@
-//! `grpc.health.v1`: whether calls should be sent here.
+//! `grpc.health.v1`.
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
@@ -16,26 +16,26 @@ use crate::pb::health::{
 };
 use crate::rpc::operation::Operation;
 
-/// The names that are known in addition to the services: the whole server, and the names that
-/// Kubernetes' manifests commonly use. `liveness` stays SERVING while the process drains: a
-/// process that is about to end in good order must not be killed for it.
+/// Health names in addition to the services: the whole server, and the names that Kubernetes
+/// manifests commonly use. `liveness` stays SERVING during a drain, so that the process is not
+/// killed early.
 const NAMES: [&str; 3] = ["", "readiness", LIVENESS];
 const LIVENESS: &str = "liveness";
 
 /// The stage of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// A credential is still missing.
+    /// Waiting for the first credentials.
     Starting,
-    /// Calls should be sent here.
+    /// Ready for calls.
     Serving,
-    /// No provider can be called any more: every credential has expired.
+    /// All credentials have expired.
     Expired,
-    /// The process is about to end.
+    /// The process is shutting down.
     Draining,
 }
 
-/// The state that all copies of the health service report.
+/// The state shared by all copies of the health service.
 #[derive(Debug, Clone)]
 pub struct HealthState {
     stage: Arc<watch::Sender<Stage>>,
@@ -43,12 +43,12 @@ pub struct HealthState {
 }
 
 impl HealthState {
-    /// Not serving yet.
+    /// Starts as [`Stage::Starting`].
     pub fn new(operations: &'static [&'static Operation]) -> Self {
         Self { stage: Arc::new(watch::Sender::new(Stage::Starting)), operations }
     }
 
-    /// Says from now on whether calls should be sent here. Watchers get the change.
+    /// Sets the stage, and notifies watchers.
     pub fn set(&self, stage: Stage) {
         self.stage.send_replace(stage);
     }
@@ -58,12 +58,11 @@ impl HealthState {
         *self.stage.borrow()
     }
 
-    /// The names that are known.
+    /// All health names.
     fn names(&self) -> BTreeSet<&'static str> {
         NAMES.into_iter().chain(self.operations.iter().map(|operation| operation.service)).collect()
     }
 
-    /// The status of this name at this stage.
     fn status_of(&self, name: &str, stage: Stage) -> ServingStatus {
         if !self.names().contains(name) {
             ServingStatus::ServiceUnknown
@@ -106,7 +105,7 @@ impl Health for HealthState {
     type WatchStream =
         Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send + 'static>>;
 
-    /// An unknown name is reported as SERVICE_UNKNOWN and the stream stays open, as health.proto
+    /// Reports an unknown name as SERVICE_UNKNOWN and keeps the stream open, as health.proto
     /// requires.
     async fn watch(
         &self,

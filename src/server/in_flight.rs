@@ -1,4 +1,4 @@
-//! The calls of one connection, and the responses that the peer does not read.
+//! The calls in flight of one connection, and responses that the peer does not read.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::Notify;
 
-/// Counts the calls of one connection from their first byte to the last byte of their answer.
+/// Counts the calls of one connection, from their first byte to the last byte of the response.
 #[derive(Debug, Clone, Default)]
 pub(super) struct InFlight(Arc<Inner>);
 
@@ -19,22 +19,22 @@ struct Inner {
     active: AtomicUsize,
     calls: AtomicUsize,
     idle: Notify,
-    /// Which of the two counts below counts new waits.
+    /// Index of the counter for new waits.
     period: AtomicUsize,
-    /// Responses that wait for the peer to read, by the period in which the wait began.
+    /// Responses waiting for the peer to read, by the period in which the wait started.
     waiting: [AtomicUsize; 2],
     began_waiting: Notify,
 }
 
 impl InFlight {
-    /// A call begins; it ends when the guard is dropped.
+    /// Starts a call, which ends when the guard is dropped.
     pub(super) fn begin(&self) -> InFlightGuard {
         self.0.active.fetch_add(1, Ordering::Relaxed);
         self.0.calls.fetch_add(1, Ordering::Relaxed);
         InFlightGuard(self.clone())
     }
 
-    /// Returns when there was no call for this long.
+    /// Returns once there has been no call for this long.
     pub(super) async fn idle_for(&self, quiet: Duration) {
         loop {
             let idle = self.0.idle.notified();
@@ -51,8 +51,8 @@ impl InFlight {
         }
     }
 
-    /// Returns when a response has waited this long for the peer to read, or up to twice as
-    /// long: waits are counted by periods, which costs a response two additions.
+    /// Returns once a response has waited this long, or up to twice as long, for the peer to read:
+    /// waits are counted by period, which costs a response only two additions.
     pub(super) async fn stalled(&self, limit: Duration) {
         let waiting = |period: usize| self.0.waiting[period % 2].load(Ordering::Relaxed) > 0;
         loop {
@@ -93,12 +93,12 @@ impl Drop for InFlightGuard {
     }
 }
 
-/// A response body that keeps its connection busy until it is written.
+/// A response body that counts as in flight until it is written.
 #[derive(Debug)]
 pub(super) struct TrackedBody {
     inner: tonic::body::Body,
     active: InFlightGuard,
-    /// The period since which the peer has to read: it does so before each frame is requested.
+    /// The period in which the current wait started. A wait starts before each frame is requested.
     waiting: Option<usize>,
 }
 
@@ -129,7 +129,7 @@ impl Body for TrackedBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        // A poll means that there is room for a frame.
+        // A poll means that the connection has room for a frame.
         self.write_unblocked();
         let frame = Pin::new(&mut self.inner).poll_frame(cx);
         if let Poll::Ready(Some(Ok(frame))) = &frame
@@ -155,7 +155,7 @@ mod tests {
 
     /// Hostile input 46.
     #[tokio::test(start_paused = true)]
-    async fn a_response_that_is_not_read_is_noticed_and_one_that_is_read_is_not() {
+    async fn only_an_unread_response_counts_as_stalled() {
         let in_flight = InFlight::default();
         let second = Duration::from_secs(1);
         let body = || {
@@ -165,7 +165,7 @@ mod tests {
         let mut stalled = std::pin::pin!(in_flight.stalled(second));
         let mut is_stalled =
             async |within: Duration| tokio::time::timeout(within, stalled.as_mut()).await.is_ok();
-        assert!(!is_stalled(10 * second).await, "nothing was answered");
+        assert!(!is_stalled(10 * second).await, "no response was sent");
         for _ in 0..30 {
             let moving = body();
             assert!(!is_stalled(second / 2).await);
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn idleness_is_counted_from_the_last_call() {
+    async fn idle_time_starts_with_the_end_of_the_last_call() {
         let in_flight = InFlight::default();
         let began = tokio::time::Instant::now();
         let second = Duration::from_secs(1);
@@ -188,7 +188,7 @@ mod tests {
         tokio::time::sleep(5 * second).await;
         drop(call);
         tokio::time::sleep(second / 2).await;
-        // A call in between starts the count again.
+        // A call in between restarts the idle time.
         drop(in_flight.begin());
         waiting.await.unwrap();
         assert!(began.elapsed() >= 6 * second + second / 2, "{:?}", began.elapsed());

@@ -10,7 +10,7 @@ use tokio_util::either::Either;
 use super::Peer;
 use crate::options::Address;
 
-/// Listens at an address; a Unix socket gets this mode, or else what the process's mask leaves.
+/// Listens on an address. A Unix socket gets this mode, else the umask applies.
 pub(crate) async fn bind(address: &Address, mode: Option<u32>) -> io::Result<Bound> {
     match address {
         Address::Tcp(address) => {
@@ -19,8 +19,8 @@ pub(crate) async fn bind(address: &Address, mode: Option<u32>) -> io::Result<Bou
             Ok(Bound { socket: Socket::Tcp(listener), address })
         }
         Address::Unix(path) => {
-            // A process that was killed leaves its socket behind, and a new one could
-            // never bind. A socket that another process still serves is kept.
+            // A killed process leaves its socket behind, which would block the next bind. A socket
+            // that is still in use is kept.
             if UnixStream::connect(path).await.is_err()
                 && let Ok(found) = std::fs::symlink_metadata(path)
                 && std::os::unix::fs::FileTypeExt::is_socket(&found.file_type())
@@ -50,7 +50,7 @@ enum Socket {
     Unix(UnixListener),
 }
 
-/// A connection that was accepted, not yet bound to the runtime that will serve it.
+/// An accepted connection, not yet registered with a runtime.
 #[derive(Debug)]
 pub(crate) enum Accepted {
     Tcp(std::net::TcpStream, SocketAddr),
@@ -68,7 +68,7 @@ impl Accepted {
 }
 
 impl Bound {
-    /// The address with the port that the system chose.
+    /// The address with the actual port.
     pub(crate) fn address(&self) -> &Address {
         &self.address
     }
@@ -78,7 +78,7 @@ impl Bound {
         match &self.socket {
             Socket::Tcp(listener) => {
                 let (stream, peer): (TcpStream, _) = listener.accept().await?;
-                // An answer is one small write that must not wait for the next.
+                // A response is one small write, which must not be delayed.
                 stream.set_nodelay(true)?;
                 Ok(Accepted::Tcp(stream.into_std()?, peer))
             }
@@ -93,13 +93,13 @@ impl Bound {
 impl Drop for Bound {
     fn drop(&mut self) {
         if let Address::Unix(path) = &self.address {
-            // Gone already is as good.
+            // It may already be gone.
             let _ = std::fs::remove_file(path);
         }
     }
 }
 
-/// Whether an error of [`Bound::accept`] is about one connection and not about the listener.
+/// Whether an error of [`Bound::accept`] concerns one connection, not the listener.
 pub(crate) fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_socket_left_behind_is_replaced_and_one_in_use_is_not() {
+    async fn only_an_unused_socket_is_replaced() {
         let folder = std::env::temp_dir().join(format!("savepoint-gateway-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let address = Address::Unix(folder.join("listener.sock"));

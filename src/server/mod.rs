@@ -1,10 +1,9 @@
-//! The gRPC server: connections, requests and their records. It is generic over the services of the
-//! contract and knows no provider.
+//! The gRPC server: connections, requests and their records. It is generic over the services and
+//! knows no provider.
 //!
-//! The generated services run on an accept loop of our own. tonic's does not end while a
-//! connected peer stays silent, spins when file descriptors run out, cuts calls at the
-//! maximum age of a connection and answers CANCELLED to a deadline; see
-//! `docs/adr/0001-own-accept-loop.md`.
+//! The generated services run on our own accept loop. tonic's does not end while a connected peer
+//! is silent, busy-loops when file descriptors run out, cuts off calls at a connection's maximum
+//! age, and reports CANCELLED for deadlines; see `docs/adr/0001-own-accept-loop.md`.
 
 mod access_log;
 pub(crate) mod admin;
@@ -45,10 +44,10 @@ use connection::{ConnectionLimits, Handler};
 use grpc::GrpcService;
 use grpc_web::GrpcWeb;
 
-/// The peer of a connection, as far as it has an address.
+/// The address of a peer, if it has one.
 pub(crate) type Peer = Option<SocketAddr>;
 
-/// The gRPC port as one worker serves it.
+/// The gRPC port of one worker.
 #[derive(Debug, Clone)]
 pub(crate) struct GrpcPort<S> {
     grpc: GrpcService<S>,
@@ -57,10 +56,10 @@ pub(crate) struct GrpcPort<S> {
 }
 
 impl<S: Services> GrpcPort<S> {
-    /// Serves these services.
+    /// Builds the router for these services.
     ///
     /// # Errors
-    /// When the descriptors of reflection are defective.
+    /// If the reflection descriptors are invalid.
     pub(crate) fn new(
         services: S,
         extra: ExtraServices,
@@ -72,7 +71,6 @@ impl<S: Services> GrpcPort<S> {
         Ok(Self { grpc, web, shared: Arc::clone(shared) })
     }
 
-    /// The limits of its connections.
     pub(crate) fn limits(&self) -> &ConnectionLimits {
         &self.shared.limits
     }

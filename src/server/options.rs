@@ -12,49 +12,49 @@ use crate::rpc::Timeouts;
 use crate::rpc::operation::Kind;
 use crate::tls::ServerTls;
 
-/// Loopback: everybody who reaches the port uses the gateway's credentials.
+/// Loopback, because anyone who reaches the port uses the gateway's credentials.
 const LISTEN: &str = "127.0.0.1:50051";
 pub(crate) const ADMIN_LISTEN: &str = "127.0.0.1:9464";
 
-/// The longest time of an RPC whose response is a stream.
+/// Time limit of a server-streaming RPC.
 const MAX_STREAM: Duration = Duration::from_secs(60 * 60);
 
 /// The options of the server.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Server")]
 pub struct ServerOptions {
-    /// Where gRPC is served: host:port or unix:/path [default: 127.0.0.1:50051]
+    /// Address of the gRPC port: host:port or unix:/path [default: 127.0.0.1:50051]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Where /metrics, /livez, /readyz and health probes are served [default: 127.0.0.1:9464]
+    /// Address of /metrics, /livez, /readyz and grpc.health.v1 [default: 127.0.0.1:9464]
     #[arg(long, value_name = "ADDRESS")]
     admin_listen: Option<String>,
-    /// The mode of Unix sockets, in octal such as 0660 [default: what the umask leaves]
+    /// Mode of Unix sockets, in octal such as 0660 [default: by the umask]
     #[arg(long, value_name = "MODE")]
     socket_mode: Option<String>,
-    /// The deadline of calls that do not set one
+    /// Deadline of calls that do not set one
     #[arg(long, value_name = "DURATION", default_value = "30s")]
     default_timeout: String,
-    /// The longest deadline of any call
+    /// Maximum deadline of any call
     #[arg(long, value_name = "DURATION", default_value = "60s")]
     max_timeout: String,
-    /// How many connections are served; more are closed at once
+    /// Maximum number of connections; further ones are closed at once
     #[arg(long, value_name = "COUNT", default_value = "10000")]
     max_connections: String,
-    /// How old a connection may get, plus or minus 10 %; 0s for any age
+    /// Maximum age of a connection, plus or minus 10 %; 0s for no limit
     #[arg(long, value_name = "DURATION", default_value = "0s")]
     max_connection_age: String,
-    /// How long a connection may stay without a call; 0s for any time
+    /// Maximum time of a connection without a call; 0s for no limit
     #[arg(long, value_name = "DURATION", default_value = "0s")]
     max_connection_idle: String,
-    /// Limit for each step that a peer must complete: TLS handshake, HTTP/2 preface, a started
+    /// Time limit for each step that a peer must complete: TLS handshake, HTTP/2 preface, a started
     /// frame, reading a response
     #[arg(long, value_name = "DURATION", default_value = "10s")]
     peer_timeout: String,
-    /// On SIGTERM, how long calls in flight may take to end
+    /// On SIGTERM, time limit for calls in flight
     #[arg(long, value_name = "DURATION", default_value = "10s")]
     drain_timeout: String,
-    /// On SIGTERM, how long to keep serving while health says NOT_SERVING
+    /// On SIGTERM, how long to keep serving while health reports NOT_SERVING
     #[arg(long, value_name = "DURATION", default_value = "0s")]
     drain_delay: String,
     /// Serve gRPC-Web to pages of these origins, separated by commas; * for all [default: none]
@@ -62,37 +62,37 @@ pub struct ServerOptions {
     grpc_web_allow_origin: Option<String>,
 }
 
-/// How the server serves.
+/// The configuration of the server.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
-    /// Where gRPC is served.
+    /// The address of the gRPC port.
     pub listen: Address,
-    /// Where metrics and probes are served.
+    /// The address of the admin port.
     pub admin_listen: Address,
-    /// The mode of Unix sockets.
+    /// The mode of Unix sockets; none leaves it to the umask.
     pub socket_mode: Option<u32>,
     /// TLS for callers over a network.
     pub tls: Option<Arc<ServerTls>>,
-    /// How long calls may take.
+    /// The deadlines of calls.
     pub timeouts: Timeouts,
-    /// How many connections are served.
+    /// Maximum number of connections.
     pub max_connections: usize,
-    /// How old a connection may get.
+    /// Maximum age of a connection.
     pub max_connection_age: Option<Duration>,
-    /// How long a connection may stay without a call.
+    /// Maximum time of a connection without a call.
     pub max_connection_idle: Option<Duration>,
-    /// Limit for each step that a peer must complete.
+    /// Time limit for each step that a peer must complete.
     pub peer_timeout: Duration,
-    /// How long calls in flight may take to end when the process must.
+    /// Time limit of a drain.
     pub drain_timeout: Duration,
-    /// How long to keep serving while health says NOT_SERVING.
+    /// How long to keep serving while health reports NOT_SERVING.
     pub drain_delay: Duration,
-    /// The origins whose pages may call by gRPC-Web; none switches it off.
+    /// Origins whose pages may use gRPC-Web; none disables it.
     pub grpc_web_origins: Vec<HeaderValue>,
 }
 
 impl Default for ServerConfig {
-    /// The documented defaults, on free ports of loopback.
+    /// The documented defaults, on free loopback ports.
     fn default() -> Self {
         let seconds = Duration::from_secs;
         let free = || Address::Tcp("127.0.0.1:0".to_owned());
@@ -114,7 +114,7 @@ impl Default for ServerConfig {
 }
 
 impl ServerConfig {
-    /// The limits of an RPC's time, by its kind.
+    /// The time limits of an RPC, by its kind.
     pub(super) fn timeouts(&self, kind: Kind) -> Timeouts {
         match kind {
             Kind::Unary => self.timeouts,
@@ -124,7 +124,7 @@ impl ServerConfig {
 }
 
 impl ServerOptions {
-    /// What the options say. `free_ports`: addresses that are not set are free ports.
+    /// The configuration. `free_ports`: use free ports for addresses that are not set.
     pub(crate) fn config(&self, problems: &mut Problems<'_>, free_ports: bool) -> ServerConfig {
         let defaults = ServerConfig::default();
         let limit = |duration: Duration| Some(duration).filter(|duration| !duration.is_zero());
@@ -165,7 +165,7 @@ fn mode(text: &str) -> Result<u32, &'static str> {
     mode.filter(|mode| *mode <= 0o777).ok_or("is not a mode such as 0660")
 }
 
-/// Origins as a browser spells them: scheme, host and port, no slash at the end.
+/// Origins as browsers send them: scheme, host and port, without a trailing slash.
 fn origins(problems: &mut Problems<'_>, list: Option<&str>) -> Vec<HeaderValue> {
     let texts = list.unwrap_or_default().split(',').map(str::trim).filter(|text| !text.is_empty());
     let origin = |text: &str| {

@@ -1,5 +1,5 @@
-//! Statuses in the one form of the contract, whoever made them: handlers, the gRPC library, or a
-//! panic; in a response's head or in its trailers.
+//! Gives every status the same form, whether it comes from a handler, the gRPC library or a panic,
+//! in the headers or the trailers of a response.
 
 use http::{HeaderMap, Response};
 use tonic::body::Body;
@@ -9,23 +9,23 @@ use crate::call::Call;
 use crate::rpc::Error;
 use crate::rpc::reason::Reason;
 
-/// A response that is nothing but this error.
+/// A response with only this error.
 pub(super) fn failed(error: Error, call: &Call) -> Response<Body> {
     Status::from(call.failed(error)).into_http()
 }
 
-/// The error for a panic, of which nothing is shown.
+/// The error for a panic, whose message is not shown.
 pub(super) fn panicked() -> Error {
     Error::new(Reason::GatewayInternal, "internal error")
 }
 
-/// The code that headers or trailers hold, if they hold one.
+/// The gRPC code in headers or trailers, if any.
 pub(super) fn code_of(headers: &HeaderMap) -> Option<Code> {
     headers.get("grpc-status").map(|code| Code::from_bytes(code.as_bytes()))
 }
 
-/// Gives a status that the library made the form of all others: with an `ErrorInfo`, and with
-/// the code that the gRPC specification requires. None when it has that form already.
+/// Rebuilds a status of the gRPC library with an `ErrorInfo` and the code that the gRPC
+/// specification requires. None if it already has that form.
 pub(super) fn described(headers: &HeaderMap, call: &Call) -> Option<Status> {
     if !headers.contains_key("grpc-status") || headers.contains_key("grpc-status-details-bin") {
         return None;
@@ -34,26 +34,26 @@ pub(super) fn described(headers: &HeaderMap, call: &Call) -> Option<Status> {
     #[expect(clippy::wildcard_enum_match_arm, reason = "codes that the library never makes")]
     let reason = match status.code() {
         Code::Ok => return None,
-        // A compressed message that is larger than it looked.
+        // A compressed message that exceeds the limit when decompressed.
         Code::OutOfRange | Code::ResourceExhausted => Reason::MessageTooLarge,
         Code::Internal => Reason::MalformedMessage,
         Code::Unimplemented => Reason::UnknownMethod,
-        // The health service's own.
+        // From the health service.
         Code::NotFound => Reason::NotFound,
-        // An extra service says what it means.
+        // Statuses of an extra service are passed on unchanged.
         _ if call.operation().is_none() => return None,
         _ => Reason::GatewayInternal,
     };
     let message = match (reason, status.message()) {
-        (Reason::UnknownMethod, "") => "there is no such method here",
+        (Reason::UnknownMethod, "") => "unknown method",
         (_, message) => message,
     };
     let error = Error::new(reason, message);
-    // That the health service does not know a name is not a failure of the call.
+    // An unknown health name does not count as a failed call.
     Some(if reason == Reason::NotFound { error.into() } else { call.failed(error).into() })
 }
 
-/// The same for a response, whose status is in its head.
+/// The same for a response with its status in the headers.
 pub(super) fn with_details(response: Response<Body>, call: &Call) -> Response<Body> {
     let Some(status) = described(response.headers(), call) else { return response };
     let mut described: Response<Body> = status.into_http();

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::telemetry::Telemetry;
 use crate::tls::TlsMetrics;
 
-/// Calls that one connection may have open.
+/// Maximum number of concurrent calls of one connection.
 const STREAMS: u32 = 256;
 
 /// What all workers of a server share.
@@ -23,9 +23,9 @@ pub(crate) struct Shared {
     pub(crate) tls_metrics: TlsMetrics,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) health: HealthState,
-    /// Asks connections to end in good order.
+    /// Tells connections to close gracefully.
     pub(crate) drain: CancellationToken,
-    /// Ends the calls that are still in flight.
+    /// Ends the calls in flight.
     pub(crate) stop: CancellationToken,
     pub(crate) connections: TaskTracker,
     /// The limits of connections to the gRPC port.
@@ -33,7 +33,6 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// A server that is not serving yet.
     pub(crate) fn new(
         config: ServerConfig,
         telemetry: Telemetry,

@@ -1,5 +1,5 @@
-//! The parts of the server that fuzz targets and benchmarks use. Like [`crate::test_util`], only
-//! builds with the feature `internals` have it.
+//! Parts of the server for fuzz targets and benchmarks. Like [`crate::test_util`] it needs the
+//! feature `internals`.
 
 use std::io;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::h2_guard::H2Guard;
 use crate::rpc::Error;
 
-/// Reads the one message of a unary call.
+/// Reads the single message of a unary call.
 pub async fn single_message<B>(body: B, most: usize) -> Result<Bytes, Error>
 where
     B: http_body::Body<Data = Bytes> + Unpin,
@@ -18,8 +18,8 @@ where
     super::grpc_frame::read_single_message(body, most).await
 }
 
-/// Watches the frames in these bytes, which arrive in pieces of this size; how many bytes
-/// were let through, the preface before them, or why the connection ended.
+/// Sends these bytes through the guard, in pieces of this size. Returns the bytes it let through,
+/// starting with the preface, or why the connection ended.
 pub async fn guarded_frames(sent: &[u8], piece: usize) -> io::Result<Vec<u8>> {
     let (mut peer, stream) = tokio::io::duplex(sent.len().max(1));
     peer.write_all(sent).await?;

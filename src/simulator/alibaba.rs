@@ -10,7 +10,7 @@ use super::{Reply, State, part, unsigned};
 use crate::providers::alibaba::sign;
 use crate::signing::{hex_sha256, percent_decode};
 
-/// A signature may be this old.
+/// Maximum age of a signature.
 ///
 /// # Reference
 /// <https://www.alibabacloud.com/help/en/sdk/product-overview/v3-request-structure-and-signature> (read 2026-11-22)
@@ -75,7 +75,7 @@ fn success(namespace: &str, savepoint: &str, state: &str) -> Reply {
     )
 }
 
-/// The shape of Alibaba's API gateway.
+/// An error of Alibaba's API gateway.
 fn gateway_error(status: u16, code: &str, message: &str) -> Reply {
     Reply::Json(
         status,
@@ -88,7 +88,7 @@ fn gateway_error(status: u16, code: &str, message: &str) -> Reply {
     )
 }
 
-/// The shape of the service itself, which answers 200 to everything.
+/// An error of the service itself, which always has status 200.
 fn business_error(code: &str, message: &str) -> Reply {
     Reply::Json(
         200,
@@ -102,7 +102,7 @@ fn business_error(code: &str, message: &str) -> Reply {
     )
 }
 
-/// What the provider answers in a scenario.
+/// The response in a scenario.
 fn reply(scenario: Scenario, count: u32, namespace: &str, savepoint: &str) -> Reply {
     let specific = match scenario.answer {
         Answer::Specific(specific) => specific,

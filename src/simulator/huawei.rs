@@ -11,7 +11,7 @@ use super::scenario::{Answer, Scenario, Specific};
 use super::{Reply, State, part, unsigned};
 use crate::providers::huawei::sign;
 
-/// A signature may be this old.
+/// Maximum age of a signature.
 ///
 /// # Reference
 /// <https://support.huaweicloud.com/intl/en-us/devg-apisign/api-sign-0001.html> (read 2026-11-22)
@@ -58,7 +58,7 @@ fn success() -> Reply {
     Reply::Json(200, json!({"is_success": true, "message": "The job is successfully updated."}))
 }
 
-/// What the provider answers in a scenario.
+/// The response in a scenario.
 fn reply(scenario: Scenario, count: u32) -> Reply {
     let error = |status, code: &str, text: &str| {
         Reply::Json(status, json!({"error_code": code, "error_msg": text}))

@@ -1,9 +1,9 @@
-//! Simulators of both REST APIs: on loopback, with signatures checked, in the documented
-//! shapes, and with every failure of the table at hand.
+//! Simulators of both REST APIs on loopback, with signature checks, documented responses, and every
+//! failure of the table.
 //!
-//! They are for the demo and for users' own integration tests. What they check of a signature
-//! they compute with the gateway's own code, which `tests/vectors` and `tests/cross_check`
-//! hold against the providers' SDKs.
+//! They are for the demo and for users' own integration tests. Signatures are checked with the
+//! gateway's own code, which `tests/vectors` and `tests/cross_check` compare with the providers'
+//! SDKs.
 
 mod alibaba;
 mod huawei;
@@ -46,15 +46,15 @@ pub struct Seen {
     pub method: String,
     /// The path.
     pub path: String,
-    /// The headers, in the order of the wire.
+    /// The headers, in the order received.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Bytes,
-    /// The HTTP status that was answered.
+    /// The HTTP status of the response.
     pub status: u16,
 }
 
-/// Which provider a simulator simulates.
+/// The provider that a simulator simulates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Api {
     /// Huawei Cloud DLI.
@@ -88,19 +88,19 @@ struct State {
     counts: Mutex<std::collections::HashMap<&'static str, u32>>,
 }
 
-/// Only the last ones are kept.
+/// How many requests are kept.
 const SEEN: usize = 100;
 const BODY_BYTES: usize = 64 * 1024;
 
 impl Simulator {
-    /// Starts a simulator on a free port of loopback, with an access key of its own.
+    /// Starts a simulator on a free loopback port, with a new access key.
     ///
     /// # Errors
-    /// When no port can be had.
+    /// If no port is available.
     pub async fn start(api: Api, clock: Arc<dyn Clock>) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        // New ones for each start, so that nobody mistakes them for real ones.
+        // Random, so that nobody mistakes them for real keys.
         let access_key_id = format!("EXAMPLE{}", crate::text::hex(&random::<6>()).to_uppercase());
         let access_key_secret = Secret::new(crate::text::hex(&random::<20>()));
         let credential = Credential::new(access_key_id.clone(), access_key_secret.clone(), None)
@@ -119,22 +119,22 @@ impl Simulator {
         Ok(Self { address, state, serving })
     }
 
-    /// Where it listens.
+    /// Its address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Huawei Cloud, set up to be called here.
+    /// The configuration for calling this simulator of Huawei Cloud.
     ///
     /// # Errors
-    /// Never for a simulator that runs; the parts are checked like any others.
+    /// Never for a running simulator; the parts are validated like any others.
     pub fn huawei_setup(&self) -> io::Result<huawei_room::Setup> {
         let (endpoint, credentials) = self.access()?;
         let project = huawei_room::Project::Id(PROJECT_ID.into());
         Ok(huawei_room::Setup::new(endpoint, credentials, project))
     }
 
-    /// Alibaba Cloud, set up to be called here.
+    /// The configuration for calling this simulator of Alibaba Cloud.
     ///
     /// # Errors
     /// As [`Simulator::huawei_setup`].
@@ -153,7 +153,7 @@ impl Simulator {
         ))
     }
 
-    /// The requests that came in, the oldest first; only the last 100 are kept.
+    /// The last 100 requests, oldest first.
     pub fn seen(&self) -> Vec<Seen> {
         self.state.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -175,31 +175,31 @@ async fn serve(listener: TcpListener, state: Arc<State>) {
                 let state = Arc::clone(&state);
                 async move { state.answer(request).await }
             });
-            // How a connection ends is part of what is simulated.
+            // Broken connections are simulated on purpose.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }
 
-/// The simulated service hangs up without an answer.
+/// The simulator closes the connection without a response.
 #[derive(Debug, thiserror::Error)]
 #[error("the simulator hangs up")]
 struct HangUp;
 
-/// What a simulator answers.
+/// A response of a simulator.
 #[derive(Debug, Clone)]
 enum Reply {
     /// A JSON body.
     Json(u16, Value),
     /// Any other body.
     Text(u16, &'static str, String),
-    /// A header besides.
+    /// An additional header.
     With(&'static str, String, Box<Reply>),
-    /// A body that ends before its announced length.
+    /// A truncated body.
     CutShort,
-    /// The connection closes without an answer.
+    /// The connection closes without a response.
     HangUp,
-    /// No answer at all.
+    /// Never a response.
     Silence,
 }
 
@@ -278,7 +278,7 @@ impl State {
         });
     }
 
-    /// How often this was asked for, this time included.
+    /// How often this was requested, including now.
     fn count(&self, name: &'static str) -> u32 {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(name).or_default();
@@ -287,8 +287,7 @@ impl State {
     }
 }
 
-/// The request as it was before it was signed: with the signed headers only, less those that
-/// signing adds.
+/// The request before signing: only the signed headers, without those that signing adds.
 fn unsigned(request: &Request<Bytes>, signed: &str, added: &[&str]) -> Option<Request<Bytes>> {
     let mut before = Request::new(request.body().clone());
     *before.method_mut() = request.method().clone();
@@ -351,7 +350,7 @@ impl Body for ReplyBody {
         match self.end {
             End::Orderly => Poll::Ready(None),
             End::AfterPause => {
-                // What was written so far leaves before the connection breaks.
+                // Flushes what was written before the connection breaks.
                 self.end = End::Broken;
                 cx.waker().wake_by_ref();
                 Poll::Pending

@@ -1,22 +1,22 @@
-//! Failures on demand: ids that make a simulator answer as a provider in trouble does.
+//! Failures on demand: ids that make a simulator fail like a provider.
 
 use super::Reply;
 use crate::rpc::reason::Reason;
 
-/// A failure that a request can ask for by its id.
+/// A failure that a request selects by its id.
 ///
-/// ImportSavepoint asks with `job_id`, GetSavepoint with the savepoint id `simulate-{name}`.
+/// ImportSavepoint selects it with `job_id`, GetSavepoint with the savepoint id `simulate-{name}`.
 #[derive(Debug, Clone, Copy)]
 pub struct Scenario {
     /// Its name, for example `throttled`.
     pub name: &'static str,
-    /// The job id that asks for it.
+    /// The job id that selects it.
     pub job_id: i64,
     /// What the provider does.
     pub(crate) answer: Answer,
-    /// What the caller of ImportSavepoint gets; none when the call succeeds in the end.
+    /// The reason that ImportSavepoint returns; none if it succeeds in the end.
     pub import: Option<Reason>,
-    /// What the caller of GetSavepoint gets; none when the call succeeds in the end.
+    /// The reason that GetSavepoint returns; none if it succeeds in the end.
     pub get: Option<Reason>,
 }
 
@@ -96,7 +96,7 @@ pub(crate) const RECOVERS: Scenario = Scenario {
     get: None,
 };
 
-/// All of them, in the order of the table in `docs/reference.md`.
+/// All scenarios, in the order of the table in `docs/reference.md`.
 #[rustfmt::skip]
 pub const SCENARIOS: [Scenario; 23] = [
     both("rejected-argument", 900_001, Answer::Specific(Specific::RejectedArgument), Reason::RejectedArgument),

@@ -1,4 +1,4 @@
-//! Writing log lines without ever waiting for whoever reads them.
+//! Log lines, written without waiting for the reader.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -12,32 +12,32 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// One JSON object per line, for machines.
     Json,
-    /// One plain line, for people. With colours when it goes to a terminal.
+    /// Plain text for people, with colours on a terminal.
     Text {
-        /// Whether to colour it.
+        /// Whether to use colours.
         colour: bool,
     },
 }
 
-/// How much is logged.
+/// The level of a line, or the minimum level of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
     /// Nothing.
     Off,
-    /// Defects of the gateway and of its configuration.
+    /// Bugs and wrong configuration.
     Error,
-    /// Also what a provider or the network did wrong.
+    /// Also problems of providers and the network.
     Warn,
-    /// Also each call.
+    /// Also calls.
     Info,
-    /// Also each attempt and connection.
+    /// Also attempts and connections.
     Debug,
-    /// Everything the gateway can tell.
+    /// Everything.
     Trace,
 }
 
@@ -52,20 +52,19 @@ impl FromStr for LogLevel {
             "info" => Self::Info,
             "debug" => Self::Debug,
             "trace" => Self::Trace,
-            _ => return Err("is none of off, error, warn, info, debug and trace"),
+            _ => return Err("is not one of off, error, warn, info, debug, trace"),
         })
     }
 }
 
-/// More than this is not kept for a reader that does not read: further lines are dropped and
-/// counted.
+/// Maximum size of the buffer for a slow reader. Further lines are dropped and counted.
 const CAPACITY: usize = 4 * 1024 * 1024;
 
-/// How long lines are gathered before they are written together.
+/// How long lines are collected before they are written together.
 const GATHER: Duration = Duration::from_millis(5);
 
-/// A log that takes lines at once and writes them from a thread of its own. A reader that
-/// blocks or goes away slows no call; it loses lines, which are counted.
+/// A log that buffers lines and writes them from its own thread. A slow or closed reader delays no
+/// call; lines are dropped and counted instead.
 #[derive(Clone)]
 pub struct LogSink {
     shared: Arc<Shared>,
@@ -88,10 +87,10 @@ struct Queue {
 }
 
 impl LogSink {
-    /// A log into this writer.
+    /// A log that writes to this writer.
     ///
     /// # Errors
-    /// When the thread cannot be started.
+    /// If the thread cannot be started.
     pub fn new(
         writer: impl Write + Send + 'static,
         format: LogFormat,
@@ -109,7 +108,7 @@ impl LogSink {
         Ok(Self { shared, format, level })
     }
 
-    /// A log that nobody reads.
+    /// A log that drops all lines.
     pub fn discard() -> Self {
         let closed = Queue { closed: true, ..Queue::default() };
         Self {
@@ -123,22 +122,22 @@ impl LogSink {
         }
     }
 
-    /// How lines look.
+    /// The format of lines.
     pub fn format(&self) -> LogFormat {
         self.format
     }
 
-    /// How much is logged.
+    /// The minimum level.
     pub fn level(&self) -> LogLevel {
         self.level
     }
 
-    /// How many lines were lost because nobody read.
+    /// Number of dropped lines.
     pub fn dropped(&self) -> u64 {
         self.shared.lock().dropped
     }
 
-    /// Takes whole lines, each with its line feed.
+    /// Writes complete lines, each with its line feed.
     pub fn write(&self, lines: &[u8]) {
         let mut queue = self.shared.lock();
         if queue.closed {
@@ -148,7 +147,7 @@ impl LogSink {
             queue.dropped += 1;
             return;
         }
-        // The writer sleeps only when there is nothing: waking it is a system call that a
+        // The writer thread sleeps only if the queue is empty: waking it is a system call, which a
         // busy gateway makes once for many lines.
         let was_empty = queue.bytes.is_empty();
         queue.bytes.extend_from_slice(lines);
@@ -158,7 +157,7 @@ impl LogSink {
         }
     }
 
-    /// Waits until all that was taken is written, but no longer than this.
+    /// Waits until all lines are written, but at most this long.
     pub fn flush(&self, timeout: Duration) {
         let until = Instant::now() + timeout;
         let mut queue = self.shared.lock();
@@ -208,10 +207,10 @@ impl Shared {
             drop(queue);
             let written = writer.write_all(&lines).and_then(|()| writer.flush());
             lines.clear();
-            // A burst must not keep its memory for ever.
+            // Frees the memory of a burst.
             lines.shrink_to(64 * 1024);
             if written.is_err() {
-                // The pipe is closed and stays closed.
+                // The pipe is closed for good.
                 let mut queue = self.lock();
                 queue.closed = true;
                 queue.writing = false;
@@ -223,7 +222,7 @@ impl Shared {
     }
 }
 
-/// One event of `tracing`, which comes in pieces and goes into the log whole.
+/// One `tracing` event, collected and then written as one line.
 #[derive(Debug)]
 pub struct Event<'a> {
     sink: &'a LogSink,
@@ -255,11 +254,11 @@ impl<'a> MakeWriter<'a> for LogSink {
     }
 }
 
-/// Sends the process's events to this log. Other crates' events are shown from `warn` on,
-/// whatever the level: below it some of them show what goes over the wire.
+/// Sends the `tracing` events of the process to this log. Events of other crates are logged only
+/// from WARN on, because below that some show what is sent over the network.
 ///
 /// # Errors
-/// When the process has a subscriber already.
+/// If a subscriber is already installed.
 pub fn install(sink: &LogSink) -> Result<(), TryInitError> {
     let own = match sink.level {
         LogLevel::Off => LevelFilter::OFF,
@@ -308,7 +307,7 @@ mod tests {
         }
     }
 
-    /// A pipe whose reader does not read until it is told to.
+    /// A pipe whose reader blocks until it is released.
     struct Blocked(mpsc::Receiver<()>);
 
     impl Write for Blocked {
@@ -323,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_arrive_whole_and_in_order() {
+    fn lines_arrive_complete_and_in_order() {
         let buffer = Buffer::default();
         let sink = LogSink::new(buffer.clone(), LogFormat::Json, LogLevel::Info).unwrap();
         let want: String = (0..1000).map(|i| format!("line {i}\n")).collect();
@@ -336,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_does_not_read_costs_lines_and_bounded_memory_only() {
+    fn a_blocked_reader_costs_only_lines_and_bounded_memory() {
         let (_unblock, blocked) = mpsc::channel();
         let sink = LogSink::new(Blocked(blocked), LogFormat::Json, LogLevel::Info).unwrap();
         let line = [b'x'; 1024];
@@ -349,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_pipe_ends_the_log_and_nothing_else() {
+    fn a_closed_pipe_ends_only_the_log() {
         let (unblock, blocked) = mpsc::channel();
         drop(unblock);
         let sink = LogSink::new(Blocked(blocked), LogFormat::Json, LogLevel::Info).unwrap();

@@ -1,7 +1,7 @@
-//! Counters and histograms, under the names that dashboards for gRPC servers know.
+//! Counters and histograms, with the names that dashboards for gRPC servers expect.
 //!
-//! No label ever holds anything that a caller or a provider chose: the number of series is
-//! fixed at start-up, but for the HTTP statuses that a provider answers with.
+//! No label contains a value chosen by callers or providers, except HTTP statuses, so the number of
+//! series is fixed.
 //!
 //! # Reference
 //! - Names of `grpc_server_*`: <https://github.com/grpc-ecosystem/go-grpc-middleware/tree/main/providers/prometheus>
@@ -49,21 +49,21 @@ struct ExchangeLabels {
     error_type: &'static str,
 }
 
-/// The labels of a metric that each provider has.
+/// The labels of a metric for each provider.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct ProviderLabels {
     pub(crate) provider: &'static str,
 }
 
-/// The labels of a metric that each provider has for success and for failure.
+/// The labels of a metric for each provider, by success and failure.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct OutcomeLabels {
     pub(crate) provider: &'static str,
     pub(crate) outcome: &'static str,
 }
 
-/// The values of `grpc_service` and `grpc_method` for RPCs of other services than the contract's:
-/// health, reflection, or names that do not exist.
+/// The value of `grpc_service` and `grpc_method` for everything outside the savepoint service:
+/// health, reflection, unknown names.
 const OTHER: &str = "_OTHER";
 
 /// The names of a service and a method in metrics and logs.
@@ -73,7 +73,7 @@ pub(crate) fn method_names(operation: Option<&'static Operation>) -> (&'static s
 
 /// All metrics of the process.
 ///
-/// What a call touches was looked up once, at start-up: a call then costs a few atomic additions.
+/// Series are looked up once, at start-up, so that a call costs only a few atomic additions.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Mutex<Registry>,
@@ -81,7 +81,7 @@ pub struct Metrics {
     others: MethodMetrics,
     providers: Vec<ProviderMetrics>,
     exchanges: Family<ExchangeLabels, Histogram, fn() -> Histogram>,
-    /// Those of `exchanges` that were answered with 200, as most are.
+    /// The series of `exchanges` for HTTP 200, the usual status.
     exchanges_ok: Vec<(&'static Provider, &'static str, Histogram)>,
     spans: SpanMetrics,
     connections: Gauge,
@@ -119,7 +119,7 @@ fn exchange(
     }
 }
 
-/// From 1 ms, as responses of a provider in the same region take, to the longest deadline.
+/// From 1 ms, as within a region, to the longest deadline.
 fn histogram() -> Histogram {
     Histogram::new([
         0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
@@ -138,8 +138,8 @@ pub(crate) fn providers_of(operations: &[&'static Operation]) -> Vec<&'static Pr
 }
 
 impl Metrics {
-    /// Metrics of these operations that begin at zero. Every series that can be known is there
-    /// from the start, so that a first failure is a rise and not a new line.
+    /// Metrics of these operations. All known series exist from the start, at zero, so that a first
+    /// failure shows as an increase.
     pub fn new(operations: &[&'static Operation]) -> Self {
         let mut registry = Registry::default();
         let started = Family::<MethodLabels, Counter>::default();
@@ -155,24 +155,24 @@ impl Metrics {
         let connections_refused = Counter::default();
         let log_lines_dropped = Counter::default();
 
-        registry.register("grpc_server_started", "RPCs that began", started.clone());
-        registry.register("grpc_server_handled", "RPCs that ended, by code", handled.clone());
+        registry.register("grpc_server_started", "RPCs started", started.clone());
+        registry.register("grpc_server_handled", "RPCs completed, by code", handled.clone());
         registry.register_with_unit(
             "grpc_server_handling",
-            "How long RPCs took, until their last byte",
+            "Duration of RPCs, until their last byte",
             Unit::Seconds,
             handling.clone(),
         );
         registry.register_with_unit(
             "http_client_request_duration",
-            "How long exchanges with providers took, one for each attempt",
+            "Duration of requests to providers, one for each attempt",
             Unit::Seconds,
             exchanges.clone(),
         );
         registry.register("upstream_retries", "Attempts after the first", retries.clone());
         registry.register(
             "upstream_shed",
-            "RPCs refused because too many were in flight",
+            "RPCs rejected because too many were in flight",
             shed.clone(),
         );
         registry.register("upstream_in_flight", "RPCs in flight to a provider", in_flight.clone());
@@ -244,7 +244,7 @@ impl Metrics {
         }
     }
 
-    /// Registers the metrics of a room.
+    /// Registers the metrics of a module.
     pub(crate) fn register(&self, with: impl FnOnce(&mut Registry)) {
         with(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner));
     }
@@ -258,12 +258,12 @@ impl Metrics {
         self.providers.iter().find(|metrics| metrics.provider == provider)
     }
 
-    /// An RPC began.
+    /// Counts an RPC that started.
     pub(crate) fn started(&self, operation: Option<&'static Operation>) {
         self.method(operation).started.inc();
     }
 
-    /// An RPC ended.
+    /// Records an RPC that ended.
     pub(crate) fn handled(
         &self,
         operation: Option<&'static Operation>,
@@ -275,7 +275,7 @@ impl Metrics {
         method.handling.observe(took.as_secs_f64());
     }
 
-    /// A request to a provider ended: with this status, or for this reason without one.
+    /// Records a request to a provider: its status, or the reason if there was no response.
     pub(crate) fn upstream_request(
         &self,
         provider: &'static Provider,
@@ -296,41 +296,41 @@ impl Metrics {
         }
     }
 
-    /// An attempt follows another.
+    /// Counts a retry.
     pub(crate) fn retried(&self, provider: &'static Provider) {
         if let Some(metrics) = self.provider(provider) {
             metrics.retries.inc();
         }
     }
 
-    /// An RPC was refused because too many were in flight.
+    /// Counts an RPC that was rejected because too many were in flight.
     pub(crate) fn shed(&self, provider: &'static Provider) {
         if let Some(metrics) = self.provider(provider) {
             metrics.shed.inc();
         }
     }
 
-    /// How many RPCs are in flight to a provider.
+    /// The gauge of RPCs in flight to a provider.
     pub(crate) fn in_flight(&self, provider: &'static Provider) -> Option<&Gauge> {
         self.provider(provider).map(|metrics| &metrics.in_flight)
     }
 
-    /// The spans that were made and exported.
+    /// The metrics of spans.
     pub(crate) fn spans(&self) -> &SpanMetrics {
         &self.spans
     }
 
-    /// How many connections are open.
+    /// The gauge of open connections.
     pub(crate) fn connections(&self) -> &Gauge {
         &self.connections
     }
 
-    /// A connection was closed at once because there were too many.
+    /// Counts a connection that was closed because there were too many.
     pub(crate) fn connection_refused(&self) {
         self.connections_refused.inc();
     }
 
-    /// All of them in the OpenMetrics text format.
+    /// Encodes all metrics in the OpenMetrics text format.
     ///
     /// # Reference
     /// <https://prometheus.io/docs/specs/om/open_metrics_spec/>
@@ -352,7 +352,7 @@ mod tests {
     use crate::providers::huawei::IMPORT_SAVEPOINT;
 
     #[test]
-    fn names_and_labels_are_those_that_dashboards_know() {
+    fn names_and_labels_match_common_dashboards() {
         let metrics = Metrics::new(&[&IMPORT_SAVEPOINT, &GET_SAVEPOINT]);
         let get = Some(&GET_SAVEPOINT);
         metrics.started(get);

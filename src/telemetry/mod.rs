@@ -1,4 +1,4 @@
-//! What the gateway reports about itself: the log, metrics and spans.
+//! The log, metrics and traces.
 
 mod log;
 mod metrics;
@@ -23,7 +23,7 @@ use http::HeaderMap;
 use crate::rpc::operation::Operation;
 use trace::Tracer;
 
-/// The metrics, the log and the traces that all workers share.
+/// The metrics, the log and the traces, shared by all workers.
 #[derive(Debug, Clone)]
 pub struct Telemetry {
     metrics: Arc<Metrics>,
@@ -34,7 +34,7 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Metrics of these operations that begin at zero, and this log.
+    /// Metrics of these operations, with this log and no traces.
     pub fn new(log: LogSink, operations: &[&'static Operation]) -> Self {
         Self {
             metrics: Arc::new(Metrics::new(operations)),
@@ -45,8 +45,8 @@ impl Telemetry {
         }
     }
 
-    /// The same with traces. `accept`: whether a caller's trace context is taken over.
-    /// `forward`: whether providers are sent the trace context.
+    /// Adds traces. `accept`: whether to use the trace context of callers. `forward`: whether to
+    /// send the trace context to providers.
     #[must_use]
     pub(crate) fn with_traces(
         self,
@@ -58,7 +58,7 @@ impl Telemetry {
         Self { accepts_traces: accept, forwards_traces: forward, tracer, ..self }
     }
 
-    /// The trace of a call with these headers; none when it is not traced.
+    /// The trace of a call with these headers; none if it is not traced.
     pub(crate) fn trace(
         &self,
         operation: Option<&'static Operation>,
@@ -67,12 +67,12 @@ impl Telemetry {
         let parent = if self.accepts_traces { TraceContext::of_caller(headers) } else { None };
         match (&self.tracer, operation) {
             (Some(tracer), Some(_)) => Some(Trace::begin(tracer, parent)),
-            // Probes come every few seconds, and nobody looks for them in traces.
+            // Probes are frequent, and of no interest in traces.
             _ => parent.map(Trace::joined),
         }
     }
 
-    /// Whether providers are sent the trace context.
+    /// Whether the trace context is sent to providers.
     pub(crate) fn forwards_traces(&self) -> bool {
         self.forwards_traces
     }

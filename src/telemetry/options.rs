@@ -8,7 +8,7 @@ use super::{LogFormat, LogLevel};
 use crate::options::problems::non_empty;
 use crate::options::{Problems, environment};
 
-/// How logs are written: to standard error, one line for each call.
+/// The options of the log, which is written to standard error.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Logs")]
 pub struct LogOptions {
@@ -25,12 +25,12 @@ pub struct LogOptions {
 pub struct LogConfig {
     /// The format of lines.
     pub format: LogFormat,
-    /// How much is logged.
+    /// The minimum level.
     pub level: LogLevel,
 }
 
 impl LogOptions {
-    /// What the options say.
+    /// The configuration.
     pub(crate) fn config(&self, problems: &mut Problems<'_>) -> LogConfig {
         let terminal = std::io::stderr().is_terminal();
         // https://no-color.org

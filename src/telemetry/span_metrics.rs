@@ -1,4 +1,4 @@
-//! Metrics of traces: how many spans were lost on the way to the collector, and where.
+//! Metrics of traces: spans that were exported or dropped, and why.
 //!
 //! # Reference
 //! <https://opentelemetry.io/docs/specs/semconv/otel/sdk-metrics/>
@@ -13,29 +13,29 @@ struct ErrorLabels {
     error_type: &'static str,
 }
 
-/// Why spans did not get into the queue.
+/// Why spans were not queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotQueued {
-    /// It was full.
+    /// The queue was full.
     QueueFull,
-    /// The process was about to end.
+    /// The process was shutting down.
     AlreadyShutdown,
 }
 
-/// Why spans did not get from the queue to the collector.
+/// Why queued spans were not exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotExported {
-    /// It did not answer in time.
+    /// The collector timed out.
     Timeout,
-    /// It was not to be reached, or did not want more.
+    /// The collector was unreachable or overloaded.
     Unavailable,
-    /// It refused them.
+    /// The collector rejected them.
     Rejected,
-    /// The process ended first.
+    /// The process exited first.
     Shutdown,
 }
 
-/// Spans on their way to the collector.
+/// The metrics of span export.
 #[derive(Debug)]
 pub(crate) struct SpanMetrics {
     queued: Counter,
@@ -53,12 +53,12 @@ impl SpanMetrics {
         };
         registry.register(
             "otel_sdk_processor_span_processed",
-            "Spans queued for export, and by error_type those lost before it",
+            "Spans queued for export, and by error_type those dropped before that",
             processed.clone(),
         );
         registry.register(
             "otel_sdk_exporter_span_exported",
-            "Spans that the collector took, and by error_type those lost on the way to it",
+            "Spans that the collector accepted, and by error_type those that were lost",
             exported.clone(),
         );
         Self {
@@ -70,22 +70,22 @@ impl SpanMetrics {
         }
     }
 
-    /// A span waits for its export.
+    /// Counts a queued span.
     pub(crate) fn queued(&self) {
         self.queued.inc();
     }
 
-    /// A span was lost before.
+    /// Counts a span that was not queued.
     pub(crate) fn not_queued(&self, why: NotQueued) {
         self.not_queued[why as usize].inc();
     }
 
-    /// The collector took these many.
+    /// Counts exported spans.
     pub(crate) fn exported(&self, spans: u64) {
         self.exported.inc_by(spans);
     }
 
-    /// These many did not reach it.
+    /// Counts spans that were not exported.
     pub(crate) fn not_exported(&self, why: NotExported, spans: u64) {
         self.not_exported[why as usize].inc_by(spans);
     }

@@ -1,4 +1,4 @@
-//! The spans of a call: one for the call itself, one for each request to a provider.
+//! The spans of a call: one for the call, and one for each request to a provider.
 //!
 //! # Reference
 //! - Calls: <https://opentelemetry.io/docs/specs/semconv/rpc/grpc/>
@@ -20,17 +20,17 @@ use crate::clock::{Clock, SystemClock};
 use crate::options::Endpoint;
 use crate::rpc::operation::{Operation, Rest};
 
-/// Which traces are recorded.
+/// Decides which traces are recorded.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sampler {
-    /// Whether a caller's decision counts, where there is one.
+    /// Whether to follow the caller's decision, if there is one.
     pub parent_based: bool,
-    /// The share of the others, from 0 to 1.
+    /// The ratio of other traces, from 0 to 1.
     pub ratio: f64,
 }
 
 impl Sampler {
-    /// Decides by the id, so that all who share in a trace decide alike.
+    /// Decides by the id, so that all participants of a trace decide alike.
     fn wants(self, trace_id: TraceId) -> bool {
         let mut tail = [0; 8];
         tail.copy_from_slice(&trace_id.0[8..]);
@@ -44,7 +44,7 @@ impl Sampler {
     }
 }
 
-/// Where spans wait for their export. What does not fit is dropped and counted.
+/// Queues spans for export. Spans that do not fit are dropped and counted.
 #[derive(Debug)]
 pub(crate) struct SpanQueue {
     sender: mpsc::Sender<Span>,
@@ -52,7 +52,7 @@ pub(crate) struct SpanQueue {
 }
 
 impl SpanQueue {
-    /// A queue for so many spans, and its end for the exporter.
+    /// A queue of this capacity, and the receiver for the exporter.
     pub(crate) fn new(capacity: usize, metrics: Arc<Metrics>) -> (Self, mpsc::Receiver<Span>) {
         let (sender, receiver) = mpsc::channel(capacity);
         (Self { sender, metrics }, receiver)
@@ -68,7 +68,7 @@ impl SpanQueue {
     }
 }
 
-/// Makes the spans of sampled calls.
+/// Creates the spans of sampled calls.
 #[derive(Debug)]
 pub(super) struct Tracer {
     sampler: Sampler,
@@ -81,10 +81,10 @@ impl Tracer {
     }
 }
 
-/// The trace that a call belongs to.
+/// The trace of a call.
 #[derive(Debug)]
 pub struct Trace {
-    /// Of the call's own span, or where there is none, of the caller's.
+    /// The context of the call's span, or of the caller's if there is none.
     context: TraceContext,
     recording: Option<Recording>,
 }
@@ -107,12 +107,12 @@ impl Recording {
 }
 
 impl Trace {
-    /// Joins the caller's trace without spans of its own.
+    /// Joins the caller's trace without own spans.
     pub(super) fn joined(context: TraceContext) -> Self {
         Self { context, recording: None }
     }
 
-    /// Begins the span of a call, if its trace is sampled.
+    /// Starts the span of a call, if its trace is sampled.
     pub(super) fn begin(tracer: &Arc<Tracer>, parent: Option<TraceContext>) -> Self {
         let sampler = tracer.sampler;
         let Some(parent) = parent else {
@@ -143,7 +143,7 @@ impl Trace {
         self.context.trace_id
     }
 
-    /// The id of the call's own span, or where there is none, of the caller's.
+    /// The id of the call's span, or of the caller's if there is none.
     pub fn span_id(&self) -> SpanId {
         self.context.span_id
     }
@@ -166,7 +166,7 @@ impl Trace {
         });
     }
 
-    /// Begins the span of an attempt: of the one with this number, which is 1 for the first.
+    /// Starts the span of an attempt, numbered from 1.
     pub(crate) fn attempt(
         &self,
         rest: &'static Rest,
@@ -186,7 +186,7 @@ impl Trace {
     }
 }
 
-/// A request to a provider that is under way.
+/// The span of a request to a provider.
 #[derive(Debug)]
 pub(crate) struct AttemptSpan<'a> {
     context: &'a TraceContext,
@@ -205,7 +205,7 @@ struct RecordedAttempt<'a> {
 }
 
 impl AttemptSpan<'_> {
-    /// Adds the trace context of this request. Neither header is part of a signature.
+    /// Adds the trace context. Neither header is signed.
     pub(crate) fn write_to(&self, headers: &mut HeaderMap) {
         let span_id = self.recorded.as_ref().map_or(self.context.span_id, |span| span.span_id);
         if let Some(parent) = self.context.to_header(span_id) {
@@ -216,7 +216,7 @@ impl AttemptSpan<'_> {
         }
     }
 
-    /// Ends the span: with this HTTP status, or for this reason without one.
+    /// Ends the span with an HTTP status, or the reason if there was no response.
     pub(crate) fn end(self, result: Result<u16, &'static str>) {
         let Some(RecordedAttempt { recording, began, span_id, rest, host, tls, resent }) =
             self.recorded
@@ -233,8 +233,8 @@ impl AttemptSpan<'_> {
     }
 }
 
-/// A span that has ended. It holds nothing that a caller or a provider chose, except the state
-/// of the caller's trace, which is bounded.
+/// A finished span. It contains no values chosen by callers or providers, except the caller's trace
+/// state, which is bounded.
 #[derive(Debug)]
 pub(crate) struct Span {
     pub(crate) context: TraceContext,
@@ -273,8 +273,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_of_traces_is_wanted_and_the_id_decides() {
-        // Evenly spread, as random ids are in the long run.
+    fn the_trace_id_decides_by_the_sampling_ratio() {
+        // Evenly distributed, like random ids.
         let ids: Vec<_> = (0..2000)
             .map(|n: u64| {
                 let mut id = [0xff; 16];

@@ -1,4 +1,4 @@
-//! The trace that a call belongs to, as W3C Trace Context has it.
+//! W3C Trace Context.
 //!
 //! # Reference
 //! <https://www.w3.org/TR/trace-context/>
@@ -12,19 +12,19 @@ use serde::{Serialize, Serializer};
 pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(super) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// What the specification asks to be carried on at least, and more than anybody has use for.
+/// The minimum that the specification requires to be propagated.
 const STATE_BYTES: usize = 512;
 
-/// The flags that are defined: sampled, and that the trace id is random.
+/// The defined flags: sampled, and random trace id.
 const KNOWN_FLAGS: u8 = SAMPLED | RANDOM;
 const SAMPLED: u8 = 1;
 const RANDOM: u8 = 2;
 
-/// The id of a trace: 16 bytes, not all of them zero.
+/// A trace id: 16 bytes, not all zero.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct TraceId(pub(crate) [u8; 16]);
 
-/// The id of a span: 8 bytes, not all of them zero.
+/// A span id: 8 bytes, not all zero.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SpanId(pub(crate) [u8; 8]);
 
@@ -52,18 +52,18 @@ macro_rules! lower_case_hex {
 
 lower_case_hex!(TraceId, SpanId);
 
-/// A place in a trace.
+/// A span's position in a trace.
 #[derive(Debug, Clone)]
 pub(crate) struct TraceContext {
     pub(crate) trace_id: TraceId,
     pub(crate) span_id: SpanId,
     pub(crate) flags: u8,
-    /// What other tracing systems want to be carried along.
+    /// The `tracestate` of other tracing systems.
     pub(crate) state: Option<HeaderValue>,
 }
 
 impl TraceContext {
-    /// The place that a caller names. What is malformed counts as none.
+    /// The caller's context; none if it is malformed.
     pub(super) fn of_caller(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(TRACEPARENT).iter();
         let parent = values.next()?;
@@ -74,9 +74,9 @@ impl TraceContext {
         Some(Self { trace_id, span_id, flags, state: state(headers) })
     }
 
-    /// The first place of a new trace.
+    /// Starts a new trace.
     pub(super) fn root(sampled: impl FnOnce(TraceId) -> bool) -> Self {
-        // Zeros are what the specification forbids and 2^-64 of all ids; one bit settles it.
+        // All-zero ids are invalid; setting one bit avoids them.
         let random: [u8; 24] = crate::clock::random();
         let (mut trace, mut span) = ([0; 16], [0; 8]);
         trace.copy_from_slice(&random[..16]);
@@ -87,18 +87,18 @@ impl TraceContext {
         Self { trace_id, span_id: SpanId(never_zero(span)), flags, state: None }
     }
 
-    /// Whether spans of this trace are wanted.
+    /// Whether this trace is sampled.
     pub(super) fn is_sampled(&self) -> bool {
         self.flags & SAMPLED != 0
     }
 
-    /// The same, as this decision has it.
+    /// Sets the sampled flag.
     pub(super) fn sampled(mut self, sampled: bool) -> Self {
         self.flags = self.flags & !SAMPLED | if sampled { SAMPLED } else { 0 };
         self
     }
 
-    /// The header that names the place of `span_id` in this trace.
+    /// The `traceparent` header for `span_id` in this trace.
     ///
     /// # Format
     /// ```text
@@ -110,7 +110,7 @@ impl TraceContext {
     }
 }
 
-/// The id of a new span.
+/// A random span id.
 pub(super) fn new_span_id() -> SpanId {
     SpanId(never_zero(crate::clock::random()))
 }
@@ -141,7 +141,7 @@ fn parse(text: &[u8]) -> Option<(TraceId, SpanId, u8)> {
     ))
 }
 
-/// Lower-case hex, and no other.
+/// Parses lower-case hex only.
 fn bytes<const N: usize>(hex: &[u8]) -> Option<[u8; N]> {
     let digit = |byte: u8| match byte {
         b'0'..=b'9' => Some(byte - b'0'),
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_well_formed_parent_is_taken() {
+    fn a_well_formed_parent_is_accepted() {
         for (text, flags) in [
             (format!("00-{TRACE}-{SPAN}-01"), 1),
             (format!("00-{TRACE}-{SPAN}-00"), 0),
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_parent_is_none() {
+    fn a_malformed_parent_is_ignored() {
         let good = format!("00-{TRACE}-{SPAN}-01");
         for text in [
             String::new(),
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn state_is_carried_within_bounds() {
+    fn state_is_propagated_within_limits() {
         let parent = format!("00-{TRACE}-{SPAN}-01");
         let long = format!("a={}", "x".repeat(STATE_BYTES));
         for (states, want) in [
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn a_written_header_can_be_read() {
         let root = TraceContext::root(|_| true);
         let child = new_span_id();
         let header = root.to_header(child).unwrap();

@@ -1,4 +1,4 @@
-//! The certificate that the gateway presents to providers that request one.
+//! The client certificate for providers that request one.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::pem::{FileProblem, PemFile, pair};
 use super::reload::{Loaded, PemSource, Reloading};
 use crate::clock::Clock;
 
-/// A certificate and its key. New connections present the current one; open ones go on.
+/// A certificate and its key. New connections use the current one; open connections continue.
 #[derive(Debug)]
 pub struct ClientIdentity(Reloading<Pair>);
 
@@ -25,10 +25,10 @@ struct Pair {
 }
 
 impl ClientIdentity {
-    /// Reads the files, PEM: the certificate with its intermediates, and its key.
+    /// Reads the PEM files: the certificate with its intermediates, and its key.
     ///
     /// # Errors
-    /// Everything that is wrong with them.
+    /// All problems of the files.
     pub fn load(
         cert: impl Into<PathBuf>,
         key: impl Into<PathBuf>,
@@ -36,7 +36,7 @@ impl ClientIdentity {
         Reloading::load(Pair { cert: cert.into(), key: key.into() }).map(Self)
     }
 
-    /// Other times than the defaults: between two readings, and for a change to settle.
+    /// Overrides the poll interval, and how long a change must be stable.
     #[must_use]
     pub fn with_times(self, poll: Duration, settle: Duration) -> Self {
         Self(self.0.with_times(poll, settle))
@@ -47,15 +47,15 @@ impl ClientIdentity {
         self.0.reload();
     }
 
-    /// Uses each change of the files that is good. One task must run this.
+    /// Applies valid changes of the files. Exactly one task must run this.
     pub(crate) async fn run(self: Arc<Self>, metrics: TlsMetrics, clock: Arc<dyn Clock>) {
         self.0.run(&metrics.upstream, &*clock).await;
     }
 }
 
 impl ResolvesClientCert for ClientIdentity {
-    /// Whatever issuers the provider names: the provider, rather than the gateway, says what is
-    /// wrong with a certificate of another issuer.
+    /// Ignores the issuers that the provider names: it reports a wrong issuer better than the
+    /// gateway could.
     fn resolve(&self, _: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         let key = self.0.current();
         key.key.choose_scheme(schemes).is_some().then_some(key)

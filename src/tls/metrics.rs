@@ -1,4 +1,4 @@
-//! Metrics of certificates: the server's, and the one that the gateway presents to providers.
+//! Metrics of certificates: the server's, and the client certificate for providers.
 
 use jiff::Timestamp;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -14,17 +14,17 @@ struct ReloadLabels {
     outcome: &'static str,
 }
 
-/// The certificates, and the TLS handshakes of callers that failed.
+/// The certificates, and failed TLS handshakes of callers.
 #[derive(Debug, Clone)]
 pub(crate) struct TlsMetrics {
     /// The certificate of the gRPC port.
     pub(crate) server: CertificateMetrics,
-    /// The certificate that is presented to providers.
+    /// The client certificate for providers.
     pub(crate) upstream: CertificateMetrics,
     handshakes_failed: Counter,
 }
 
-/// One certificate that is read again when its files change.
+/// One certificate that is reloaded when its files change.
 #[derive(Debug, Clone)]
 pub(crate) struct CertificateMetrics {
     expiry: Gauge,
@@ -33,13 +33,12 @@ pub(crate) struct CertificateMetrics {
 }
 
 impl TlsMetrics {
-    /// Registers them.
     pub(crate) fn register(metrics: &Metrics) -> Self {
         let handshakes_failed = Counter::default();
         metrics.register(|registry| {
             registry.register(
                 "tls_handshakes_failed",
-                "Connections that ended in their TLS handshake",
+                "Connections whose TLS handshake failed",
                 handshakes_failed.clone(),
             );
         });
@@ -54,7 +53,6 @@ impl TlsMetrics {
         }
     }
 
-    /// A handshake failed.
     pub(crate) fn handshake_failed(&self) {
         self.handshakes_failed.inc();
     }
@@ -77,19 +75,19 @@ impl CertificateMetrics {
             );
             registry.register(
                 format!("{prefix}_reloads"),
-                format!("Changes of the files of the certificate {which}, used or refused"),
+                format!("Changes of the files of the certificate {which}, loaded or rejected"),
                 reloads,
             );
         });
         made
     }
 
-    /// This certificate is in use, which expires then.
+    /// Sets the expiry of the current certificate.
     pub(super) fn in_use(&self, not_after: Option<Timestamp>) {
         self.expiry.set(not_after.map_or(0, Timestamp::as_second));
     }
 
-    /// The files changed; whether the change is in use.
+    /// Counts a change of the files, by whether it was loaded.
     pub(super) fn reloaded(&self, taken: bool) {
         if taken { &self.taken } else { &self.refused }.inc();
     }

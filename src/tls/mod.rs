@@ -1,5 +1,5 @@
-//! TLS on both sides: the certificate of the gRPC port, the certificates of callers, the roots by
-//! which providers are trusted, and the certificate that is presented to them.
+//! TLS on both sides: the server certificate, the CAs of callers, the CAs of providers, and the
+//! client certificate for them.
 
 mod client;
 mod metrics;
@@ -23,16 +23,16 @@ use rustls::pki_types::pem::PemObject;
 
 use pem::PemFile;
 
-/// The certificates by which providers are trusted.
+/// The trusted CAs of providers.
 #[derive(Debug, Clone)]
 pub struct Trust(Arc<rustls::ClientConfig>);
 
 impl Trust {
-    /// The roots of the platform, or the bundled ones of Mozilla where it has none, as in an
-    /// image without a certificate store. `SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured.
+    /// The CAs of the platform, or Mozilla's bundled ones if it has none, as in an image without a
+    /// certificate store. `SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured.
     ///
     /// # Errors
-    /// When the platform's store cannot be read at all.
+    /// If the platform's store cannot be read at all.
     pub fn platform() -> Result<Self, rustls::Error> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -42,10 +42,10 @@ impl Trust {
         Self::roots(roots)
     }
 
-    /// The certificates of this PEM file, and no others. `flag` names it.
+    /// Only the CAs in this PEM file. `flag` names it.
     ///
     /// # Errors
-    /// What is wrong with the file.
+    /// The problem of the file.
     pub(crate) fn of_file(flag: &'static str, path: &Path) -> Result<Self, FileProblem> {
         let file = PemFile::read(flag, path);
         let mut roots = rustls::RootCertStore::empty();
@@ -55,12 +55,12 @@ impl Trust {
         Self::roots(roots).map_err(|error| file.problem(error))
     }
 
-    /// The certificates of a PEM text, and no others.
+    /// Only the CAs in this PEM text.
     ///
     /// # Errors
-    /// When it holds no certificate, or one that cannot be used.
+    /// If it has no certificate, or an invalid one.
     pub fn bundle(pem: &[u8]) -> Result<Self, rustls::Error> {
-        let broken = || rustls::Error::General("holds no usable PEM certificate".into());
+        let broken = || rustls::Error::General("has no valid PEM certificate".into());
         let mut roots = rustls::RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(pem) {
             roots.add(certificate.map_err(|_| broken())?).map_err(|_| broken())?;
@@ -68,7 +68,7 @@ impl Trust {
         if roots.is_empty() { Err(broken()) } else { Self::roots(roots) }
     }
 
-    /// No certificate at all: enough for endpoints without TLS, and fast.
+    /// No CAs: enough for endpoints without TLS, and fast.
     ///
     /// # Errors
     /// When the cryptographic library offers no common protocol version.
@@ -76,13 +76,12 @@ impl Trust {
         Self::roots(rustls::RootCertStore::empty())
     }
 
-    /// Exactly these roots.
+    /// Only these CAs.
     ///
     /// # Errors
     /// When the cryptographic library offers no common protocol version.
     pub fn roots(roots: rustls::RootCertStore) -> Result<Self, rustls::Error> {
-        // The provider is named because rustls cannot choose one when another crate in the
-        // same program brings a second.
+        // Named explicitly, because rustls cannot choose if another crate brings a second provider.
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
@@ -92,25 +91,24 @@ impl Trust {
         Ok(Self(Arc::new(config)))
     }
 
-    /// The TLS configuration of connections that speak HTTP/1.1.
+    /// The TLS configuration for HTTP/1.1.
     pub(crate) fn http_1(&self) -> &Arc<rustls::ClientConfig> {
         &self.0
     }
 
-    /// The same certificates, for connections that speak HTTP/2.
+    /// The TLS configuration for HTTP/2.
     pub(crate) fn http_2(&self) -> Arc<rustls::ClientConfig> {
         let mut config = (*self.0).clone();
         config.alpn_protocols = vec![b"h2".to_vec()];
         Arc::new(config)
     }
 
-    /// The same trust, with a certificate to present where a provider requests one.
+    /// The same CAs, with a client certificate for providers that request one.
     #[must_use]
     pub fn with_identity(self, identity: Arc<ClientIdentity>) -> Self {
         let mut config = (*self.0).clone();
         config.client_auth_cert_resolver = identity;
-        // A resumed session stands for the certificate that began it, which may be an old one by
-        // now.
+        // A resumed session would keep the certificate that it started with.
         config.resumption = rustls::client::Resumption::disabled();
         Self(Arc::new(config))
     }

@@ -1,4 +1,4 @@
-//! When a certificate ends, which operators want to know beforehand.
+//! The expiry of certificates, for metrics.
 
 use jiff::Timestamp;
 
@@ -7,7 +7,7 @@ const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 const VERSION: u8 = 0xa0;
 
-/// The end of a certificate's validity; none when the bytes are no certificate.
+/// The expiry of a certificate; none if the bytes are not a certificate.
 ///
 /// # Format
 /// ```text
@@ -33,7 +33,7 @@ pub(crate) fn not_after(der: &[u8]) -> Option<Timestamp> {
     let (tag, time, _) = any(rest)?;
     let text = std::str::from_utf8(time).ok()?.strip_suffix('Z')?;
     let text = match tag {
-        // Two digits of the year, from 1950 to 2049.
+        // A two-digit year, from 1950 to 2049.
         UTC_TIME if text.get(..2)? < "50" => format!("20{text}"),
         UTC_TIME => format!("19{text}"),
         GENERALIZED_TIME => text.to_owned(),
@@ -43,7 +43,7 @@ pub(crate) fn not_after(der: &[u8]) -> Option<Timestamp> {
     format!("{date}T{time}Z").parse().ok()
 }
 
-/// The content of an element of this kind, and what follows it.
+/// The content of an element with this tag, and the bytes after it.
 fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (found, content, rest) = any(der)?;
     (found == tag).then_some((content, rest))
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_end_is_found_in_both_spellings_of_time() {
+    fn the_expiry_is_read_from_both_time_formats() {
         for (year, want) in [(2030, "2030-06-01T00:00:00Z"), (2060, "2060-06-01T00:00:00Z")] {
             let key = rcgen::KeyPair::generate().unwrap();
             let mut params = rcgen::CertificateParams::new(vec!["h.example".into()]).unwrap();
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_certificate_has_no_end() {
+    fn other_bytes_have_no_expiry() {
         let key = rcgen::KeyPair::generate().unwrap();
         let params = rcgen::CertificateParams::new(vec!["h.example".into()]).unwrap();
         let der = params.self_signed(&key).unwrap().der().to_vec();

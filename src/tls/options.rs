@@ -12,23 +12,22 @@ use crate::options::{Address, Problems};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "TLS")]
 pub struct TlsOptions {
-    /// The certificate of the gRPC port with its intermediates, PEM
+    /// Certificate of the gRPC port with its intermediates, PEM
     #[arg(long, value_name = "FILE")]
     tls_cert: Option<String>,
-    /// The key of the certificate, PEM
+    /// Key of the certificate, PEM
     #[arg(long, value_name = "FILE")]
     tls_key: Option<String>,
-    /// The issuers of callers' certificates, PEM; without it callers need none
+    /// CAs of callers' certificates, PEM; without it callers need no certificate
     #[arg(long, value_name = "FILE")]
     tls_client_ca: Option<String>,
-    /// Whether callers must present a certificate, where --tls-client-ca is set: required or
-    /// optional
+    /// Whether callers must present a certificate if --tls-client-ca is set: required or optional
     #[arg(long, value_name = "WHETHER", default_value = "required")]
     tls_client_auth: String,
 }
 
 impl TlsOptions {
-    /// What the options set up. `http_1`: whether HTTP/1.1 is accepted, too.
+    /// Loads the files. `http_1`: whether HTTP/1.1 is accepted as well.
     pub(crate) fn setup(
         &self,
         problems: &mut Problems<'_>,
@@ -46,7 +45,7 @@ impl TlsOptions {
         }
         let (cert, key) = problems.pair(("--tls-cert", cert), ("--tls-key", key))?;
         if matches!(listen, Address::Unix(_)) {
-            problems.report("--tls-cert", "is for host:port, and --listen is a Unix socket");
+            problems.report("--tls-cert", "cannot be used with a Unix socket in --listen");
         }
         let files = TlsFiles {
             cert: cert.into(),
@@ -62,7 +61,7 @@ impl TlsOptions {
 }
 
 impl FileProblem {
-    /// Reports what is wrong with files.
+    /// Reports these problems.
     pub(crate) fn report(found: Vec<Self>, problems: &mut Problems<'_>) {
         for problem in found {
             problems.report(problem.flag, problem.why);

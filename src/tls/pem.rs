@@ -1,4 +1,4 @@
-//! PEM files, as the options name them.
+//! PEM files.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,15 +11,15 @@ use zeroize::Zeroizing;
 
 use crate::files::{self, FileError};
 
-/// Larger files are not read: a bundle of every public root has 250 KiB.
+/// Maximum file size: a bundle of every public CA has 250 KiB.
 const BYTES: u64 = 4 * 1024 * 1024;
 
-/// What is wrong with a file.
+/// A problem of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileProblem {
     /// The flag that named it.
     pub flag: &'static str,
-    /// What is wrong, with its path and without what is in it.
+    /// The problem, with the file's path and without its content.
     pub why: String,
 }
 
@@ -29,7 +29,7 @@ impl fmt::Display for FileProblem {
     }
 }
 
-/// A file that was read, if it can be. It may hold a key.
+/// The content of a file, or why it cannot be read. It may be a key.
 #[derive(PartialEq)]
 pub(crate) struct PemFile {
     flag: &'static str,
@@ -44,32 +44,29 @@ impl PemFile {
         Self { flag, path: path.to_owned(), content }
     }
 
-    /// A problem with this file.
     pub(crate) fn problem(&self, why: impl fmt::Display) -> FileProblem {
         FileProblem { flag: self.flag, why: format!("{}: {why}", self.path.display()) }
     }
 
-    /// All its certificates.
-    ///
     /// # Errors
-    /// When there is none, or a broken one.
+    /// If there is none, or an invalid one.
     pub(crate) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, FileProblem> {
         let pem = self.content.as_ref().map_err(|error| self.problem(error))?;
         let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
         let found = found.ok().filter(|found| !found.is_empty());
-        found.ok_or_else(|| self.problem("holds no PEM certificate, or a broken one"))
+        found.ok_or_else(|| self.problem("has no PEM certificate, or an invalid one"))
     }
 
     fn private_key(&self) -> Result<PrivateKeyDer<'static>, FileProblem> {
         let pem = self.content.as_ref().map_err(|error| self.problem(error))?;
-        PrivateKeyDer::from_pem_slice(pem).map_err(|_| self.problem("holds no PEM private key"))
+        PrivateKeyDer::from_pem_slice(pem).map_err(|_| self.problem("has no PEM private key"))
     }
 }
 
 /// A certificate with its intermediates, and its key.
 ///
 /// # Errors
-/// Everything that is wrong with the two files, also that they do not fit.
+/// All problems of the two files, including that they do not match.
 pub(crate) fn pair(
     cert: &PemFile,
     key: &PemFile,
@@ -85,7 +82,7 @@ pub(crate) fn pair(
         Ok(pair) => Ok(pair),
         Err(rustls::Error::InconsistentKeys(_)) => {
             let certificate = cert.path.display();
-            Err(vec![key.problem(format_args!("does not fit the certificate {certificate}"))])
+            Err(vec![key.problem(format_args!("does not match the certificate {certificate}"))])
         }
         Err(error) => Err(vec![cert.problem(error)]),
     }

@@ -1,4 +1,4 @@
-//! What is made of PEM files, and made again when one of them changes.
+//! Values built from PEM files, and rebuilt when one of them changes.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,46 +12,46 @@ use crate::clock::Clock;
 use crate::files::{POLL, Reader, SETTLE};
 use crate::refresh::{FetchError, Fetched, Next, Refresh, Upkeep};
 
-/// PEM files, and what they are used for.
+/// PEM files, and how a value is built from them.
 pub(super) trait PemSource: fmt::Debug + Clone + Send + Sync + 'static {
     /// The content of the files.
     type Content: PartialEq + Send + 'static;
-    /// What is made of it.
+    /// The value.
     type Output: Send + Sync;
 
     /// Whose certificate it is, for the log.
     const WHOSE: &str;
 
-    /// Reads the files. What cannot be read is reported by [`PemSource::load`].
+    /// Reads the files. [`PemSource::load`] reports those that cannot be read.
     fn read(&self) -> Self::Content;
 
-    /// Makes the value.
+    /// Builds the value.
     ///
     /// # Errors
-    /// Everything that is wrong with the files.
+    /// All problems of the files.
     fn load(&self, content: &Self::Content) -> Result<Loaded<Self::Output>, Vec<FileProblem>>;
 }
 
-/// A value that was made of files, and when its certificate expires.
+/// A value, and the expiry of its certificate.
 #[derive(Debug)]
 pub(super) struct Loaded<T> {
     pub(super) value: Arc<T>,
     pub(super) not_after: Option<Timestamp>,
 }
 
-/// What the files say now, or said when they were last good.
+/// The value of the current files, or of their last valid version.
 pub(super) struct Reloading<S: PemSource> {
     source: S,
     poll: Duration,
     settle: Duration,
     refresh: Refresh<Loaded<S::Output>>,
-    /// The value of the start. It is what [`Refresh`] begins with.
+    /// The value at the start, before [`Refresh`] has one.
     first: Arc<S::Output>,
     reader: Reader<S::Content>,
     last: Mutex<Last<S::Content>>,
 }
 
-/// The content that was last looked at, and what came of it.
+/// The content that was last examined, and the result.
 struct Last<C> {
     content: C,
     result: Result<(), FetchError>,
@@ -82,12 +82,12 @@ impl<S: PemSource> Reloading<S> {
         })
     }
 
-    /// Other times than the defaults: between two readings, and for a change to settle.
+    /// Overrides the poll interval, and how long a change must be stable.
     pub(super) fn with_times(self, poll: Duration, settle: Duration) -> Self {
         Self { poll, settle, ..self }
     }
 
-    /// The value in use.
+    /// The current value.
     pub(super) fn current(&self) -> Arc<S::Output> {
         self.refresh.map(|loaded| Arc::clone(&loaded.value)).unwrap_or_else(|| self.first.clone())
     }
@@ -97,7 +97,7 @@ impl<S: PemSource> Reloading<S> {
         self.refresh.reload();
     }
 
-    /// Uses each change of the files that is good. One task must run this.
+    /// Applies valid changes of the files. Exactly one task must run this.
     pub(super) async fn run(&self, metrics: &CertificateMetrics, clock: &dyn Clock) {
         metrics.in_use(self.refresh.map(|loaded| loaded.not_after).flatten());
         self.refresh.run(&PemUpkeep { reloading: self, metrics }, clock).await;

@@ -1,4 +1,4 @@
-//! TLS for callers: the certificate of the gRPC port, and whose certificates are accepted.
+//! TLS for callers: the server certificate, and the CAs of callers.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -23,22 +23,22 @@ use crate::clock::Clock;
 /// Whether a caller must present a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientAuth {
-    /// No call without one.
+    /// Callers must present a certificate.
     Required,
-    /// A certificate that is presented must be good.
+    /// Callers may present none, but one that is presented must be valid.
     Optional,
 }
 
-/// Where the certificate and its key are, and whose certificates are accepted.
+/// The files of the server certificate and of the callers' CAs.
 #[derive(Debug, Clone)]
 pub struct TlsFiles {
     /// The certificate and its intermediates, PEM.
     pub cert: PathBuf,
     /// Its key, PEM.
     pub key: PathBuf,
-    /// The issuers of callers' certificates, PEM. Without it, callers need none.
+    /// The CAs of callers' certificates, PEM. Without it, callers need no certificate.
     pub client_ca: Option<(PathBuf, ClientAuth)>,
-    /// Whether HTTP/1.1 is accepted as well as HTTP/2, as pages that call by gRPC-Web may use.
+    /// Whether HTTP/1.1 is offered, for pages that use gRPC-Web.
     pub http_1: bool,
 }
 
@@ -54,7 +54,7 @@ impl FromStr for ClientAuth {
     }
 }
 
-/// TLS as new connections get it. Those that are open keep what they began with.
+/// TLS for new connections. Open connections keep the configuration that they started with.
 #[derive(Debug)]
 pub struct ServerTls(Reloading<TlsFiles>);
 
@@ -62,18 +62,18 @@ impl ServerTls {
     /// Reads the files.
     ///
     /// # Errors
-    /// Everything that is wrong with them.
+    /// All problems of the files.
     pub fn load(files: TlsFiles) -> Result<Self, Vec<FileProblem>> {
         Reloading::load(files).map(Self)
     }
 
-    /// Other times than the defaults: between two readings, and for a change to settle.
+    /// Overrides the poll interval, and how long a change must be stable.
     #[must_use]
     pub fn with_times(self, poll: Duration, settle: Duration) -> Self {
         Self(self.0.with_times(poll, settle))
     }
 
-    /// Makes the handshake of a new connection.
+    /// Performs the handshake of a new connection.
     pub(crate) async fn accept(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
         TlsAcceptor::from(self.0.current()).accept(stream).await
     }
@@ -83,13 +83,13 @@ impl ServerTls {
         self.0.reload();
     }
 
-    /// Uses each change of the files that is good. One task must run this.
+    /// Applies valid changes of the files. Exactly one task must run this.
     pub(crate) async fn run(self: Arc<Self>, metrics: TlsMetrics, clock: Arc<dyn Clock>) {
         self.0.run(&metrics.server, &*clock).await;
     }
 }
 
-/// The certificate, its key, and the issuers of callers' certificates.
+/// The contents of certificate, key and client CAs.
 type Content = (PemFile, PemFile, Option<(PemFile, ClientAuth)>);
 
 impl PemSource for TlsFiles {
@@ -144,7 +144,7 @@ fn verifier(
 ) -> Result<Arc<dyn ClientCertVerifier>, FileProblem> {
     let mut roots = RootCertStore::empty();
     for root in issuers.certificates()? {
-        // What is not a certificate leaves the store empty, which is reported below.
+        // Invalid certificates leave the store empty, which is reported below.
         let _ = roots.add(root);
     }
     let builder =
@@ -153,6 +153,6 @@ fn verifier(
         ClientAuth::Required => builder,
         ClientAuth::Optional => builder.allow_unauthenticated(),
     };
-    let none = "holds no usable PEM certificate";
+    let none = "has no valid PEM certificate";
     builder.build().map(|verifier| verifier as _).map_err(|_| issuers.problem(none))
 }

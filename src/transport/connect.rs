@@ -1,4 +1,4 @@
-//! Making a connection: name lookup, every address of the name, and TLS, within one limit.
+//! Connecting: name lookup, every address of the name, and TLS, within one time limit.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,22 +11,22 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::{GaiAddrs, GaiResolver, Name};
 use tower_service::Service;
 
-/// A peer that vanished silently is noticed after 20 s: by the second keep-alive probe that it
-/// leaves unanswered on an idle connection, and by unacknowledged data on a busy one.
+/// A dead peer is noticed after 20 s: on an idle connection by the second unanswered keep-alive
+/// probe, on a busy one by unacknowledged data.
 const PROBE_AFTER: Duration = Duration::from_secs(10);
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
 
-/// TCP, with TLS where the URI has it.
+/// TCP, with TLS for `https`.
 pub(crate) type Connector = HttpsConnector<HttpConnector<Resolver>>;
 
-/// A connector whose TCP part tries every address of a name within `limit`.
+/// A connector that tries every address of a name within `limit`.
 pub(crate) fn connector(tls: &Arc<rustls::ClientConfig>, limit: Duration) -> Connector {
     let mut tcp = HttpConnector::new_with_resolver(Resolver(GaiResolver::new()));
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
-    // The limit is divided among the addresses: the first one that drops SYNs must leave time
-    // for the next.
+    // The limit is divided among the addresses, so that one that drops SYNs leaves time for the
+    // next.
     tcp.set_connect_timeout(Some(limit));
     tcp.set_keepalive(Some(PROBE_AFTER));
     tcp.set_keepalive_interval(Some(PROBE_INTERVAL));
@@ -35,13 +35,13 @@ pub(crate) fn connector(tls: &Arc<rustls::ClientConfig>, limit: Duration) -> Con
     HttpsConnector::from((tcp, Arc::clone(tls)))
 }
 
-/// The system's name lookup, with an error type of its own that can be recognized.
+/// The system's name lookup, with its own error type.
 #[derive(Debug, Clone)]
 pub(crate) struct Resolver(GaiResolver);
 
-/// A name that was not resolved.
+/// A failed name lookup.
 #[derive(Debug, thiserror::Error)]
-#[error("the name was not resolved")]
+#[error("name lookup failed")]
 pub(crate) struct NotResolved(#[source] std::io::Error);
 
 impl Service<Name> for Resolver {
@@ -59,16 +59,16 @@ impl Service<Name> for Resolver {
     }
 }
 
-/// Connecting, name lookup and TLS included, within a limit.
+/// Limits the time for connecting, including name lookup and TLS.
 #[derive(Debug, Clone)]
 pub(super) struct InTime<C> {
     pub(super) inner: C,
     pub(super) limit: Duration,
 }
 
-/// A connection that took too long to be made.
+/// Connecting timed out.
 #[derive(Debug, thiserror::Error)]
-#[error("no connection was made in time")]
+#[error("connecting timed out")]
 pub(super) struct TooLong;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -1,4 +1,4 @@
-//! Why an exchange brought no response.
+//! Errors of exchanges without a response.
 
 use std::error::Error as StdError;
 use std::io;
@@ -9,25 +9,25 @@ use super::WriteStarted;
 use crate::rpc::Error;
 use crate::rpc::reason::Reason;
 
-/// How far an exchange came, as far as the HTTP client reports it.
+/// How far an exchange got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// The name of the host was not resolved.
+    /// The name lookup failed.
     Resolving,
-    /// No connection was made in time.
+    /// Connecting timed out.
     ConnectTimedOut,
-    /// No connection was made.
+    /// Connecting failed.
     Connecting,
     /// The connection was established.
     Connected,
 }
 
 pub(super) fn too_large() -> Error {
-    Error::new(Reason::ResponseTooLarge, "the answer is larger than the gateway reads")
+    Error::new(Reason::ResponseTooLarge, "the response exceeds the size limit")
 }
 
-/// The error for an exchange that brought no response. The libraries' own texts name the URL, so
-/// none of them is passed on.
+/// The error for an exchange without a response. The libraries' own texts are not used, because
+/// they contain the URL.
 pub(super) fn classify(
     error: &(dyn StdError + 'static),
     phase: Phase,
@@ -42,9 +42,9 @@ pub(super) fn classify(
     if let Some(rustls::Error::AlertReceived(alert)) = tls
         && is_about_our_certificate(*alert)
     {
-        // With TLS 1.3 this arrives behind the handshake, and still before any of the request
-        // was read.
-        let text = format!("the gateway's own certificate was refused or is missing: {alert:?}");
+        // With TLS 1.3 this arrives after the handshake, but before any of the request was read.
+        let text =
+            format!("the gateway's client certificate was rejected or is missing: {alert:?}");
         return Error::new(Reason::CertificateRejected, text);
     }
     let hyper = causes().find_map(|cause| cause.downcast_ref::<hyper::Error>());
@@ -52,28 +52,28 @@ pub(super) fn classify(
         return too_large();
     }
     if hyper.is_some_and(hyper::Error::is_parse) {
-        return Error::new(Reason::MalformedResponse, "the answer is not HTTP");
+        return Error::new(Reason::MalformedResponse, "the response is not HTTP");
     }
     let io = causes().find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
     if phase == Phase::Connected && write_started.get() {
-        let text = "the connection broke before the whole answer arrived";
+        let text = "the connection broke before the complete response arrived";
         return Error::new(Reason::ConnectionLost, text);
     }
     let what = match (phase, io) {
-        (Phase::Resolving, _) => "the name of the host was not resolved",
+        (Phase::Resolving, _) => "the host name could not be resolved",
         _ if tls.is_some() => "the TLS handshake failed",
-        (Phase::ConnectTimedOut, _) => "no connection was made in time",
+        (Phase::ConnectTimedOut, _) => "connecting timed out",
         (_, Some(io::ErrorKind::ConnectionRefused)) => "the connection was refused",
         (_, Some(io::ErrorKind::ConnectionReset)) => "the connection was reset",
         (_, Some(io::ErrorKind::HostUnreachable)) => "the host is unreachable",
         (_, Some(io::ErrorKind::NetworkUnreachable)) => "the network is unreachable",
-        (_, Some(io::ErrorKind::TimedOut)) => "no connection was made in time",
-        _ => "no connection could be made",
+        (_, Some(io::ErrorKind::TimedOut)) => "connecting timed out",
+        _ => "the connection failed",
     };
     Error::new(Reason::ConnectFailed, what)
 }
 
-/// Whether a peer refuses by this alert the certificate that it requested.
+/// Whether this alert rejects the client certificate that the peer requested.
 ///
 /// # Reference
 /// <https://www.rfc-editor.org/rfc/rfc8446#section-6.2>
@@ -91,7 +91,7 @@ fn is_about_our_certificate(alert: AlertDescription) -> bool {
     )
 }
 
-/// An error and its causes, the outermost first.
+/// An error and its causes, outermost first.
 pub(super) fn causes<'a>(
     error: &'a (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
@@ -103,8 +103,8 @@ pub(super) fn causes<'a>(
     })
 }
 
-/// The TLS library's error in a cause. tokio and hyper hand it on inside of `io::Error`s, which
-/// [`StdError::source`] skips.
+/// The rustls error in a cause. tokio and hyper wrap it in `io::Error`s, which [`StdError::source`]
+/// skips.
 fn tls_error<'a>(cause: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
     if let Some(error) = cause.downcast_ref() {
         return Some(error);
@@ -112,7 +112,7 @@ fn tls_error<'a>(cause: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Erro
     tls_error(cause.downcast_ref::<io::Error>()?.get_ref()?)
 }
 
-/// Whether the peer closed the connection in good order, but before the end of the body.
+/// Whether the peer closed the connection cleanly, but before the end of the body.
 pub(super) fn is_end_of_stream(error: &(dyn StdError + 'static)) -> bool {
     causes(error).any(|cause| {
         cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message)

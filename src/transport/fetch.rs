@@ -1,5 +1,5 @@
-//! The only file that names reqwest: the client for occasional requests, such as those for
-//! credentials. Calls go over [`super::Pool`].
+//! The client for occasional requests, such as those for credentials, and the only use of reqwest.
+//! Calls use [`super::Pool`].
 
 use bytes::Bytes;
 use http::Request;
@@ -10,19 +10,19 @@ use super::{ClientOptions, IDLE_TIMEOUT, Response, WriteStarted};
 use crate::rpc::Error;
 use crate::rpc::reason::Reason;
 
-/// An HTTP/1.1 client with its own pool of connections.
+/// An HTTP/1.1 client with its own connection pool.
 #[derive(Debug, Clone)]
 pub struct Client(reqwest::Client);
 
 impl Client {
     /// Makes a client.
     ///
-    /// Redirects are off because signed headers must not travel, retries because each attempt
-    /// needs a signature of its own, and the environment's proxies because signed requests go
-    /// where the configuration says and nowhere else.
+    /// Redirects are off because signed headers must not be forwarded, retries because each attempt
+    /// needs a new signature, and the environment's proxies because only the configuration decides
+    /// where signed requests go.
     ///
     /// # Errors
-    /// When the TLS library does not start.
+    /// If TLS cannot be initialized.
     pub fn new(options: &ClientOptions) -> Result<Self, Error> {
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(options.trust.http_1().as_ref().clone())
@@ -42,11 +42,10 @@ impl Client {
         builder.build().map(Self).map_err(|_| defective())
     }
 
-    /// Sends the request, whose URI is absolute, and reads the response to its end.
+    /// Sends the request, whose URI is absolute, and reads the complete response.
     ///
     /// # Errors
-    /// When there is no response, or none that may be read. An HTTP status is never an error
-    /// here.
+    /// If there is no valid response. An HTTP status is never an error here.
     pub async fn send(
         &self,
         request: Request<Bytes>,

@@ -1,5 +1,4 @@
-//! HTTP/1.1 to providers and to the services that hand out credentials: connections, and one
-//! exchange over them.
+//! HTTP/1.1 to providers and credential services.
 
 mod connect;
 mod error;
@@ -22,19 +21,19 @@ use std::time::Duration;
 
 use crate::tls::Trust;
 
-/// Below the 60 s after which common load balancers close an idle connection, so that a
-/// request is rarely written to one that is just being closed.
+/// Below the 60 s after which common load balancers close idle connections, so that a request is
+/// rarely written to a closing one.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
-/// The parts of a client.
+/// The configuration of a client.
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
-    /// Limit for making a connection: name lookup, every address of the name, and TLS.
+    /// Time limit for connecting: name lookup, every address of the name, and TLS.
     pub connect_timeout: Duration,
-    /// How many idle connections are kept.
+    /// Maximum number of idle connections.
     pub max_idle: usize,
-    /// The certificates that are trusted.
+    /// The trusted CAs.
     pub trust: Trust,
-    /// The proxy that TLS endpoints are called through.
+    /// The proxy for TLS endpoints.
     pub proxy: Option<Proxy>,
 }

@@ -16,30 +16,30 @@ use crate::tls::{ClientIdentity, FileProblem, Trust};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Connections to providers")]
 pub struct UpstreamOptions {
-    /// The certificates by which providers are trusted, PEM, instead of the platform's
+    /// CAs of providers' certificates, PEM, instead of the platform's
     #[arg(long, value_name = "FILE")]
     upstream_ca: Option<String>,
-    /// The certificate that is presented to providers which request one, PEM
+    /// Client certificate for providers that request one, PEM
     #[arg(long, value_name = "FILE")]
     upstream_client_cert: Option<String>,
-    /// The key of that certificate, PEM
+    /// Key of the client certificate, PEM
     #[arg(long, value_name = "FILE")]
     upstream_client_key: Option<String>,
-    /// The HTTP proxy that https endpoints are called through, by CONNECT
+    /// HTTP proxy for https endpoints, used with CONNECT
     #[arg(long, value_name = "URL")]
     upstream_proxy: Option<Secret>,
 }
 
-/// How connections to providers are made.
+/// The configuration of connections to providers.
 #[derive(Debug, Clone)]
 pub struct UpstreamConfig {
-    /// The certificates by which providers are trusted, instead of the platform's.
+    /// CAs of providers' certificates, instead of the platform's.
     pub ca: Option<Trust>,
-    /// The certificate that is presented to providers which request one.
+    /// The client certificate for providers that request one.
     pub identity: Option<Arc<ClientIdentity>>,
-    /// The proxy that providers are called through.
+    /// The proxy for TLS endpoints.
     pub proxy: Option<Proxy>,
-    /// Limit for making a connection.
+    /// Time limit for connecting.
     pub connect_timeout: Duration,
 }
 
@@ -50,7 +50,7 @@ impl Default for UpstreamConfig {
 }
 
 impl UpstreamOptions {
-    /// What the options set up.
+    /// Loads the files, and builds the configuration.
     pub(crate) fn setup(&self, problems: &mut Problems<'_>) -> UpstreamConfig {
         UpstreamConfig {
             ca: self.ca(problems),
@@ -77,7 +77,7 @@ impl UpstreamOptions {
     fn proxy(&self, problems: &mut Problems<'_>) -> Option<Proxy> {
         let proxy = Proxy::parse(non_empty_secret(&self.upstream_proxy)?);
         if proxy.is_none() {
-            // Not repeated: it may hold a password.
+            // Not shown: it may contain a password.
             problems.report("--upstream-proxy", "is not a URL such as http://proxy.example:3128");
         }
         proxy

@@ -1,8 +1,8 @@
-//! The connections that calls to a provider go over.
+//! The connections for calls to a provider.
 //!
-//! They are made by the client that reqwest itself is built on: reqwest parses the URL of a
-//! request three times and copies its headers twice, a fifth of what a call takes of the
-//! processor (`docs/adr/0007-calls-without-reqwest.md`).
+//! Uses hyper-util's client directly: reqwest, which is built on it, parses each URL three times
+//! and copies the headers twice, a fifth of the CPU time of a call
+//! (`docs/adr/0007-calls-without-reqwest.md`).
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,12 +27,11 @@ use super::{ClientOptions, IDLE_TIMEOUT, Response, WriteStarted};
 use crate::rpc::Error;
 use crate::rpc::reason::Reason;
 
-/// A name is looked up for new connections only. So that a provider that moves is followed
-/// although its old address still answers, connections are given up at this age.
+/// Maximum age of connections. Names are looked up only for new connections, so this makes the
+/// gateway follow a provider to a new address while the old one still works.
 const MAX_AGE: Duration = Duration::from_secs(5 * 60);
 
-/// What a head may take while it is read: what is accepted of headers, a status line, and the
-/// line ends.
+/// Maximum size of a response head: headers, a status line, and line ends.
 const HEAD_BYTES: usize = HEADER_BYTES + 16 * 1024;
 
 type Tunnelled = HttpsConnector<Tunnel<Connector>>;
@@ -46,7 +45,7 @@ struct Inner {
     current: ArcSwap<Generation>,
 }
 
-/// Connections that are given up together.
+/// Connections that are replaced together.
 struct Generation {
     client: Kind,
     born: Instant,
@@ -64,10 +63,10 @@ impl fmt::Debug for Pool {
 }
 
 impl Pool {
-    /// A pool without a connection yet.
+    /// A pool without connections.
     ///
     /// # Errors
-    /// When the proxy has no usable address.
+    /// If the proxy has no usable address.
     pub fn new(options: &ClientOptions) -> Result<Self, Error> {
         let first = Generation::new(options).ok_or_else(|| {
             Error::new(Reason::GatewayInternal, "the proxy has no usable address")
@@ -76,14 +75,12 @@ impl Pool {
         Ok(Self(Arc::new(Inner { options, current })))
     }
 
-    /// Sends the request, whose URI is absolute, and reads the answer whole.
+    /// Sends the request, whose URI is absolute, and reads the complete response.
     ///
-    /// Nothing is sent twice, but for a request on a connection that was closed before any of
-    /// it was written.
+    /// A request is sent again only if its connection was closed before any of it was written.
     ///
     /// # Errors
-    /// When there is no answer, or none that may be read. An HTTP status is never an error
-    /// here.
+    /// If there is no valid response. An HTTP status is never an error here.
     pub async fn send(
         &self,
         request: Request<Bytes>,
@@ -112,7 +109,7 @@ impl Pool {
         if generation.born.elapsed() > MAX_AGE
             && let Some(next) = Generation::new(&self.0.options)
         {
-            // Calls on their way keep the connections that they have.
+            // Calls in flight keep their connections.
             self.0.current.store(Arc::new(next));
             generation = self.0.current.load();
         }
@@ -154,7 +151,7 @@ where
         .pool_idle_timeout(IDLE_TIMEOUT)
         .pool_max_idle_per_host(options.max_idle)
         .http1_max_buf_size(HEAD_BYTES)
-        // The signature covers the header as it is.
+        // The `Host` header is signed as it is.
         .set_host(false)
         .build(InTime { inner: connector, limit: options.connect_timeout })
 }

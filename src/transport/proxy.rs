@@ -5,17 +5,16 @@ use std::fmt;
 use http::{HeaderValue, Uri};
 use hyper_util::client::proxy::matcher::Matcher;
 
-/// A proxy that connections to TLS endpoints are made through, by CONNECT. Plain endpoints
-/// are loopback, and never go through it.
+/// A proxy for TLS endpoints, used with CONNECT. Plain endpoints are on loopback and never use it.
 #[derive(Clone)]
 pub struct Proxy {
     pub(super) url: url::Url,
-    /// The value of `Proxy-Authorization`, where the URL holds a user.
+    /// The value of `Proxy-Authorization`, if the URL has a user.
     pub(super) auth: Option<HeaderValue>,
 }
 
 impl Proxy {
-    /// The proxy at an `http://` or `https://` URL, which may hold a user and a password.
+    /// Parses an `http://` or `https://` URL, which may have a user and a password.
     pub fn parse(text: &str) -> Option<Self> {
         let url = url::Url::parse(text).ok()?;
         let known = matches!(url.scheme(), "http" | "https") && url.has_host();
@@ -28,7 +27,7 @@ impl Proxy {
         Some(Self { url, auth })
     }
 
-    /// Its address, without the user.
+    /// The URL without the user.
     pub(super) fn uri(&self) -> Option<Uri> {
         let mut bare = self.url.clone();
         bare.set_username("").and_then(|()| bare.set_password(None)).ok()?;

@@ -1,4 +1,4 @@
-//! A response, read to its end within bounds.
+//! Responses, read completely within size limits.
 
 use std::error::Error as StdError;
 
@@ -13,13 +13,13 @@ use super::error::{Phase, classify, is_end_of_stream, too_large};
 use crate::rpc::Error;
 use crate::rpc::reason::Reason;
 
-/// Larger bodies are refused. The documented responses are below 1 KiB.
+/// Maximum body size. The documented responses are below 1 KiB.
 const BODY_BYTES: usize = 1024 * 1024;
 
-/// Larger headers are refused. Both providers send below 2 KiB.
+/// Maximum header size. Both providers send less than 2 KiB.
 pub(super) const HEADER_BYTES: usize = 64 * 1024;
 
-/// A response to an HTTP request, read to its end.
+/// A response to an HTTP request.
 #[derive(Debug, Clone)]
 pub struct Response {
     /// The HTTP status.
@@ -28,7 +28,7 @@ pub struct Response {
     pub headers: HeaderMap,
     /// The body, at most 1 MiB.
     pub body: Bytes,
-    /// Whether the body arrived to its end.
+    /// Whether the body is complete.
     pub whole: bool,
 }
 
@@ -38,17 +38,16 @@ impl Response {
         (200..=299).contains(&self.status)
     }
 
-    /// The value of a header, if it is text.
+    /// The value of a header; none if it is not text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// Reads a response whose head has arrived.
+    /// Reads the body of a response.
     ///
     /// # Errors
-    /// When the head contradicts itself, anything is larger than the bounds, or the connection
-    /// breaks within a 2xx. Any other response counts by its status, however much of its body
-    /// arrived.
+    /// If the headers contradict each other, a size limit is exceeded, or the connection breaks
+    /// within a 2xx. Other responses are classified by their status, even if truncated.
     pub(super) async fn read<B>(
         response: http::Response<B>,
         write_started: &WriteStarted,
@@ -83,7 +82,7 @@ impl Response {
     }
 }
 
-/// A body in memory. The usual one arrives in one piece, which is then not copied.
+/// A body in memory. Usually it arrives in one chunk, which is not copied.
 #[derive(Default)]
 struct Collected {
     first: Bytes,
@@ -111,13 +110,13 @@ impl Collected {
     }
 }
 
-/// Refuses a head that is too large or contradicts itself.
+/// Rejects headers that are too large or contradict each other.
 fn check_head(headers: &HeaderMap) -> Result<(), Error> {
     if headers.contains_key(CONTENT_LENGTH) && headers.contains_key(TRANSFER_ENCODING) {
-        // RFC 9112, section 6.3: a sign of response splitting, to be handled as an error.
+        // RFC 9112, section 6.3: to be handled as an error, because it may be response splitting.
         return Err(Error::new(
             Reason::MalformedResponse,
-            "the answer has both Content-Length and Transfer-Encoding",
+            "the response has both Content-Length and Transfer-Encoding",
         ));
     }
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();

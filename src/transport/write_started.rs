@@ -1,4 +1,4 @@
-//! Whether a request has begun to leave.
+//! Whether a request has started to be sent.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,24 +13,24 @@ use http_body::{Body, Frame, SizeHint};
 pub struct WriteStarted(Arc<AtomicBool>);
 
 impl WriteStarted {
-    /// Notes that the request is being written.
+    /// Sets it when the request is being written.
     pub fn set(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Resets it before a new attempt, of which nothing has left yet.
+    /// Resets it for a new attempt.
     pub(crate) fn clear(&self) {
         self.0.store(false, Ordering::Relaxed);
     }
 
-    /// Whether the request may have left.
+    /// Whether any of the request may have been sent.
     pub fn get(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// A request body that notes when its first byte is requested. That happens when the connection
-/// is established and the head is being written; before, nothing can have left.
+/// A request body that sets the flag when its first byte is requested. By then the connection is
+/// established and the head is being written; nothing can have been sent before.
 pub(super) struct ObservedBody {
     bytes: Option<Bytes>,
     write_started: WriteStarted,

@@ -1,4 +1,4 @@
-//! Calling a provider: credential, request, exchange and response, and the rules for retries.
+//! Calls a provider: credential, request, response and retries.
 
 mod provider_error;
 mod reply;
@@ -31,29 +31,28 @@ use crate::telemetry::{AttemptSpan, Telemetry};
 use crate::transport::{Pool, Response};
 use retry::RetryBudget;
 
-/// One REST call of an RPC: how its request is made, and what its response means.
+/// One REST call of an RPC.
 pub(crate) trait RestCall: Sync {
-    /// What a success brings.
+    /// The result of a success.
     type Output;
 
-    /// Which REST call this is.
+    /// The REST call as metrics and traces name it.
     fn rest(&self) -> &'static Rest;
 
-    /// The request, signed. Each attempt has one of its own: the date and the nonce are part of
-    /// the signature.
+    /// Builds the signed request. Each attempt needs a new one, because date and nonce are signed.
     ///
     /// # Errors
-    /// When the credential cannot be used for it.
+    /// If the credential cannot be used for it.
     fn request(&self, credential: &Credential) -> Result<Request<Bytes>, Error>;
 
-    /// Reads a response that arrived.
+    /// Reads a response.
     ///
     /// # Errors
-    /// When the response does not prove a success.
+    /// If the response does not prove success.
     fn response(&self, reply: &Reply<'_>) -> Result<Self::Output, NotSuccess>;
 }
 
-/// What all calls to one provider share, in all workers.
+/// Limits that all calls to one provider share, in all workers.
 #[derive(Debug)]
 pub struct Limits {
     in_flight: Semaphore,
@@ -62,15 +61,14 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Limits for one provider: how many calls may be in flight, and how failed attempts are
-    /// repeated.
+    /// Limits for one provider: the maximum number of calls in flight, and the retries.
     pub fn new(max_in_flight: usize, backoff: Backoff) -> Self {
         let in_flight = Semaphore::new(max_in_flight);
         Self { in_flight, budget: RetryBudget::default(), backoff }
     }
 }
 
-/// One provider's REST API as one worker calls it.
+/// One provider's REST API, with the connections of one worker.
 #[derive(Debug, Clone)]
 pub struct Upstream {
     provider: &'static Provider,
@@ -83,7 +81,7 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Puts the parts together.
+    /// Combines these parts.
     pub fn new(
         provider: &'static Provider,
         endpoint: Endpoint,
@@ -96,21 +94,21 @@ impl Upstream {
         Self { provider, endpoint, credentials, pool, limits, clock, telemetry }
     }
 
-    /// Where requests go.
+    /// The endpoint of requests.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// The clock that requests are signed by.
+    /// The clock for signatures.
     pub fn clock(&self) -> &dyn Clock {
         &*self.clock
     }
 
-    /// Runs attempts of a REST call until one succeeds, a further one makes no sense, or the
-    /// call's time is over.
+    /// Makes attempts of a REST call until one succeeds, a retry is not allowed, or the call's
+    /// deadline passes.
     ///
     /// # Errors
-    /// The last attempt's, or [`Reason::Overloaded`] before any, [`Reason::DeadlineExceeded`]
+    /// The last attempt's, [`Reason::Overloaded`] before the first, or [`Reason::DeadlineExceeded`]
     /// or [`Reason::Draining`] during one.
     pub(crate) async fn call<C: RestCall>(
         &self,
@@ -128,7 +126,7 @@ impl Upstream {
         call.begin_run();
         call.bound(pin!(self.attempts(operation, rest, call))).await.map_err(|error| {
             let error = error.with_operation(operation).with_attempts(call.attempts());
-            // What ends a call from outside says nothing of its effect; whether a byte left does.
+            // A deadline or drain says nothing about the effect; whether a byte was sent does.
             let ended_from_outside =
                 matches!(error.reason(), Reason::DeadlineExceeded | Reason::Draining);
             if ended_from_outside && !call.write_started().get() {
@@ -164,7 +162,7 @@ impl Upstream {
             );
             match wait {
                 Some(wait) if self.limits.budget.withdraw() => {
-                    // What was sent has been answered: from here on nothing is under way.
+                    // The response is complete: no request is in flight now.
                     call.write_started().clear();
                     call.note_retry(&error, wait);
                     self.telemetry.metrics().retried(self.provider);
@@ -207,14 +205,14 @@ impl Upstream {
         credential: &Credential,
     ) -> Result<Request<Bytes>, Error> {
         let mut request = rest.request(credential)?;
-        // Added after signing: proxies on the way may change them.
+        // Added after signing, because proxies may change them.
         let headers = request.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert(USER_AGENT, HeaderValue::from_static(crate::USER_AGENT));
         Ok(request)
     }
 
-    /// Reads a response, and says what one that is not a success means.
+    /// Reads a response, or builds the error for one that is not a success.
     #[cfg(feature = "internals")]
     pub(crate) fn read<C: RestCall>(
         &self,
@@ -250,7 +248,7 @@ impl Upstream {
     }
 }
 
-/// A call in the gauge of those in flight, however it ends.
+/// Counts a call in the gauge of calls in flight, until dropped.
 struct InFlight<'a>(Option<&'a Gauge>);
 
 impl<'a> InFlight<'a> {
@@ -270,8 +268,8 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// An exchange in the histogram and the trace, however it ends: one that is ended by the deadline
-/// or by the caller is dropped, and would be missing just where a provider hangs.
+/// Records an exchange in metrics and trace, also when it is dropped by a deadline or a cancelled
+/// call: otherwise hanging providers would not show.
 struct Exchange<'a> {
     upstream: &'a Upstream,
     rest: &'static Rest,

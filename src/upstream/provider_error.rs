@@ -1,4 +1,4 @@
-//! Reading what a provider says of its failure, by the facts of its room.
+//! Reads a provider's error response, guided by the facts of its module.
 
 use std::time::Duration;
 
@@ -14,29 +14,29 @@ use crate::rpc::error::ProviderError;
 use crate::rpc::operation::{Operation, Provider};
 use crate::rpc::reason::Reason;
 
-/// How much of a provider's text a status and the log have room for.
+/// Maximum length of a provider's text in a status and in the log.
 const TEXT_BYTES: usize = 512;
 const CODE_BYTES: usize = 128;
-/// Longer hints would not fit into the trailers, and half of one cannot be used.
+/// Longer hints do not fit into the trailers and are dropped, because a truncated one is useless.
 const HINT_BYTES: usize = 1024;
 
-/// How deep an error body is searched for its code.
+/// Maximum depth at which an error body is searched for its code.
 const DEPTH: u32 = 4;
 
-/// A longer wait is a mistake.
+/// Longer waits are treated as mistakes.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A response that does not prove a success.
+/// Why a response does not prove success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NotSuccess {
-    /// What a whole 2xx response says of its own success, if anything.
+    /// The success flag of a complete 2xx response, if any.
     pub(crate) reported: Option<bool>,
-    /// What a success would have had.
+    /// The parts that a success must have.
     pub(crate) expected: &'static str,
 }
 
 impl Reply<'_> {
-    /// The error for a response that does not prove a success, with its row of the table.
+    /// Builds the error for a response that does not prove success.
     pub(super) fn error(
         &self,
         operation: &'static Operation,
@@ -62,10 +62,9 @@ impl Reply<'_> {
     }
 }
 
-/// The body of a response, as far as it describes a failure.
+/// The error body of a response.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct ErrorBody {
-    /// Whether the body is a JSON object.
     is_object: bool,
     code: Option<String>,
     message: Option<String>,
@@ -74,7 +73,7 @@ struct ErrorBody {
 }
 
 impl ErrorBody {
-    /// Reads an error body. One that is not a JSON object has a text at most.
+    /// Reads an error body. If it is not a JSON object, only its text is used.
     fn read(body: &[u8], provider: &'static Provider) -> Self {
         match serde_json::from_slice(body) {
             Ok(Value::Object(object)) => {
@@ -94,10 +93,10 @@ impl ErrorBody {
         }
     }
 
-    /// The row of the table for it: by the provider's own code first, then by the HTTP status.
+    /// The reason: by the provider's own code, else by the HTTP status.
     fn reason(&self, provider: &Provider, status: u16, reports_failure: bool) -> Reason {
         if let Some(reason) = self.code.as_deref().and_then(|code| provider.reason_of(code)) {
-            // The same code serves a wrong key and a wrong clock; the text distinguishes them.
+            // This code is used both for a wrong key and for clock skew; only the text differs.
             let is_clock = reason == Reason::CredentialsRejected && self.blames_the_date();
             return if is_clock { Reason::ClockSkew } else { reason };
         }
@@ -109,7 +108,7 @@ impl ErrorBody {
         }
     }
 
-    /// Whether the text blames the signature's date. A token that expired is another matter.
+    /// Whether the text is about the signature's date, as opposed to an expired token.
     fn blames_the_date(&self) -> bool {
         let Some(message) = &self.message else { return false };
         let text = message.to_ascii_lowercase();
@@ -118,7 +117,7 @@ impl ErrorBody {
             && ["date", "time", "signature"].iter().any(|word| text.contains(word))
     }
 
-    /// The texts in the form in which callers get them: cleaned, without secrets, and cut.
+    /// The texts for the caller: cleaned, redacted and truncated.
     fn into_provider_error(self, redactor: &Redactor<'_>) -> ProviderError {
         let shown = |text: &str, bytes| Some(redactor.text(text, bytes)).filter(|t| !t.is_empty());
         ProviderError {
@@ -135,7 +134,7 @@ impl ErrorBody {
     }
 }
 
-/// How long the provider asks to wait before the next request.
+/// The wait that the provider asks for before the next request.
 ///
 /// `x-acs-retry-after` counts milliseconds; `Retry-After` counts seconds, or is a date of RFC 9110,
 /// section 5.6.7. Zero, the past and nonsense are ignored.
@@ -163,7 +162,7 @@ fn is_a_wait(wait: &Duration) -> bool {
     !wait.is_zero() && *wait <= LONGEST_WAIT
 }
 
-/// The first code that is found, with the text next to it.
+/// The first code, with the text next to it.
 fn code_and_message(
     object: &Map<String, Value>,
     provider: &Provider,
@@ -183,7 +182,7 @@ fn first_text(object: &Map<String, Value>, names: &[&str]) -> Option<String> {
     names.iter().find_map(|name| text_of(object.get(*name)?))
 }
 
-/// What helps to fix a refusal: which action was denied and why.
+/// Details of a denied request: the action and the cause.
 fn hints(object: &Map<String, Value>, provider: &Provider) -> Vec<(&'static str, String)> {
     let value = |path: &[&str]| {
         let (last, objects) = path.split_last()?;
@@ -193,7 +192,7 @@ fn hints(object: &Map<String, Value>, provider: &Provider) -> Vec<(&'static str,
     provider.hints.iter().filter_map(|(path, key)| Some((*key, value(path)?))).collect()
 }
 
-/// A string that says something, or a number as text.
+/// A non-empty string, or a number as text.
 fn text_of(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => meant(text).map(str::to_owned),
@@ -204,7 +203,7 @@ fn text_of(value: &Value) -> Option<String> {
 
 /// The text of a body that is not a JSON object, unless it is markup.
 fn plain_text(body: &[u8]) -> Option<String> {
-    // More than will be shown, so that a secret across the cut is still found whole.
+    // More than will be shown, so that a secret at the cut is still found.
     let body = &body[..body.len().min(16 * TEXT_BYTES)];
     let text = String::from_utf8_lossy(body);
     let text = text.trim();
@@ -235,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn the_providers_own_code_decides_before_the_http_status() {
+    fn the_providers_code_takes_precedence_over_the_http_status() {
         for (provider, status, code, want) in [
             (H, 400, "DLI.0002", Reason::NotFound),
             (H, 400, "DLI.12004", Reason::NotFound),
@@ -317,13 +316,13 @@ mod tests {
     }
 
     #[test]
-    fn a_404_that_is_not_json_means_a_wrong_endpoint_not_a_missing_savepoint() {
+    fn a_404_without_json_means_a_wrong_endpoint() {
         let got = ErrorBody::default().reason(A, 404, false);
         assert_eq!(got, Reason::EndpointMisconfigured);
     }
 
     #[test]
-    fn an_expired_date_is_a_clock_matter_and_an_expired_token_is_not() {
+    fn an_expired_date_means_clock_skew_and_an_expired_token_does_not() {
         for (message, want) in [
             ("Incorrect IAM authentication information: signature expired", Reason::ClockSkew),
             ("The X-Sdk-Date has expired", Reason::ClockSkew),
@@ -424,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_keep_what_helps_to_fix_them() {
+    fn hints_about_denied_actions_are_kept() {
         let body = ErrorBody::read(
             br#"{"Code":"NoPermission","AccessDeniedDetail":{"AuthAction":"stream:GetSavepoint","NoPermissionType":"ImplicitDeny","AuthPrincipalType":"SubUser"}}"#,
             A,
@@ -439,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_are_read_from_both_headers_and_nonsense_is_ignored() {
+    fn waits_are_read_from_both_headers_and_invalid_ones_are_ignored() {
         let now: Timestamp = "2026-01-02T03:04:05Z".parse().expect("a time");
         for (acs, standard, want) in [
             (Some("700"), None, Some(Duration::from_millis(700))),

@@ -1,4 +1,4 @@
-//! A provider's response on its way to become a message or an error.
+//! A provider's response, before it becomes a message or an error.
 
 use std::cell::OnceCell;
 
@@ -12,13 +12,13 @@ use crate::transport::Response;
 
 const REQUEST_ID_BYTES: usize = 128;
 
-/// A response, with what it takes to read it.
+/// A response, and the context for reading it.
 #[derive(Debug)]
 pub(crate) struct Reply<'a> {
     pub(super) response: &'a Response,
     pub(super) provider: &'static Provider,
     pub(super) redactor: Redactor<'a>,
-    /// The request id, once it was read: the log needs it, too.
+    /// The request id, kept for the log.
     found_id: OnceCell<String>,
 }
 
@@ -32,14 +32,13 @@ impl<'a> Reply<'a> {
         Self { response, provider, redactor, found_id: OnceCell::new() }
     }
 
-    /// The body of a 2xx response that arrived to its end; none when it is not a JSON object of
-    /// this shape.
+    /// Parses the body of a complete 2xx response; none if it is not a JSON object of this shape.
     pub(crate) fn json<T: Deserialize<'a>>(&self) -> Option<T> {
         let is_readable = self.response.is_2xx() && self.response.whole;
         is_readable.then(|| json::read_object(&self.response.body).ok()).flatten()
     }
 
-    /// The provider's id of the request, given the fields of the body that may hold it.
+    /// The provider's request id: `fields` are candidates from the body.
     pub(crate) fn request_id<'b>(
         &self,
         fields: impl IntoIterator<Item = Option<&'b str>>,
@@ -54,20 +53,20 @@ impl<'a> Reply<'a> {
         id
     }
 
-    /// The request id that was read, if any.
+    /// The request id, if one was read.
     pub(super) fn into_found_id(self) -> Option<String> {
         self.found_id.into_inner()
     }
 
-    /// A request id in the form in which callers get it; none when it holds a secret.
+    /// A cleaned request id; none if it contains a secret.
     fn usable_id(&self, text: Option<&str>) -> Option<String> {
         let id = identifier(meant(text?)?, REQUEST_ID_BYTES)?;
         (!self.redactor.finds_secret(&id)).then_some(id)
     }
 }
 
-/// A text without its outer spaces, unless it is empty. Alibaba's published example has two
-/// quote characters where the service sends nothing.
+/// A trimmed text, none if empty. Alibaba's published example has two quote characters where the
+/// service sends nothing.
 pub(super) fn meant(text: &str) -> Option<&str> {
     Some(text.trim()).filter(|text| !text.is_empty() && *text != "\"\"")
 }

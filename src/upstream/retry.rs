@@ -1,18 +1,18 @@
-//! When to try again: a pure decision, and the allowance that all calls share.
+//! Retries: a pure decision, and a budget shared by all calls.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::rpc::reason::{Reason, Retry};
 
-/// How often and after how long a failed attempt is repeated.
+/// How often and how soon failed attempts are retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
-    /// How many attempts there are at most, the first among them.
+    /// Maximum number of attempts, including the first.
     pub attempts: u32,
-    /// The longest wait after the first attempt; it doubles with each further one.
+    /// Maximum wait after the first attempt; doubled for each further one.
     pub base: Duration,
-    /// The longest wait of all.
+    /// Upper limit of all waits.
     pub cap: Duration,
 }
 
@@ -22,28 +22,27 @@ impl Default for Backoff {
     }
 }
 
-/// What the decision depends on.
+/// The inputs of the decision.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Situation {
-    /// Whether doing it twice is the same as doing it once.
+    /// Whether the call is idempotent.
     pub(super) idempotent: bool,
-    /// How the last attempt failed.
+    /// Why the last attempt failed.
     pub(super) reason: Reason,
-    /// How many attempts there were.
+    /// Number of attempts so far.
     pub(super) attempts: u32,
-    /// How long the provider asks to wait.
+    /// The wait that the provider asks for.
     pub(super) asked: Option<Duration>,
-    /// How long the call may still take.
+    /// Time left for the call.
     pub(super) remaining: Duration,
 }
 
 impl Backoff {
-    /// How long to wait before the next attempt; none when there shall be no other.
+    /// The wait before the next attempt; none if there must not be one.
     ///
-    /// The wait is random up to an exponentially growing bound ("full jitter"), so that
-    /// callers that failed together do not come back together. `chance` is between 0 and 1.
-    /// The provider's own wait is a lower bound. If the wait would exceed
-    /// the deadline, the error is returned now.
+    /// The wait is random up to an exponentially growing limit ("full jitter"), so that callers
+    /// that failed together do not retry together. `chance` is from 0 to 1. The provider's own wait
+    /// is a lower bound. If the wait would exceed the deadline, the error is returned now.
     pub(super) fn wait(
         &self,
         situation: &Situation,
@@ -64,11 +63,11 @@ impl Backoff {
     }
 }
 
-/// An allowance for retries that all calls to a provider share: when most calls fail, trying
-/// each of them again would only add to the trouble.
+/// A retry budget shared by all calls to a provider, because retrying every call would make an
+/// outage worse.
 ///
-/// Each call earns a tenth of a retry, up to [`RetryBudget::MOST`]. So in the long run there
-/// are at most 10 % more requests than calls.
+/// Each call adds a tenth of a retry, up to [`RetryBudget::MOST`]. In the long run there are at
+/// most 10 % more requests than calls.
 ///
 /// # Reference
 /// <https://github.com/grpc/proposal/blob/master/A6-client-retries.md#throttling-retry-attempts-and-hedged-rpcs>
@@ -78,23 +77,22 @@ pub(super) struct RetryBudget {
 }
 
 impl RetryBudget {
-    /// The most retries that can be saved up.
+    /// Maximum number of saved retries.
     const MOST: u32 = 50;
 
-    /// Earns a tenth of a retry.
     fn add(&self, tenths: u32) {
-        // Failing to add at the bound is what is meant.
+        // The update fails at the limit, as intended.
         let _ = self.tenths.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |have| {
             (have < Self::MOST * 10).then(|| have + tenths)
         });
     }
 
-    /// Notes a call.
+    /// Adds the share of one call.
     pub(super) fn deposit(&self) {
         self.add(1);
     }
 
-    /// Takes one retry; false when there is none.
+    /// Takes one retry; false if the budget is empty.
     pub(super) fn withdraw(&self) -> bool {
         self.tenths
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |have| have.checked_sub(10))
@@ -121,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_did_certainly_not_happen_is_repeated_when_it_is_not_idempotent() {
+    fn non_idempotent_calls_are_retried_only_if_nothing_happened() {
         for reason in Reason::ALL {
             let get = matches!(
                 reason,
@@ -157,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_providers_wait_is_honoured_if_there_is_time_for_it() {
+    fn the_providers_wait_is_honoured_within_the_deadline() {
         for (asked, remaining, want) in [
             (7 * SECOND, 10 * SECOND, Some(7 * SECOND)),
             (7 * SECOND, 7 * SECOND, None),
@@ -176,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn the_budget_runs_out_and_is_earned_back_by_calls() {
+    fn the_budget_runs_out_and_is_refilled_by_calls() {
         let budget = RetryBudget::default();
         let at_once = (0..1000).filter(|_| budget.withdraw()).count();
         assert_eq!(at_once, 50);

@@ -144,7 +144,7 @@ fn options_of_connections_are_checked_before_the_start() {
         (vec!["--tls-cert=/nowhere/c", "--tls-key=/nowhere/k"], "/nowhere/k: does not exist"),
         (
             vec!["--tls-cert=/nowhere/c", "--tls-key=/nowhere/k", "--listen=unix:/x"],
-            "--listen is a Unix socket",
+            "a Unix socket in --listen",
         ),
         (vec!["--socket-mode=rw"], "\"rw\" is not a mode"),
         (vec!["--socket-mode=1777"], "\"1777\" is not a mode"),
@@ -230,7 +230,7 @@ fn a_source_that_cannot_work_is_refused_and_never_replaced_by_another() {
         ([a, "--alibaba-credentials=uri"], "ALIBABA_CLOUD_CREDENTIALS_URI: is missing"),
         ([a, "--alibaba-credentials=uri:http://h.example/"], "uses http://"),
         ([a, "--alibaba-credentials=uri:ftp://h.example/"], "must begin with https://"),
-        ([a, "--alibaba-credentials=uri:https://u:exampleSecret@h.example/"], "no user"),
+        ([a, "--alibaba-credentials=uri:https://u:exampleSecret@h.example/"], "not have a user"),
         ([a, "--alibaba-credentials=vault"], flag),
         ([a, "--alibaba-credentials=dir"], flag),
         ([a, "--alibaba-credentials=dir:"], flag),

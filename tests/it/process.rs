@@ -126,8 +126,8 @@ async fn all_problems_of_credentials_and_certificates_are_reported_at_once_with_
             ],
             vec![],
             vec![
-                with(huawei, "is none of env, dir:/path, oidc, ecs, token-file:/path, password"),
-                with(alibaba, "is none of env, dir:/path, oidc, ecs, ecs:role, uri"),
+                with(huawei, "is not one of env, dir:/path, oidc, ecs, token-file:/path, password"),
+                with(alibaba, "is not one of env, dir:/path, oidc, ecs, ecs:role, uri"),
                 with(client_cert, "is missing, while --upstream-client-key is set"),
             ],
         ),
@@ -143,7 +143,7 @@ async fn all_problems_of_credentials_and_certificates_are_reported_at_once_with_
             vec![
                 with(huawei, "/nowhere/password: does not exist"),
                 with(alibaba, "/nowhere/access_key_id: does not exist"),
-                with(client_key, &format!("{other_key}: does not fit the certificate {cert}")),
+                with(client_key, &format!("{other_key}: does not match the certificate {cert}")),
             ],
         ),
         // A login without a user, and files that are something else.
@@ -159,15 +159,15 @@ async fn all_problems_of_credentials_and_certificates_are_reported_at_once_with_
                 "HW_USER_NAME: is missing".into(),
                 "HW_USER_PASSWORD: is missing".into(),
                 "HUAWEICLOUD_SDK_IAM_ENDPOINT: uses http://".into(),
-                with(client_cert, &format!("{key}: holds no PEM certificate, or a broken one")),
-                with(client_key, &format!("{cert}: holds no PEM private key")),
+                with(client_cert, &format!("{key}: has no PEM certificate, or an invalid one")),
+                with(client_key, &format!("{cert}: has no PEM private key")),
             ],
         ),
         // An invalid password; it is not shown.
         (
             vec![format!("--huawei-credentials=password:{}", secret.display())],
             [&user[..], &KEY].concat(),
-            vec![with(huawei, &format!("{}: holds a control", secret.display()))],
+            vec![with(huawei, &format!("{}: contains a control", secret.display()))],
         ),
         // Half a user is not replaced by anything else.
         (

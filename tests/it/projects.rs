@@ -121,7 +121,7 @@ async fn without_the_project_only_requests_that_name_one_are_served_until_it_is_
     let gateway = Gateway::start(options(&cloud)).await;
     let status = import(&gateway, nameless()).await.unwrap_err();
     unavailable(&status);
-    assert!(status.message().contains("names no project"), "{status}");
+    assert!(status.message().contains("not name a project"), "{status}");
     assert!(status.message().contains("HTTP 403, IAM.0003"), "{status}");
     assert!(!status.message().contains("hidden"), "{status}");
     assert_eq!(calls(&cloud), 0);
@@ -154,8 +154,8 @@ async fn without_the_project_only_requests_that_name_one_are_served_until_it_is_
 #[tokio::test]
 async fn no_project_or_several_projects_are_reported_with_a_remedy() {
     for (projects, want) in [
-        (r#"{"projects": []}"#, "knows no project \"cn-north-4\""),
-        (r#"{"projects": [{"id": "p1"}, {"id": "p2"}]}"#, "knows 2 projects \"cn-north-4\""),
+        (r#"{"projects": []}"#, "has no project \"cn-north-4\""),
+        (r#"{"projects": [{"id": "p1"}, {"id": "p2"}]}"#, "has 2 projects \"cn-north-4\""),
     ] {
         let cloud = FakeCloud::answering(Reply::json(200, projects)).await;
         let gateway = Gateway::start(options(&cloud)).await;

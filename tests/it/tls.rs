@@ -449,7 +449,7 @@ async fn a_provider_that_requests_a_certificate_gets_the_configured_one() {
                     let info = status.get_error_details().error_info().unwrap().clone();
                     let want = "PROVIDER_CERTIFICATE_REJECTED";
                     assert_eq!(info.reason, want, "{name} {version:?}: {status:?}");
-                    assert!(status.message().contains("own certificate"), "{name}: {status}");
+                    assert!(status.message().contains("client certificate"), "{name}: {status}");
                 }
                 (result, _) => panic!("{name} {version:?}: {result:?}"),
             }

@@ -35,7 +35,7 @@ impl Alibaba {
     /// Gets a savepoint.
     ///
     /// # Errors
-    /// Any row of [`Reason`](crate::rpc::reason::Reason). Nothing is sent when the request breaks a rule.
+    /// Any [`Reason`](crate::rpc::reason::Reason). Nothing is sent if the request is invalid.
     pub async fn get_savepoint(
         &self,
         request: &GetSavepointRequest,
@@ -44,7 +44,7 @@ impl Alibaba {
         self.upstream.call(&GET_SAVEPOINT, &self.get_call(request)?, call).await
     }
 
-    /// Checks a request, and makes the REST call for it.
+    /// Validates the request, and builds the REST call.
     pub(crate) fn get_call<'a>(
         &'a self,
         request: &'a GetSavepointRequest,

@@ -21,7 +21,7 @@ use crate::rpc::operation::{Pattern, Provider, RequestId};
 use crate::rpc::reason::Reason;
 use crate::upstream::Upstream;
 
-/// Realtime Compute, with its facts.
+/// Realtime Compute.
 pub static ALIBABA: Provider = Provider {
     name: "alibaba-flink",
     codes: CODES,
@@ -47,8 +47,8 @@ pub static ALIBABA: Provider = Provider {
     secret_labels: &["authorization", "x-acs-security-token", "x-acs-accesskey-id", "signature="],
 };
 
-// The specific rows come before the general ones: `InvalidTimeStamp.Expired` is about the
-// clock although it begins as an invalid parameter does.
+// Specific rows come first: `InvalidTimeStamp.Expired` means clock skew, although it also matches
+// the general pattern of invalid parameters.
 #[rustfmt::skip]
 const CODES: &[(Pattern, Reason)] = &[
     (Exactly("990301"),                             Reason::NotFound),
@@ -58,8 +58,8 @@ const CODES: &[(Pattern, Reason)] = &[
     (StartsWith("SignatureDoesNotMatch"),           Reason::CredentialsRejected),
     (StartsWith("IncompleteSignature"),             Reason::CredentialsRejected),
     (StartsWith("InvalidSecurityToken"),            Reason::CredentialsRejected),
-    // The provider saw this nonce before: a duplicate made on the way, not the caller's
-    // doing. A new attempt carries a new nonce.
+    // The provider has seen this nonce before: a duplicate on the network, not the caller's fault.
+    // A retry has a new nonce.
     (Exactly("SignatureNonceUsed"),                 Reason::Unavailable),
     (StartsWith("Throttling"),                      Reason::Throttled),
     (EndsWith(".Throttling"),                       Reason::Throttled),
@@ -75,7 +75,7 @@ const CODES: &[(Pattern, Reason)] = &[
     (StartsWith("ServiceUnavailable"),              Reason::Unavailable),
 ];
 
-/// Realtime Compute as one worker calls it.
+/// The client of Realtime Compute of one worker.
 #[derive(Debug, Clone)]
 pub struct Alibaba {
     upstream: Upstream,
@@ -83,17 +83,16 @@ pub struct Alibaba {
 }
 
 impl Alibaba {
-    /// `default_workspace` serves the requests that do not name one.
+    /// `default_workspace`: the workspace of requests that do not name one.
     pub fn new(upstream: Upstream, default_workspace: Option<String>) -> Self {
         Self { upstream, default_workspace }
     }
 }
 
-/// The endpoint of Realtime Compute in a region, for example of `cn-hangzhou`; none when the
-/// text cannot be the name of a region.
+/// The endpoint of Realtime Compute in a region, for example `cn-hangzhou`; none if the text cannot
+/// be the name of a region.
 ///
-/// The public endpoints all follow one rule. Those inside a VPC do not, and are configured as
-/// endpoints.
+/// This rule holds for all public endpoints. Endpoints inside a VPC differ, and must be configured.
 ///
 /// # Reference
 /// The endpoint rule of Alibaba's Python SDK, `alibabacloud-ververica20220718` 1.14.0.
@@ -112,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_region_makes_an_endpoint_and_nothing_else_does() {
+    fn only_region_names_become_endpoints() {
         for (region, want) in [
             ("cn-hangzhou", Some("https://ververica.cn-hangzhou.aliyuncs.com")),
             ("me-east-1", Some("https://ververica.me-east-1.aliyuncs.com")),

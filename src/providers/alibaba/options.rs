@@ -1,4 +1,4 @@
-//! The options of Alibaba Cloud, and what they set up.
+//! The options of Alibaba Cloud.
 
 use clap::Args;
 use http::Uri;
@@ -18,7 +18,7 @@ use crate::upstream::Upstream;
 
 const CREDENTIALS: &str = "--alibaba-credentials";
 
-/// Every form of `--alibaba-credentials`. A source that is not here cannot be chosen.
+/// Every form of `--alibaba-credentials`. Only sources in this list can be selected.
 pub const SOURCES: [&str; 7] =
     ["env", "dir:/path", "oidc", "ecs", "ecs:role", "uri", "uri:http://..."];
 
@@ -37,32 +37,32 @@ const URI: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
 #[group(skip)]
 #[command(next_help_heading = "Alibaba Cloud Realtime Compute")]
 pub struct Options {
-    /// The region, for example cn-hangzhou
+    /// Region, for example cn-hangzhou
     #[arg(long, value_name = "REGION")]
     alibaba_region: Option<String>,
-    /// The endpoint, instead of the region's own; for one inside a VPC, for example
+    /// Endpoint, instead of the region's public one, for example inside a VPC
     #[arg(long, value_name = "URL")]
     alibaba_endpoint: Option<String>,
     /// The workspace of requests that do not name one
     #[arg(long, value_name = "ID")]
     alibaba_workspace: Option<String>,
-    /// Where the credential comes from: env, dir:/path, ecs, ecs:role, oidc, uri or uri:http://...
-    /// [default: the first of env, oidc, ecs and uri that has its variables set]
+    /// Credential source: env, dir:/path, ecs, ecs:role, oidc, uri or uri:http://... [default: the
+    /// first of env, oidc, ecs and uri whose variables are set]
     #[arg(long, value_name = "SOURCE")]
     alibaba_credentials: Option<Secret>,
 }
 
-/// Alibaba Cloud as it is configured.
+/// The configuration of Alibaba Cloud.
 #[derive(Debug, Clone)]
 pub struct Setup {
-    /// What every provider has.
+    /// The parts that every provider has.
     pub common: providers::Setup,
     /// The workspace of requests that do not name one.
     pub default_workspace: Option<String>,
 }
 
 impl Setup {
-    /// Alibaba Cloud with these parts.
+    /// Combines these parts.
     pub fn new(
         endpoint: Endpoint,
         credentials: Credentials,
@@ -72,14 +72,14 @@ impl Setup {
         Self { common, default_workspace }
     }
 
-    /// What serves calls, over this way to the provider.
+    /// The handler of calls.
     pub(crate) fn handler(&self, upstream: Upstream) -> Alibaba {
         Alibaba::new(upstream, self.default_workspace.clone())
     }
 }
 
 impl Options {
-    /// What the options set up; none when Alibaba Cloud is not configured.
+    /// The configuration; none if Alibaba Cloud is not configured.
     pub fn setup(&self, insecure: bool, problems: &mut Problems<'_>) -> Option<Setup> {
         let workspace = non_empty(&self.alibaba_workspace).map(str::to_owned);
         if workspace.as_deref().is_some_and(|id| !is_workspace(id)) {
@@ -108,7 +108,7 @@ impl Options {
         let choice = match non_empty_secret(&self.alibaba_credentials) {
             Some(text) => Choice::parse(text, &SOURCES),
             None if problems.any_variable(&KEY[..2]) => Choice::parse("env", &SOURCES),
-            // A role alone does not say how it is assumed.
+            // The role ARN alone does not select a source.
             None if problems.any_variable(&OIDC[1..]) => Choice::parse("oidc", &SOURCES),
             None if problems.any_variable(&[ECS_ROLE]) => Choice::parse("ecs", &SOURCES),
             None if problems.any_variable(&[URI]) => Choice::parse("uri", &SOURCES),
@@ -127,7 +127,7 @@ impl Options {
             }
             Some(Choice("uri", Some(uri))) => credentials_uri(problems, CREDENTIALS, uri, insecure),
             _ => {
-                problems.report(CREDENTIALS, format_args!("is none of {}", SOURCES.join(", ")));
+                problems.report(CREDENTIALS, format_args!("is not one of {}", SOURCES.join(", ")));
                 None
             }
         }
@@ -137,7 +137,7 @@ impl Options {
 fn ecs(problems: &mut Problems<'_>, role: Option<&str>) -> Option<Credentials> {
     const DISABLED: &str = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";
     if problems.switch(DISABLED) {
-        problems.report(DISABLED, "is true, while the credential is to come from the metadata");
+        problems.report(DISABLED, "is true, but the credential source is the metadata service");
     }
     let role = role.map(str::to_owned).or_else(|| problems.variable(ECS_ROLE));
     let source = EcsRole {
@@ -170,7 +170,7 @@ fn oidc(problems: &mut Problems<'_>) -> Option<Credentials> {
     Some(Credentials::refreshed(source, None))
 }
 
-/// The URI is never repeated: it may hold a secret.
+/// The URI is never shown: it may contain a secret.
 fn credentials_uri(
     problems: &mut Problems<'_>,
     name: &str,
@@ -183,7 +183,7 @@ fn credentials_uri(
         return None;
     };
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
-        problems.report(name, "must have no user, password or fragment");
+        problems.report(name, "must not have a user, password or fragment");
         return None;
     }
     match Endpoint::parse(&url[..url::Position::BeforePath], insecure) {

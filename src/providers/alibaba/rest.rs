@@ -1,5 +1,5 @@
-//! What all REST calls of Realtime Compute have in common: the signed headers, the rules of
-//! their path parameters, and the envelope of their responses.
+//! The common parts of all REST calls: signed headers, rules for path parameters, and the envelope
+//! of responses.
 
 use bytes::Bytes;
 use http::header::HOST;
@@ -16,7 +16,7 @@ use crate::rpc::validate::{Violations, WORKSPACE, is_path_segment, is_workspace}
 use crate::upstream::{NotSuccess, Reply};
 
 impl Alibaba {
-    /// The workspace of a request: the one that it names, or the one of the options.
+    /// The workspace that a request names, or the default.
     pub(super) fn workspace<'a>(&'a self, named: &'a str) -> &'a str {
         match named {
             "" => self.default_workspace.as_deref().unwrap_or_default(),
@@ -47,26 +47,25 @@ impl Alibaba {
     }
 }
 
-/// The bad fields of a request, beginning with its workspace.
+/// Checks the workspace. More fields can be added to the violations.
 pub(super) fn check_workspace(workspace: &str) -> Violations {
     let mut violations = Violations::default();
     let rule = match workspace {
-        "" => "is empty and the gateway has no --alibaba-workspace",
+        "" => "is empty and --alibaba-workspace is not set",
         _ => WORKSPACE,
     };
     violations.check("workspace", is_workspace(workspace), rule);
     violations
 }
 
-/// Checks a field that becomes a segment of the path.
+/// Checks a field that becomes a path segment.
 pub(super) fn check_segment(violations: &mut Violations, field: &'static str, value: &str) {
     const RULE: &str =
         "must be 1 to 128 of 0-9, A-Z, a-z, _, ., ~ and -, and begin with a letter or digit";
     violations.check(field, is_path_segment(value), RULE);
 }
 
-/// The envelope. `httpCode` in it is documented to be 200 whatever happened: `success` alone
-/// decides.
+/// The envelope. Its `httpCode` is documented to be always 200; only `success` is decisive.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", bound = "T: DeserializeOwned")]
 struct EnvelopeWire<T> {
@@ -80,10 +79,10 @@ struct EnvelopeWire<T> {
     data: Option<T>,
 }
 
-/// The data of a successful response, and the request id.
+/// The data and the request id of a response.
 ///
 /// # Errors
-/// `success` is not true, or the data has not a single known field, which proves nothing.
+/// If `success` is not true, or the data has no known field, which proves nothing.
 pub(super) fn data<T>(reply: &Reply<'_>) -> Result<(T, String), NotSuccess>
 where
     T: DeserializeOwned + Default + PartialEq,

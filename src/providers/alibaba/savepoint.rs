@@ -1,4 +1,4 @@
-//! A savepoint as Alibaba Cloud describes it.
+//! A savepoint in Alibaba Cloud's JSON format.
 
 use prost_types::Timestamp;
 use serde::Deserialize;
@@ -101,7 +101,7 @@ fn state(text: &str) -> SavepointState {
     }
 }
 
-/// `AUTO_TRIGGERED` is missing from the documentation page, but in the provider's API metadata.
+/// `AUTO_TRIGGERED` is not in the documentation, but in the provider's API metadata.
 fn origin(text: &str) -> SavepointOrigin {
     match text {
         "USER_REQUEST" => SavepointOrigin::UserRequest,
@@ -112,25 +112,24 @@ fn origin(text: &str) -> SavepointOrigin {
     }
 }
 
-/// From here on a number of an epoch counts milliseconds: as seconds it would lie beyond the
-/// year 5138. The documentation names no unit; its examples are seconds.
+/// Epoch numbers from here on are milliseconds: as seconds they would be after the year 5138. The
+/// documentation names no unit; its examples are seconds.
 const FIRST_MILLISECONDS: i64 = 100_000_000_000;
 
-/// The instants of a `google.protobuf.Timestamp`: 0001-01-01T00:00:00Z to
-/// 9999-12-31T23:59:59Z.
+/// The range of `google.protobuf.Timestamp`: 0001-01-01T00:00:00Z to 9999-12-31T23:59:59Z.
 const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 
-/// The instant that a number stands for; absent, and logged, when no Timestamp can hold it.
+/// Converts an epoch number; none, and logged, if it is outside the range of Timestamp.
 fn timestamp(field: &'static str, number: Integer) -> Option<Timestamp> {
     let (seconds, millis) = match number {
         Integer::Absent => return None,
-        // Beyond every Timestamp, and treated like one.
+        // Out of range like any other such number.
         Integer::Unusable => (i64::MAX, 0),
         Integer::Value(n) if n < FIRST_MILLISECONDS => (n, 0),
         Integer::Value(n) => (n / 1000, n % 1000),
     };
     if !SECONDS.contains(&seconds) {
-        tracing::warn!(provider = %ALIBABA, field, "no Timestamp can hold the number: left absent");
+        tracing::warn!(provider = %ALIBABA, field, "number outside the range of Timestamp, field omitted");
         return None;
     }
     let nanos = i32::try_from(millis * 1_000_000).unwrap_or_default();
@@ -142,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn epoch_numbers_are_read_by_size_and_never_wrap() {
+    fn the_unit_of_epoch_numbers_depends_on_their_size_and_they_never_wrap() {
         use Integer::{Absent, Unusable, Value};
         for (number, want) in [
             (Value(1_659_066_711), Some((1_659_066_711, 0))),

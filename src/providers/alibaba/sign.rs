@@ -25,14 +25,14 @@ const X_ACS_ACCESSKEY_ID: HeaderName = HeaderName::from_static("x-acs-accesskey-
 const X_ACS_SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-acs-security-token");
 
 /// Signs a request: adds `x-acs-date`, `x-acs-signature-nonce`, `x-acs-content-sha256`,
-/// `Authorization`, and `x-acs-accesskey-id` with `x-acs-security-token` where the credential
-/// has a token.
+/// `Authorization`, and, if the credential has a token, `x-acs-accesskey-id` and
+/// `x-acs-security-token`.
 ///
-/// Every header that the request has by now is signed, `host` among them, so it must carry
-/// `host` exactly as it goes over the wire. The URI is never changed.
+/// Signs every header that the request already has, including `host`, which must be exactly as
+/// sent. The URI is never changed.
 ///
 /// # Errors
-/// When a header cannot be signed. The request is then as it was.
+/// If a header cannot be signed. The request is then unchanged.
 pub fn sign(
     request: &mut Request<Bytes>,
     credential: &Credential,
@@ -102,7 +102,7 @@ fn prepare(
 /// e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
 /// ```
 fn canonical_request(request: &Request<Bytes>, signed: &SignedHeaders, payload: &str) -> String {
-    // The path is the one that is sent, encoded once and never again.
+    // The path as sent, encoded exactly once.
     let path = request.uri().path();
     let query = request.uri().query().unwrap_or_default();
     let mut text = String::with_capacity(

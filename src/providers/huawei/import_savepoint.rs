@@ -21,7 +21,7 @@ use crate::rpc::reason::Reason;
 use crate::rpc::validate::is_savepoint_path;
 use crate::upstream::{NotSuccess, Reply, RestCall};
 
-/// The RPC. A repetition imports again, and what a lost response said cannot be asked for.
+/// The RPC. It is not idempotent, and the result of a lost response cannot be queried.
 pub static IMPORT_SAVEPOINT: Operation = Operation {
     service: SERVICE_NAME,
     name: "ImportSavepoint",
@@ -35,16 +35,15 @@ pub static IMPORT_SAVEPOINT: Operation = Operation {
     changes_something: true,
 };
 
-/// The body, with the two documented fields and nothing else. The service wants a number for
-/// the job, so this is not the proto's JSON form, which would be a string.
+/// The body with the two documented fields. The service expects the job id as a number, unlike the
+/// proto's JSON form.
 #[derive(Debug, Serialize)]
 struct ImportSavepointWire<'a> {
     job_id: i64,
     savepoint_path: &'a str,
 }
 
-/// The response. The documentation says that `is_success` is a boolean; the service is known to
-/// send `"true"`.
+/// The response. `is_success` is documented as a boolean, but the service also sends `"true"`.
 #[derive(Debug, Deserialize)]
 struct ImportedWire {
     #[serde(default, deserialize_with = "json::boolean")]
@@ -59,7 +58,7 @@ impl Huawei {
     /// Imports a savepoint into a job.
     ///
     /// # Errors
-    /// Any row of [`Reason`]. Nothing is sent when the request breaks a rule.
+    /// Any [`Reason`]. Nothing is sent if the request is invalid.
     pub async fn import_savepoint(
         &self,
         request: &ImportSavepointRequest,
@@ -71,7 +70,7 @@ impl Huawei {
         self.upstream.call(&IMPORT_SAVEPOINT, &import, call).await
     }
 
-    /// Checks a request that needs no lookup, and makes the REST call for it.
+    /// Validates a request that needs no lookup, and builds the REST call.
     #[cfg(feature = "internals")]
     pub(crate) fn import_call<'a>(
         &'a self,
@@ -102,7 +101,9 @@ impl<'a> Import<'a> {
             job_id: request.job_id,
             savepoint_path: &request.savepoint_path,
         })
-        .map_err(|_| Error::new(Reason::GatewayInternal, "the request body cannot be written"))?;
+        .map_err(|_| {
+            Error::new(Reason::GatewayInternal, "the request body cannot be serialized")
+        })?;
         let uri = format!(
             "{}/v1.0/{project_id}/streaming/jobs/{}/import-savepoint",
             huawei.upstream.endpoint().origin(),

@@ -23,11 +23,12 @@ use crate::rpc::operation::{Pattern, Provider, RequestId};
 use crate::rpc::reason::Reason;
 use crate::upstream::Upstream;
 
-/// DLI, with its facts.
+/// DLI.
 pub static HUAWEI: Provider = Provider {
     name: "huawei-dli",
     codes: CODES,
-    // As the exception handler of `huaweicloudsdkcore` 3.1.219 reads them, at the top or nested.
+    // The order of the exception handler of `huaweicloudsdkcore` 3.1.219, at the top level or
+    // nested.
     error_fields: &[
         ("error_code", &["error_msg", "error_message"]),
         ("errorCode", &["errorMsg", "errorMessage"]),
@@ -40,7 +41,7 @@ pub static HUAWEI: Provider = Provider {
     secret_labels: &["authorization", "x-security-token", "x-auth-token", "signature=", "access="],
 };
 
-/// Three generations of Huawei's API gateway.
+/// The prefixes of three generations of Huawei's API gateway.
 const API_GATEWAY: &[&str] = &["APIG", "APIGW", "APIC"];
 
 /// # Reference
@@ -75,7 +76,7 @@ const CODES: &[(Pattern, Reason)] = &[
     (Prefixed(API_GATEWAY, "0308"),   Reason::Throttled),
 ];
 
-/// DLI as one worker calls it.
+/// The client of DLI of one worker.
 #[derive(Debug, Clone)]
 pub struct Huawei {
     upstream: Upstream,
@@ -83,7 +84,7 @@ pub struct Huawei {
 }
 
 impl Huawei {
-    /// `project` serves the requests that do not name one.
+    /// `project`: the project of requests that do not name one.
     pub fn new(upstream: Upstream, project: Project) -> Self {
         Self { upstream, project }
     }

@@ -1,4 +1,4 @@
-//! The options of Huawei Cloud, and what they set up.
+//! The options of Huawei Cloud.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::upstream::Upstream;
 
 const CREDENTIALS: &str = "--huawei-credentials";
 
-/// Every form of `--huawei-credentials`. A source that is not here cannot be chosen.
+/// Every form of `--huawei-credentials`. Only sources in this list can be selected.
 pub const SOURCES: [&str; 7] =
     ["env", "dir:/path", "oidc", "ecs", "token-file:/path", "password", "password:/path"];
 
@@ -29,7 +29,7 @@ const KEY: [&str; 3] =
     ["HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK", "HUAWEICLOUD_SDK_SECURITY_TOKEN"];
 const OIDC: [&str; 3] =
     ["HUAWEICLOUD_OIDC_PROVIDER_URN", "HUAWEICLOUD_OIDC_AGENCY_URN", "HUAWEICLOUD_OIDC_TOKEN_FILE"];
-/// As Huawei's own provider for Terraform names them: its SDKs have no login with a password.
+/// The names of Huawei's Terraform provider: its SDKs do not support passwords.
 const USER: [&str; 2] = ["HW_DOMAIN_NAME", "HW_USER_NAME"];
 const PASSWORD: &str = "HW_USER_PASSWORD";
 const PROJECT_NAME: &str = "HW_PROJECT_NAME";
@@ -40,33 +40,33 @@ const IAM: &str = "HUAWEICLOUD_SDK_IAM_ENDPOINT";
 #[group(skip)]
 #[command(next_help_heading = "Huawei Cloud DLI")]
 pub struct Options {
-    /// The region, for example cn-north-4
+    /// Region, for example cn-north-4
     #[arg(long, value_name = "REGION")]
     huawei_region: Option<String>,
-    /// The endpoint, instead of the region's own
+    /// Endpoint, instead of the region's own
     #[arg(long, value_name = "URL")]
     huawei_endpoint: Option<String>,
-    /// The project of requests that do not name one [default: HUAWEICLOUD_SDK_PROJECT_ID, or the
-    /// region's own project, which is looked up]
+    /// Project of requests that do not name one [default: HUAWEICLOUD_SDK_PROJECT_ID, or the
+    /// region's project, which is looked up]
     #[arg(long, value_name = "ID")]
     huawei_project_id: Option<String>,
-    /// Where the credential comes from: env, dir:/path, ecs, oidc, token-file:/path, password or
-    /// password:/path [default: the first of env, oidc and password that has its variables set]
+    /// Credential source: env, dir:/path, ecs, oidc, token-file:/path, password or password:/path
+    /// [default: the first of env, oidc and password whose variables are set]
     #[arg(long, value_name = "SOURCE")]
     huawei_credentials: Option<String>,
 }
 
-/// Huawei Cloud as it is configured.
+/// The configuration of Huawei Cloud.
 #[derive(Debug, Clone)]
 pub struct Setup {
-    /// What every provider has.
+    /// The parts that every provider has.
     pub common: providers::Setup,
     /// The project of requests that do not name one.
     pub default_project: Project,
 }
 
 impl Setup {
-    /// Huawei Cloud with these parts.
+    /// Combines these parts.
     pub fn new(endpoint: Endpoint, credentials: Credentials, default_project: Project) -> Self {
         let mut common = providers::Setup::new(&HUAWEI, endpoint, credentials);
         if let Project::Lookup(lookup) = &default_project {
@@ -75,14 +75,14 @@ impl Setup {
         Self { common, default_project }
     }
 
-    /// What serves calls, over this way to the provider.
+    /// The handler of calls.
     pub(crate) fn handler(&self, upstream: Upstream) -> Huawei {
         Huawei::new(upstream, self.default_project.clone())
     }
 }
 
 impl Options {
-    /// What the options set up; none when Huawei Cloud is not configured.
+    /// The configuration; none if Huawei Cloud is not configured.
     pub fn setup(&self, insecure: bool, problems: &mut Problems<'_>) -> Option<Setup> {
         let region = non_empty(&self.huawei_region);
         let endpoint = non_empty(&self.huawei_endpoint);
@@ -116,7 +116,7 @@ impl Options {
         Some(id)
     }
 
-    /// `region` and `project_id` are what a token is requested for.
+    /// `region` and `project_id`: the scope of a token.
     fn credentials(
         &self,
         problems: &mut Problems<'_>,
@@ -147,15 +147,15 @@ impl Options {
             Some(Choice("oidc", None)) => oidc(problems),
             Some(Choice("password", file)) => password(problems, file, region, project_id),
             _ => {
-                problems.report(CREDENTIALS, format_args!("is none of {}", SOURCES.join(", ")));
+                problems.report(CREDENTIALS, format_args!("is not one of {}", SOURCES.join(", ")));
                 None
             }
         }
     }
 }
 
-/// A project without an id is looked up by its name, which for the one that each account has in
-/// a region is the name of the region.
+/// Without an id the project is looked up by name. The default project of each region has the
+/// region's name.
 fn default_project(problems: &mut Problems<'_>, region: Option<&str>) -> Project {
     let name = project_name(problems, region);
     match name.and_then(|name| Some(ProjectLookup::new(iam(problems, region)?, name))) {
@@ -189,7 +189,7 @@ fn password(
         None => project_name(problems, region).map(TokenScope::Name),
     };
     if scope.is_none() {
-        let why = "a login is for one project: set --huawei-project-id or --huawei-region";
+        let why = "needs a project: set --huawei-project-id or --huawei-region";
         problems.report(CREDENTIALS, why);
     }
     let iam = iam(problems, region);

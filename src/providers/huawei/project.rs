@@ -1,4 +1,4 @@
-//! The project of requests that do not name one, looked up by its name where its id is not configured.
+//! The project of requests that do not name one. Without a configured id it is looked up by name.
 //!
 //! # Reference
 //! - <https://support.huaweicloud.com/intl/en-us/api-iam/iam_06_0001.html> (read 2026-11-22)
@@ -35,24 +35,24 @@ use crate::transport::Response;
 
 const WHO: &str = "Huawei Cloud's IAM";
 
-/// More than five signatures in a row that are refused lock a key for five minutes, so a
-/// refused one is not tried again soon: not before another credential serves, or for so long.
+/// More than five rejected signatures in a row lock a key for five minutes, so a rejected lookup is
+/// retried only with a new credential, or after this time.
 const REJECTED_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
 /// The project of requests that do not name one.
 #[derive(Debug, Clone)]
 pub enum Project {
-    /// There is none: each request must name its project.
+    /// None: each request must name its project.
     None,
-    /// The project with this id.
+    /// A configured id.
     Id(Arc<str>),
-    /// The project that IAM knows by its name.
+    /// A project that is looked up in IAM by name.
     Lookup(Arc<ProjectLookup>),
 }
 
 impl Huawei {
-    /// The project of a request: the one that it names, or the one of the options, empty when
-    /// there is none. [`None`] while it is being looked up.
+    /// The project that a request names, or the default, which is empty if there is none.
+    /// [`None`] while the default is being looked up.
     pub(super) fn project<'a>(&'a self, named: &'a str) -> Option<Cow<'a, str>> {
         match (&self.project, named) {
             (Project::None, "") => Some(Cow::Borrowed("")),
@@ -62,7 +62,7 @@ impl Huawei {
         }
     }
 
-    /// Waits for the project that is being looked up.
+    /// Waits for the lookup, if the project is not known.
     pub(super) async fn lookup<'a>(
         &self,
         known: Option<Cow<'a, str>>,
@@ -78,7 +78,7 @@ impl Huawei {
     }
 }
 
-/// A lookup at IAM that is made once, in the background, however many requests wait for it.
+/// A lookup in IAM: one, in the background, for all requests that wait for it.
 #[derive(Debug)]
 pub struct ProjectLookup {
     iam: Endpoint,
@@ -101,23 +101,24 @@ struct ProjectWire {
 }
 
 impl ProjectLookup {
-    /// The project of this name, which is looked up as long as [`Lookup::run`] runs.
+    /// A project of this name, looked up by [`Lookup::run`].
     pub fn new(iam: Endpoint, name: impl Into<String>) -> Self {
         Self { iam, name: name.into(), id: Refresh::new(None) }
     }
 
-    /// The id, once it is known.
+    /// The id, if it is known.
     pub fn id(&self) -> Option<String> {
         self.id.map(String::clone)
     }
 
-    /// The id. Waits only while IAM is being asked.
+    /// The id. Waits only while a lookup is in progress.
     ///
     /// # Errors
-    /// [`Reason::CredentialsUnavailable`] when IAM did not say it.
+    /// [`Reason::CredentialsUnavailable`] if the lookup failed.
     pub(super) async fn wait(&self) -> Result<String, Error> {
         self.id.wait(|id| Some(id.clone())).await.map_err(|why| {
-            let text = format!("the request names no project, and the default is not known: {why}");
+            let text =
+                format!("the request does not name a project, and the default is unknown: {why}");
             Error::new(Reason::CredentialsUnavailable, text)
         })
     }
@@ -158,7 +159,7 @@ struct ProjectUpkeep<'a> {
     lookup: &'a ProjectLookup,
     with: &'a LookupContext,
     metrics: ProjectMetrics,
-    /// The credential of the last request.
+    /// The credential of the last lookup.
     last_used: Mutex<Option<Arc<Credential>>>,
 }
 
@@ -212,8 +213,8 @@ impl ProjectUpkeep<'_> {
     }
 }
 
-/// Metrics of the lookup. The gauge appears with the first lookup: a gateway whose project is
-/// configured does not make one.
+/// Metrics of the lookup. The gauge appears with the first lookup, so not if the project is
+/// configured.
 struct ProjectMetrics {
     known: Family<ProviderLabels, Gauge>,
     found: Counter,
@@ -247,7 +248,7 @@ impl ProjectMetrics {
     }
 }
 
-/// The id of the one project of this name.
+/// Reads the id of the only project with this name.
 fn read(name: &str, answer: &Response) -> Result<String, FetchError> {
     let wire = match answer.status {
         200 => json::read_object::<ProjectsWire>(&answer.body).ok(),
@@ -260,17 +261,17 @@ fn read(name: &str, answer: &Response) -> Result<String, FetchError> {
             _ => error,
         });
     };
-    // A service that does not filter must not make the gateway use another project.
+    // If the service ignores the filter, the gateway must not use another project.
     projects.retain(|project| project.name.as_ref().is_none_or(|found| found == name));
     let fix = "set --huawei-project-id";
     match <[ProjectWire; 1]>::try_from(projects) {
         Ok([ProjectWire { id: Some(id), .. }]) if is_project_id(&id) => Ok(id),
-        Ok(_) => Err(FetchError::new(format!("{WHO} answered with a project without a usable id"))),
+        Ok(_) => Err(FetchError::new(format!("{WHO} returned a project without a valid id"))),
         Err(none) if none.is_empty() => Err(FetchError::new(format!(
-            "{WHO} knows no project {name:?} that this identity may see; {fix}"
+            "{WHO} has no project {name:?} that this identity may see; {fix}"
         ))),
         Err(several) => {
-            Err(FetchError::new(format!("{WHO} knows {} projects {name:?}; {fix}", several.len())))
+            Err(FetchError::new(format!("{WHO} has {} projects {name:?}; {fix}", several.len())))
         }
     }
 }
@@ -280,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_project_of_the_name_is_found_and_nothing_else_is_taken_for_it() {
+    fn exactly_one_project_of_the_name_is_accepted() {
         let one = r#"{"links":{"self":"x"},"projects":[{"domain_id":"d","is_domain":false,"parent_id":"d","name":"cn-north-4","id":"p1","enabled":true}]}"#;
         let another = r#"{"projects":[{"name":"cn-north-4_team","id":"p0"},{"name":"cn-north-4","id":"p1"}]}"#;
         for (status, body, want) in [
@@ -288,9 +289,9 @@ mod tests {
             (200, r#"{"projects":[{"id":"p1"}]}"#, Ok("p1")),
             (200, another, Ok("p1")),
             (200, r#"{"projects":[]}"#, Err(("no project \"cn-north-4\"", None))),
-            (200, r#"{"projects":[{"id":"p1"},{"id":"p2"}]}"#, Err(("knows 2 projects", None))),
-            (200, r#"{"projects":[{"id":"../p1"}]}"#, Err(("without a usable id", None))),
-            (200, r#"{"projects":[{}]}"#, Err(("without a usable id", None))),
+            (200, r#"{"projects":[{"id":"p1"},{"id":"p2"}]}"#, Err(("has 2 projects", None))),
+            (200, r#"{"projects":[{"id":"../p1"}]}"#, Err(("without a valid id", None))),
+            (200, r#"{"projects":[{}]}"#, Err(("without a valid id", None))),
             (200, "<html>", Err(("HTTP 200 and no", None))),
             (200, "[]", Err(("HTTP 200 and no", None))),
             (403, r#"{"error_code":"IAM.0003"}"#, Err(("HTTP 403, IAM.0003", None))),

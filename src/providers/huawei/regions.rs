@@ -1,11 +1,11 @@
 //! The regions of Huawei Cloud, and their endpoints.
 
-/// The endpoint of DLI in a region, for example of `cn-north-4`.
+/// The endpoint of DLI in a region, for example `cn-north-4`.
 ///
-/// The host is never made from the name: one region has another top-level domain.
+/// A table, because one region has another top-level domain.
 ///
 /// # Errors
-/// What to set instead, for a region that is not known to have DLI.
+/// What to set instead, if the region is not known to have DLI.
 ///
 /// # Reference
 /// The region table of Huawei's Python SDK, `huaweicloudsdkdli` 3.1.219.
@@ -52,8 +52,7 @@ const REGIONS: [(&str, &str); 28] = [
     ("tr-west-1",         "https://dli.tr-west-1.myhuaweicloud.com"),
 ];
 
-/// The endpoint of Identity and Access Management (IAM) for a region, or the global one where the
-/// region has none of its own.
+/// The endpoint of Identity and Access Management (IAM) of a region, else the global one.
 ///
 /// # Reference
 /// The region table of Huawei's Python SDK, `huaweicloudsdkcore` 3.1.219.
@@ -92,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_region_without_an_iam_of_its_own_uses_the_one_for_all() {
+    fn a_region_without_its_own_iam_uses_the_global_one() {
         assert!(IAM_REGIONS.is_sorted());
         let all = "https://iam.myhuaweicloud.com";
         for (region, want) in [

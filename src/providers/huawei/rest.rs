@@ -1,4 +1,4 @@
-//! What all REST calls of DLI have in common: the headers, and what proves who sends a request.
+//! The common parts of all REST calls: headers, and a token or signature.
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST};
@@ -12,11 +12,11 @@ use crate::rpc::reason::Reason;
 use crate::rpc::validate::{Violations, is_project_id};
 use crate::signing::sensitive;
 
-/// The header for a token that is sent instead of a signature.
+/// The header of a token.
 const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 
 impl Huawei {
-    /// A request with a JSON body, which proves who sends it.
+    /// A request with a JSON body and a token or signature.
     pub(super) fn request(
         &self,
         (method, uri): (Method, &str),
@@ -37,17 +37,17 @@ impl Huawei {
     }
 }
 
-/// Gives a request what proves who sends it: a token, or a signature.
+/// Adds a token or a signature to a request.
 ///
 /// # Errors
-/// When the credential cannot be used for it. The request is then as it was.
+/// If the credential cannot be used for it. The request is then unchanged.
 pub(super) fn authorize(
     request: &mut Request<Bytes>,
     credential: &Credential,
     clock: &dyn Clock,
 ) -> Result<(), Error> {
     match credential.auth_token() {
-        // A token stands alone: with a signature next to it, the service checks both.
+        // Never with a signature, because the service would check both.
         Some(token) => {
             request.headers_mut().insert(X_AUTH_TOKEN, sensitive(token.expose())?);
             Ok(())
@@ -56,12 +56,12 @@ pub(super) fn authorize(
     }
 }
 
-/// The bad fields of a request, beginning with its project, unless that is being looked up.
+/// Checks the project, unless it is being looked up. More fields can be added to the violations.
 pub(super) fn check_project(project_id: Option<&str>) -> Violations {
     let mut violations = Violations::default();
     if let Some(project_id) = project_id {
         let rule = match project_id {
-            "" => "is empty and the gateway has no --huawei-project-id",
+            "" => "is empty and --huawei-project-id is not set",
             _ => "must be 1 to 64 of 0-9, A-Z, a-z, _ and -",
         };
         violations.check("project_id", is_project_id(project_id), rule);

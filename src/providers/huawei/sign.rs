@@ -27,11 +27,11 @@ const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 /// Signs a request: adds `X-Sdk-Date`, `X-Security-Token` where the credential has one, and
 /// `Authorization`.
 ///
-/// Every header that the request has by now is signed, `Host` among them, so it must carry
-/// `Host` exactly as it goes over the wire. The URI is never changed.
+/// Signs every header that the request already has, including `Host`, which must be exactly as
+/// sent. The URI is never changed.
 ///
 /// # Errors
-/// When a header cannot be signed. The request is then as it was.
+/// If a header cannot be signed. The request is then unchanged.
 pub fn sign(
     request: &mut Request<Bytes>,
     credential: &Credential,
@@ -68,7 +68,7 @@ fn prepare(
     let payload = match request.headers().get(CONTENT_TYPE) {
         Some(kind) if !is_hashed(kind) => {
             added.push((X_SDK_CONTENT_SHA256, HeaderValue::from_static(UNSIGNED_PAYLOAD)));
-            // An empty body is hashed all the same, as the SDK does it.
+            // An empty body is hashed, too, as in the SDK.
             match request.body().is_empty() {
                 true => hex_sha256(b""),
                 false => UNSIGNED_PAYLOAD.to_owned(),
@@ -90,7 +90,7 @@ fn prepare(
     Ok((added, Stages { canonical_request, string_to_sign, authorization }))
 }
 
-/// The body is part of the signature only for these types.
+/// The body is signed only for these types.
 fn is_hashed(kind: &HeaderValue) -> bool {
     let kind = kind.as_bytes();
     kind.starts_with(b"application/json") || kind.starts_with(b"application/bson")
@@ -117,8 +117,8 @@ fn canonical_request(request: &Request<Bytes>, signed: &SignedHeaders, payload: 
     );
     text.push_str(request.method().as_str());
     text.push('\n');
-    // The path is decoded as a whole before it is split: an encoded slash counts as a slash.
-    // The slash at the end is in the canonical form only, not on the wire.
+    // The whole path is decoded before it is split: an encoded slash counts as a slash. Only the
+    // canonical form ends with a slash, not the request.
     for (i, segment) in percent_decode(path).split('/').enumerate() {
         if i > 0 {
             text.push('/');

@@ -64,7 +64,7 @@ capabilities:
 {{/* What is wrong with the values and a schema cannot say. */}}
 {{- define "savepoint-gateway.check" -}}
 {{- if not (or .Values.huawei.region .Values.huawei.endpoint .Values.alibaba.region .Values.alibaba.endpoint) }}
-{{- fail "no cloud is configured: set huawei.region or alibaba.region, or an endpoint" }}
+{{- fail "no provider is configured: set huawei.region or alibaba.region, or an endpoint" }}
 {{- end }}
 {{- range $cloud := list "huawei" "alibaba" }}
 {{- $c := (index $.Values $cloud).credentials }}

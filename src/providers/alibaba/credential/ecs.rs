@@ -19,17 +19,17 @@ use crate::transport::Response;
 const WHO: &str = "the metadata service of the ECS instance";
 const PATH: &str = "/latest/meta-data/ram/security-credentials/";
 
-/// Where every instance finds its metadata service.
+/// The metadata service of every instance.
 pub(in crate::providers) const METADATA: &str = "http://100.100.100.200";
 
-/// Credentials of the role that is attached to the instance.
+/// Credentials of the instance's role.
 #[derive(Debug, Clone)]
 pub struct EcsRole {
     /// The metadata service.
     pub endpoint: Endpoint,
-    /// The role; asked for when there is none here.
+    /// The role; requested from the service if none.
     pub role: Option<String>,
-    /// Whether to do without when the service gives no token for its second version.
+    /// Whether to fall back to version 1 of the service.
     pub allow_v1: bool,
 }
 
@@ -59,7 +59,7 @@ impl EcsRole {
         read_local(WHO, &answer, clock.now())
     }
 
-    /// The token of the service's second version; none where only the first is spoken.
+    /// The session token of version 2; none if only version 1 is available.
     async fn token(&self, client: &SourceClient) -> Result<Option<HeaderValue>, FetchError> {
         let request = self
             .request(Method::PUT, "/latest/api/token")
@@ -67,7 +67,7 @@ impl EcsRole {
             .body(Bytes::new());
         let answer = match client.send_local(WHO, built(request)?).await {
             Ok(answer) => answer,
-            // A container one hop too far from the service gets no answer to its PUT.
+            // The hop limit of the PUT's response may be too low for containers.
             Err(_) if self.allow_v1 => return Ok(None),
             Err(error) => return Err(error),
         };

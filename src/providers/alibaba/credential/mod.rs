@@ -1,4 +1,4 @@
-//! Where credentials of Alibaba Cloud come from.
+//! Credential sources of Alibaba Cloud.
 
 mod ecs;
 mod oidc;
@@ -17,8 +17,8 @@ use crate::json;
 use crate::refresh::FetchError;
 use crate::transport::Response;
 
-/// A temporary credential, in the one spelling that all services of Alibaba Cloud use. Metadata
-/// services add a `Code`.
+/// A temporary credential, in the format of all services of Alibaba Cloud. Metadata services add a
+/// `Code`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct CredentialsWire {
@@ -34,10 +34,10 @@ struct CredentialsWire {
     expiration: Option<String>,
 }
 
-/// Reads the response of a metadata service, or of one in the same format.
+/// Reads the response of a metadata service or credentials URI.
 ///
 /// # Errors
-/// When it has no credential.
+/// If it has no credential.
 fn read_local(who: &str, answer: &Response, now: Timestamp) -> Result<Lease, FetchError> {
     let wire = match answer.status {
         200 => json::read_object::<CredentialsWire>(&answer.body).ok(),

@@ -1,5 +1,5 @@
-//! A role for a Kubernetes service account (RRSA): a projected token is exchanged at the
-//! security token service.
+//! A role for a Kubernetes service account (RRSA): the security token service exchanges a projected
+//! token.
 //!
 //! # Reference
 //! The requests of Alibaba's Go SDK for credentials, which keeps the token out of the URL.
@@ -18,21 +18,21 @@ use crate::signing::{percent_encode, utc};
 
 const WHO: &str = "Alibaba Cloud's security token service";
 
-/// Within the limits of every role: 15 minutes to its own maximum, which is at least an hour.
+/// Valid for every role: the range is 15 minutes to the role's maximum, which is at least an hour.
 const DURATION_SECONDS: &str = "3600";
 
-/// Credentials of a role that a service account may take.
+/// Credentials of a role for a service account.
 #[derive(Debug)]
 pub struct Rrsa {
     /// The security token service.
     pub endpoint: Endpoint,
     /// The role.
     pub role_arn: String,
-    /// What the token was issued by.
+    /// The issuer of the token.
     pub oidc_provider_arn: String,
-    /// Where the token is mounted. It is read for each client: its issuer renews it.
+    /// The mounted token, read for each fetch, because it is rotated.
     pub token_file: SecretFile,
-    /// What the session is called in the cloud's audit log.
+    /// The session name in the provider's audit log.
     pub session_name: String,
 }
 

@@ -1,4 +1,4 @@
-//! A service beside the gateway that hands out credentials at a URI.
+//! A local service that returns credentials at a URI.
 //!
 //! # Reference
 //! The requests of `alibabacloud-credentials` 1.0.12.
@@ -13,10 +13,10 @@ use crate::refresh::FetchError;
 
 const WHO: &str = "the credentials URI";
 
-/// Credentials of a URI.
+/// Credentials from a URI.
 #[derive(Clone)]
 pub struct CredentialsUri {
-    /// Where. It may hold a password, so it is not shown.
+    /// The URI. It may contain a password, so it is not shown.
     pub uri: Uri,
 }
 

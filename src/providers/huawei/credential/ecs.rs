@@ -18,13 +18,13 @@ use crate::refresh::FetchError;
 
 const WHO: &str = "the metadata service of the ECS instance";
 
-/// Where every instance finds its metadata service.
+/// The metadata service of every instance.
 pub(in crate::providers) const METADATA: &str = "http://169.254.169.254";
 
-/// As the SDK has it.
+/// The same as in the SDK.
 const MARGIN: Duration = Duration::from_secs(40 * 60);
 
-/// Credentials of the agency that the instance was given.
+/// Credentials of the instance's agency.
 #[derive(Debug, Clone)]
 pub struct EcsAgency {
     /// The metadata service.
@@ -66,9 +66,9 @@ impl EcsAgency {
             _ => None,
         };
         let Some(found) = wire.and_then(|wire| wire.credential) else {
-            // The one refusal that somebody can mend, known by its text.
+            // The one error that a user can fix, recognized by its text.
             return Err(match find(&answer.body, b"Cloud Service Agency") {
-                true => FetchError::new(format!("{WHO} says that no agency is configured")),
+                true => FetchError::new(format!("{WHO} reports that no agency is configured")),
                 false => rejected(WHO, &answer),
             });
         };
@@ -76,7 +76,7 @@ impl EcsAgency {
         lease(WHO, access, secret, securitytoken, expires_at.as_deref(), clock.now())
     }
 
-    /// The token of the service's second version; none where only the first is spoken.
+    /// The session token of version 2; none if only version 1 is available.
     async fn token(&self, client: &SourceClient) -> Result<Option<HeaderValue>, FetchError> {
         let request = self
             .request(Method::PUT, "/meta-data/latest/api/token")

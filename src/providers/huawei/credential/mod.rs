@@ -1,4 +1,4 @@
-//! Where credentials of Huawei Cloud come from.
+//! Credential sources of Huawei Cloud.
 
 mod ecs;
 mod oidc;

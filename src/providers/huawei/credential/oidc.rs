@@ -1,5 +1,4 @@
-//! An agency for a workload identity: a projected token is exchanged at the security token
-//! service.
+//! An agency for a workload identity: the security token service exchanges a projected token.
 //!
 //! # Reference
 //! The requests of Huawei's Python SDK, `huaweicloudsdkcore` 3.1.219.
@@ -17,23 +16,23 @@ use crate::refresh::FetchError;
 
 const WHO: &str = "Huawei Cloud's security token service";
 
-/// Where the SDK asks when no other endpoint is configured.
+/// The default endpoint of the SDK.
 pub(in crate::providers) const STS: &str = "https://sts.cn-north-4.myhuaweicloud.com";
 
-/// Credentials of an agency that a workload may take.
+/// Credentials of an agency for a workload identity.
 #[derive(Debug)]
 pub struct Oidc {
     /// The security token service.
     pub endpoint: Endpoint,
-    /// What the token was issued by.
+    /// The issuer of the token.
     pub provider_urn: String,
     /// The agency.
     pub agency_urn: String,
-    /// Where the token is mounted. It is read for each client: its issuer renews it.
+    /// The mounted token, read for each fetch, because it is rotated.
     pub token_file: SecretFile,
-    /// What the session is called in the cloud's audit log.
+    /// The session name in the provider's audit log.
     pub session_name: String,
-    /// How long a credential is asked to live.
+    /// The requested lifetime of a credential.
     pub duration_seconds: u32,
 }
 
@@ -74,7 +73,7 @@ impl Oidc {
             id_token: token.expose(),
             duration_seconds: self.duration_seconds,
         })
-        .map_err(|_| FetchError::new("the request cannot be written"))?;
+        .map_err(|_| FetchError::new("the request cannot be serialized"))?;
         let request = Request::builder()
             .method(Method::POST)
             .uri(format!("{}/v5/agencies/assume-with-oidc", self.endpoint.origin()))

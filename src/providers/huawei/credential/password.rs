@@ -1,4 +1,4 @@
-//! A login at IAM with a user's name and password, for a token that stands in for signatures.
+//! A login to IAM with a user's name and password, for a token that is sent instead of signatures.
 //!
 //! # Reference
 //! - <https://support.huaweicloud.com/intl/en-us/api-iam/iam_30_0001.html> (read 2026-11-22)
@@ -29,11 +29,11 @@ use crate::transport::Response;
 
 const WHO: &str = "Huawei Cloud's IAM";
 
-/// By default IAM locks a user for 15 minutes after 5 refusals within 15 minutes, and at its
-/// strictest after 3 within an hour.
+/// By default IAM locks a user for 15 minutes after 5 failures within 15 minutes, at its strictest
+/// after 3 within an hour.
 const REFUSED: Duration = Duration::from_secs(30 * 60);
 
-/// Tokens of IAM for a user.
+/// IAM tokens of a user.
 pub struct Password {
     endpoint: Endpoint,
     domain_name: String,
@@ -42,33 +42,34 @@ pub struct Password {
     scope: TokenScope,
     poll: Duration,
     settle: Duration,
-    /// What was read for the last login.
+    /// The password of the last login.
     last_read: Mutex<Option<Read>>,
 }
 
 type Read = Result<Secret, String>;
 
-/// Where a password is.
+/// Where the password comes from.
 #[derive(Debug, Clone)]
 pub enum PasswordOf {
-    /// Here.
+    /// The password itself.
     Text(Secret),
-    /// In a file. A change of it is a reason to log in: the token of an old password ends soon.
+    /// A file. A change triggers a login, because the token of the old password becomes invalid
+    /// soon.
     File(SecretFile),
 }
 
-/// What a token is good for: one project, named in either way.
+/// The scope of a token: one project.
 #[derive(Debug, Clone, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenScope {
     /// By its id.
     Id(String),
-    /// By its name, which is that of the region for the projects that each account has.
+    /// By its name. A region's default project has the region's name.
     Name(String),
 }
 
 impl Password {
-    /// Logs this user of this account (IAM calls it a domain) in at this endpoint of IAM.
+    /// A user of an account (a domain, in IAM's terms) at this IAM endpoint.
     pub fn new(
         endpoint: Endpoint,
         domain_name: impl Into<String>,
@@ -88,17 +89,17 @@ impl Password {
         }
     }
 
-    /// Reads a file so often, and believes a change after so long, instead of the defaults.
+    /// Overrides the poll interval, and how long a change must be stable.
     #[must_use]
     pub fn with_times(mut self, poll: Duration, settle: Duration) -> Self {
         (self.poll, self.settle) = (poll, settle);
         self
     }
 
-    /// The password as it is now.
+    /// Reads the password.
     ///
     /// # Errors
-    /// What is wrong with its file, by its path and without what is in it.
+    /// The problem of its file, with its path and without its content.
     pub fn read(&self) -> Result<Secret, String> {
         self.password.read()
     }
@@ -108,7 +109,7 @@ impl Password {
         *self.last_read() = Some(read_now.clone());
         let password = read_now.map_err(FetchError::new)?;
         let body = body(&self.domain_name, &self.user_name, &password, &self.scope)
-            .map_err(|_| FetchError::new("the request cannot be written"))?;
+            .map_err(|_| FetchError::new("the request cannot be serialized"))?;
         let request = Request::builder()
             .method(Method::POST)
             .uri(format!("{}/v3/auth/tokens?nocatalog=true", self.endpoint.origin()))
@@ -119,8 +120,8 @@ impl Password {
         read(&client.send(WHO, request).await?, clock.now())
     }
 
-    /// Returns when the file is another than at the last login, also when it cannot be used any
-    /// more: somebody should hear of it before the token ends.
+    /// Returns once the file has changed since the last login, also if it has become unusable: this
+    /// must be reported before the token expires.
     async fn wait_for_another(&self) {
         if matches!(self.password, PasswordOf::Text(_)) {
             return std::future::pending().await;
@@ -228,14 +229,14 @@ struct TokenWire {
     token: Option<TokenPartsWire>,
 }
 
-/// The token itself is in a header of the answer.
+/// The token itself is in a header.
 #[derive(Deserialize)]
 struct TokenPartsWire {
     #[serde(default, deserialize_with = "json::text")]
     expires_at: Option<String>,
 }
 
-/// The token of an answer.
+/// Reads the token of a response.
 fn read(answer: &Response, now: Timestamp) -> Result<Lease, FetchError> {
     let wire = match answer.status {
         200..=299 => json::read_object::<TokenWire>(&answer.body).ok(),
@@ -278,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_is_not_repeated_soon_and_an_answer_is_taken_whole_or_not_at_all() {
+    fn only_complete_responses_are_accepted_and_rejections_are_not_retried_soon() {
         let token = |expires: &str| {
             format!(r#"{{"token":{{"expires_at":"{expires}","methods":["password"]}}}}"#)
         };
@@ -286,10 +287,15 @@ mod tests {
         let wrong = r#"{"error":{"code":401,"message":"The username or password is wrong.","title":"Unauthorized"}}"#;
         for (status, header, body, want) in [
             (201, Some("MIIEXAMPLE"), good.clone(), Ok(())),
-            (201, None, good.clone(), Err(("without a token", None))),
-            (201, Some("MII EXAMPLE"), good, Err(("the token holds a character", None))),
-            (201, Some("MIIEXAMPLE"), token("soon"), Err(("does not say when", None))),
-            (201, Some("MIIEXAMPLE"), token("2026-01-14T08:30:00Z"), Err(("has ended", None))),
+            (201, None, good.clone(), Err(("has no token", None))),
+            (201, Some("MII EXAMPLE"), good, Err(("the token contains a character", None))),
+            (201, Some("MIIEXAMPLE"), token("soon"), Err(("no valid expiry", None))),
+            (
+                201,
+                Some("MIIEXAMPLE"),
+                token("2026-01-14T08:30:00Z"),
+                Err(("already expired", None)),
+            ),
             (201, Some("MIIEXAMPLE"), "<html>".into(), Err(("HTTP 201 and no", None))),
             (401, None, wrong.into(), Err(("HTTP 401, 401", Some(REFUSED)))),
             (403, None, String::new(), Err(("HTTP 403", Some(REFUSED)))),
