@@ -48,7 +48,7 @@ async fn call(mut client: Client) -> Result<(), Status> {
     let import = import < 64;
     let scenario = match kind {
         0..=229 => None,
-        230..=239 => Some(&RECOVERS),
+        230..=239 => SCENARIOS.iter().find(|scenario| scenario.name == RECOVERS),
         240.. => SCENARIOS.get(usize::from(which) % SCENARIOS.len()),
     };
     if import {

@@ -5,7 +5,8 @@ use http::{Method, Request};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::scenario::{Answer, Scenario, Specific};
+use super::scenario::Answer::{Own, Same};
+use super::scenario::{Scenario, Specific};
 use super::{Reply, State, part, unsigned};
 use crate::providers::alibaba::sign;
 use crate::signing::{hex_sha256, percent_decode};
@@ -49,7 +50,7 @@ fn success(namespace: &str, savepoint: &str, state: &str) -> Reply {
         }),
         _ => Value::Null,
     };
-    Reply::Json(
+    Reply::json(
         200,
         json!({
             "requestId": "CBC799F0-AB7C-1D30-8A4F-882ED4DD0001",
@@ -77,7 +78,7 @@ fn success(namespace: &str, savepoint: &str, state: &str) -> Reply {
 
 /// An error of Alibaba's API gateway.
 fn gateway_error(status: u16, code: &str, message: &str) -> Reply {
-    Reply::Json(
+    Reply::json(
         status,
         json!({
             "RequestId": "0B7C9E0F-1111-5222-9333-ABCDEF000001",
@@ -90,7 +91,7 @@ fn gateway_error(status: u16, code: &str, message: &str) -> Reply {
 
 /// An error of the service itself, which always has status 200.
 fn business_error(code: &str, message: &str) -> Reply {
-    Reply::Json(
+    Reply::json(
         200,
         json!({
             "requestId": "CBC799F0-AB7C-1D30-8A4F-882ED4DD0001",
@@ -105,10 +106,8 @@ fn business_error(code: &str, message: &str) -> Reply {
 /// The response in a scenario.
 fn reply(scenario: Scenario, count: u32, namespace: &str, savepoint: &str) -> Reply {
     let specific = match scenario.answer {
-        Answer::Specific(specific) => specific,
-        Answer::Common(common) => {
-            return common.reply(|status, text| gateway_error(status, "Other", text));
-        }
+        Own(specific) => specific,
+        Same(reply) => return reply(&|status, text| gateway_error(status, "Other", text)),
     };
     match specific {
         Specific::RejectedArgument => {
@@ -116,17 +115,12 @@ fn reply(scenario: Scenario, count: u32, namespace: &str, savepoint: &str) -> Re
         }
         Specific::NotFound => business_error("990301", "The savepoint does not exist."),
         Specific::ReportedFailure => business_error("990000", "The workspace is being upgraded."),
-        Specific::Throttled => Reply::With(
-            "x-acs-retry-after",
-            "60000".into(),
-            Box::new(gateway_error(
-                400,
-                "Throttling.User",
-                "Request was denied due to user flow control.",
-            )),
-        ),
+        Specific::Throttled => {
+            gateway_error(400, "Throttling.User", "Request was denied due to user flow control.")
+                .with("x-acs-retry-after", "60000")
+        }
         Specific::QuotaExceeded => gateway_error(429, "QuotaExceeded", "The quota is used up."),
-        Specific::PermissionDenied => Reply::Json(
+        Specific::PermissionDenied => Reply::json(
             403,
             json!({
                 "RequestId": "0B7C9E0F-1111-5222-9333-ABCDEF000001",

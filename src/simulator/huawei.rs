@@ -7,7 +7,8 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::scenario::{Answer, Scenario, Specific};
+use super::scenario::Answer::{Own, Same};
+use super::scenario::{Scenario, Specific};
 use super::{Reply, State, part, unsigned};
 use crate::providers::huawei::sign;
 
@@ -19,7 +20,7 @@ const VALIDITY_SECONDS: i64 = 15 * 60;
 
 pub(super) fn answer(state: &State, request: &Request<Bytes>) -> Reply {
     if let Err(text) = check_signature(state, request) {
-        return Reply::Json(
+        return Reply::json(
             401,
             json!({
                 "error_msg": format!("Incorrect IAM authentication information: {text}"),
@@ -29,7 +30,7 @@ pub(super) fn answer(state: &State, request: &Request<Bytes>) -> Reply {
         );
     }
     let Some((project, job)) = ids(request) else {
-        return Reply::Json(
+        return Reply::json(
             404,
             json!({
                 "error_msg": "The API does not exist or has not been published in the environment",
@@ -43,7 +44,7 @@ pub(super) fn answer(state: &State, request: &Request<Bytes>) -> Reply {
         && body["job_id"].as_i64().is_some_and(|id| id.to_string() == job)
         && body["savepoint_path"].as_str().is_some_and(|path| !path.is_empty());
     if !well_formed {
-        return Reply::Json(
+        return Reply::json(
             400,
             json!({"error_code": "DLI.0001", "error_msg": "Parameter check errors occur."}),
         );
@@ -55,13 +56,13 @@ pub(super) fn answer(state: &State, request: &Request<Bytes>) -> Reply {
 }
 
 fn success() -> Reply {
-    Reply::Json(200, json!({"is_success": true, "message": "The job is successfully updated."}))
+    Reply::json(200, json!({"is_success": true, "message": "The job is successfully updated."}))
 }
 
 /// The response in a scenario.
 fn reply(scenario: Scenario, count: u32) -> Reply {
     let error = |status, code: &str, text: &str| {
-        Reply::Json(status, json!({"error_code": code, "error_msg": text}))
+        Reply::json(status, json!({"error_code": code, "error_msg": text}))
     };
     let throttled = || {
         error(
@@ -71,10 +72,8 @@ fn reply(scenario: Scenario, count: u32) -> Reply {
         )
     };
     let specific = match scenario.answer {
-        Answer::Specific(specific) => specific,
-        Answer::Common(common) => {
-            return common.reply(|status, text| error(status, "DLI.9999", text));
-        }
+        Own(specific) => specific,
+        Same(reply) => return reply(&|status, text| error(status, "DLI.9999", text)),
     };
     match specific {
         Specific::RejectedArgument => error(400, "DLI.0001", "Parameter check errors occur."),
@@ -82,9 +81,9 @@ fn reply(scenario: Scenario, count: u32) -> Reply {
             error(400, "DLI.12004", "The job does not exist. Check the reason or create a job.")
         }
         Specific::ReportedFailure => {
-            Reply::Json(200, json!({"is_success": "false", "message": "The job is running."}))
+            Reply::json(200, json!({"is_success": "false", "message": "The job is running."}))
         }
-        Specific::Throttled => Reply::With("retry-after", "60".into(), Box::new(throttled())),
+        Specific::Throttled => throttled().with("retry-after", "60"),
         Specific::QuotaExceeded => error(400, "DLI.1028", "The quota is exceeded."),
         Specific::PermissionDenied => error(403, "DLI.0016", "No permission: dli:jobs:update."),
         Specific::CredentialsRejected => error(

@@ -15,14 +15,13 @@ pub use scenario::{SCENARIOS, Scenario};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
-use http_body::{Body, Frame};
-use http_body_util::{BodyExt, Limited};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -30,12 +29,15 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_stream::StreamExt as _;
 
 use crate::clock::{Clock, random};
 use crate::credential::{Credential, Credentials};
 use crate::options::Endpoint;
-use crate::providers::{alibaba as alibaba_room, huawei as huawei_room};
+use crate::providers::alibaba::{self as alibaba_room, ALIBABA};
+use crate::providers::huawei::{self as huawei_room, HUAWEI};
 use crate::secret::Secret;
+use crate::text::hex;
 
 /// A request that a simulator received.
 #[derive(Debug, Clone)]
@@ -101,8 +103,8 @@ impl Simulator {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         // Random, so that nobody mistakes them for real keys.
-        let access_key_id = format!("EXAMPLE{}", crate::text::hex(&random::<6>()).to_uppercase());
-        let access_key_secret = Secret::new(crate::text::hex(&random::<20>()));
+        let access_key_id = format!("EXAMPLE{}", hex(&random::<6>()).to_uppercase());
+        let access_key_secret = Secret::new(hex(&random::<20>()));
         let credential = Credential::new(access_key_id.clone(), access_key_secret.clone(), None)
             .map_err(io::Error::other)?;
         let state = Arc::new(State {
@@ -186,21 +188,57 @@ async fn serve(listener: TcpListener, state: Arc<State>) {
 #[error("the simulator hangs up")]
 struct HangUp;
 
-/// A response of a simulator.
-#[derive(Debug, Clone)]
+/// What a simulator answers.
+#[derive(Debug)]
 enum Reply {
-    /// A JSON body.
-    Json(u16, Value),
-    /// Any other body.
-    Text(u16, &'static str, String),
-    /// An additional header.
-    With(&'static str, String, Box<Reply>),
-    /// A truncated body.
-    CutShort,
+    Response(Response<ReplyBody>),
     /// The connection closes without a response.
     HangUp,
-    /// Never a response.
+    /// No response at all.
     Silence,
+}
+
+/// A body, which may end in an error; the connection is then closed.
+type ReplyBody = UnsyncBoxBody<Bytes, HangUp>;
+
+const JSON: &str = "application/json;charset=utf-8";
+
+impl Reply {
+    fn json(status: u16, json: Value) -> Self {
+        Self::text(status, JSON, json.to_string())
+    }
+
+    fn text(status: u16, kind: &'static str, text: String) -> Self {
+        let body = Full::from(text).map_err(|never: Infallible| match never {});
+        Self::response(status, body.boxed_unsync()).with("content-type", kind)
+    }
+
+    /// A body that ends before its announced length.
+    fn cut_short() -> Self {
+        let text = Bytes::from_static(b"{\"is_success\": true, \"success\": tr");
+        // The pause lets the text leave before the connection breaks.
+        let frames = tokio_stream::iter([Ok(Frame::data(text)), Err(HangUp)]).then(async |frame| {
+            tokio::task::yield_now().await;
+            frame
+        });
+        let body = StreamBody::new(frames).boxed_unsync();
+        Self::response(200, body).with("content-type", JSON).with("content-length", "400")
+    }
+
+    fn response(status: u16, body: ReplyBody) -> Self {
+        let mut response = Response::new(body);
+        *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
+        Self::Response(response)
+    }
+
+    /// This with a header.
+    fn with(mut self, name: &'static str, value: &'static str) -> Self {
+        if let Self::Response(response) = &mut self {
+            let headers = response.headers_mut();
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        self
+    }
 }
 
 impl State {
@@ -208,51 +246,20 @@ impl State {
         let (head, body) = request.into_parts();
         let body = Limited::new(body, BODY_BYTES).collect().await.map_err(|_| HangUp)?.to_bytes();
         let request = Request::from_parts(head, body);
-        let reply = match self.api {
-            Api::Huawei => huawei::answer(self, &request),
-            Api::Alibaba => alibaba::answer(self, &request),
+        let (reply, provider) = match self.api {
+            Api::Huawei => (huawei::answer(self, &request), &HUAWEI),
+            Api::Alibaba => (alibaba::answer(self, &request), &ALIBABA),
         };
-        let mut headers = HeaderMap::new();
-        let mut reply = reply;
-        while let Reply::With(name, value, inner) = reply {
-            if let Ok(value) = HeaderValue::from_str(&value) {
-                headers.insert(HeaderName::from_static(name), value);
+        let Reply::Response(mut response) = reply else {
+            self.note(&request, 0);
+            if matches!(reply, Reply::Silence) {
+                std::future::pending::<()>().await;
             }
-            reply = *inner;
-        }
-        let (status, kind, body) = match reply {
-            Reply::Json(status, json) => {
-                (status, "application/json;charset=utf-8", ReplyBody::whole(json.to_string()))
-            }
-            Reply::Text(status, kind, text) => (status, kind, ReplyBody::whole(text)),
-            Reply::CutShort => {
-                headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from_static("400"));
-                (200, "application/json;charset=utf-8", ReplyBody::cut_short())
-            }
-            Reply::Silence => {
-                self.note(&request, 0);
-                std::future::pending::<Infallible>().await;
-                return Err(HangUp);
-            }
-            Reply::HangUp | Reply::With(..) => {
-                self.note(&request, 0);
-                return Err(HangUp);
-            }
+            return Err(HangUp);
         };
-        self.note(&request, status);
-        let id = crate::text::hex(&random::<16>());
-        let id_header = match self.api {
-            Api::Huawei => "x-request-id",
-            Api::Alibaba => "x-acs-request-id",
-        };
-        headers.insert(
-            HeaderName::from_static(id_header),
-            HeaderValue::from_str(&id).map_err(|_| HangUp)?,
-        );
-        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(kind));
-        let mut response = Response::new(body);
-        *response.status_mut() = StatusCode::from_u16(status).map_err(|_| HangUp)?;
-        *response.headers_mut() = headers;
+        self.note(&request, response.status().as_u16());
+        let id = HeaderValue::from_str(&hex(&random::<16>())).map_err(|_| HangUp)?;
+        response.headers_mut().insert(provider.request_id.header, id);
         Ok(response)
     }
 
@@ -306,69 +313,4 @@ fn unsigned(request: &Request<Bytes>, signed: &str, added: &[&str]) -> Option<Re
 fn part<'a>(authorization: &'a str, mark: &str) -> Option<&'a str> {
     let (_, rest) = authorization.split_once(mark)?;
     Some(rest.split(',').next().unwrap_or(rest))
-}
-
-/// A response body that may end in an error, after which the connection is closed.
-#[derive(Debug)]
-struct ReplyBody {
-    text: Option<Bytes>,
-    end: End,
-}
-
-/// How a body ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    Orderly,
-    AfterPause,
-    Broken,
-}
-
-impl ReplyBody {
-    fn whole(text: String) -> Self {
-        Self { text: Some(text.into()), end: End::Orderly }
-    }
-
-    fn cut_short() -> Self {
-        Self {
-            text: Some(Bytes::from_static(b"{\"is_success\": true, \"success\": tr")),
-            end: End::AfterPause,
-        }
-    }
-}
-
-impl Body for ReplyBody {
-    type Data = Bytes;
-    type Error = HangUp;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, HangUp>>> {
-        if let Some(text) = self.text.take() {
-            return Poll::Ready(Some(Ok(Frame::data(text))));
-        }
-        match self.end {
-            End::Orderly => Poll::Ready(None),
-            End::AfterPause => {
-                // Flushes what was written before the connection breaks.
-                self.end = End::Broken;
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            End::Broken => Poll::Ready(Some(Err(HangUp))),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.text.is_none() && self.end == End::Orderly
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        match &self.text {
-            Some(text) if self.end == End::Orderly => {
-                http_body::SizeHint::with_exact(text.len() as u64)
-            }
-            _ => http_body::SizeHint::default(),
-        }
-    }
 }
