@@ -115,7 +115,6 @@ impl Providers {
         }
     }
 
-    /// The configured providers.
     pub(crate) fn each(&self) -> impl Iterator<Item = &Setup> {
         let huawei = self.huawei.iter().map(|setup| &setup.common);
         huawei.chain(self.alibaba.iter().map(|setup| &setup.common))

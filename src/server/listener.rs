@@ -35,7 +35,6 @@ pub(crate) async fn bind(address: &Address, mode: Option<u32>) -> io::Result<Bou
     }
 }
 
-/// A listening socket.
 #[derive(Debug)]
 pub(crate) struct Bound {
     socket: Socket,
@@ -61,7 +60,6 @@ impl Bound {
         &self.address
     }
 
-    /// The next connection.
     pub(crate) async fn accept(&self) -> io::Result<Accepted> {
         match &self.socket {
             Socket::Tcp(listener) => {

@@ -41,8 +41,7 @@ use crate::secret::Secret;
 pub struct Seen {
     /// The provider that is simulated.
     pub api: Api,
-    /// The HTTP method.
-    pub method: String,
+    pub(crate) method: String,
     /// The path.
     pub path: String,
     /// The headers, in the order received.
@@ -153,7 +152,7 @@ impl Simulator {
     }
 
     /// The last 100 requests, oldest first.
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.state.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -185,10 +184,8 @@ async fn serve(listener: TcpListener, state: Arc<State>) {
 #[error("the simulator hangs up")]
 struct HangUp;
 
-/// A response of a simulator.
 #[derive(Debug, Clone)]
 enum Reply {
-    /// A JSON body.
     Json(u16, Value),
     /// Any other body.
     Text(u16, &'static str, String),
@@ -314,7 +311,6 @@ struct ReplyBody {
     end: End,
 }
 
-/// How a body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Orderly,

@@ -55,7 +55,7 @@ impl Alibaba {
     ///
     /// # Errors
     /// Any [`Reason`]. Nothing is sent if the request is invalid.
-    pub async fn get_savepoint(
+    pub(crate) async fn get_savepoint(
         &self,
         request: &GetSavepointRequest,
         call: &Call,
@@ -83,7 +83,6 @@ impl Alibaba {
     }
 }
 
-/// The REST call.
 #[derive(Debug)]
 pub(crate) struct Get<'a> {
     upstream: &'a Upstream,
