@@ -43,10 +43,8 @@ pub struct Ended {
     pub reason: Option<Reason>,
     /// Whether the change may have been made despite the failure.
     pub outcome: Option<Outcome>,
-    /// The provider's error code.
-    pub provider_code: Option<String>,
-    /// The provider's request id.
-    pub provider_request_id: Option<String>,
+    pub(crate) provider_code: Option<String>,
+    pub(crate) provider_request_id: Option<String>,
 }
 
 impl Call {
@@ -72,7 +70,7 @@ impl Call {
     }
 
     /// The RPC, if it is one of this service.
-    pub fn operation(&self) -> Option<&'static Operation> {
+    pub(crate) fn operation(&self) -> Option<&'static Operation> {
         self.0.operation
     }
 
@@ -82,7 +80,7 @@ impl Call {
     }
 
     /// Whether any byte of the current attempt may have been sent.
-    pub fn write_started(&self) -> &WriteStarted {
+    pub(crate) fn write_started(&self) -> &WriteStarted {
         &self.0.write_started
     }
 
@@ -92,22 +90,22 @@ impl Call {
     }
 
     /// The HTTP status of the last response.
-    pub fn http_status(&self) -> Option<u16> {
+    pub(crate) fn http_status(&self) -> Option<u16> {
         Some(self.0.http_status.load(Ordering::Relaxed)).filter(|status| *status != 0)
     }
 
     /// The caller's address.
-    pub fn peer(&self) -> Option<SocketAddr> {
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
         self.0.peer
     }
 
     /// Its trace, if it is traced.
-    pub fn trace(&self) -> Option<&Trace> {
+    pub(crate) fn trace(&self) -> Option<&Trace> {
         self.0.trace.as_ref()
     }
 
     /// How it ended, as far as known.
-    pub fn ended(&self) -> Ended {
+    pub(crate) fn ended(&self) -> Ended {
         self.lock().clone()
     }
 

@@ -62,7 +62,6 @@ pub(crate) enum Integer {
     /// Null, or no such field.
     #[default]
     Absent,
-    /// The number.
     Value(i64),
     /// Not a 64-bit integer.
     Unusable,

@@ -45,7 +45,7 @@ impl FetchError {
     /// Sets a minimum wait, for services that count failures and lock the user or key after too
     /// many.
     #[must_use]
-    pub fn with_retry_after(mut self, wait: Duration) -> Self {
+    pub(crate) fn with_retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
     }
@@ -66,7 +66,6 @@ impl std::error::Error for FetchError {}
 
 /// How a value is fetched, and what follows.
 pub(crate) trait Upkeep: Send + Sync {
-    /// The value.
     type Value: Send + Sync;
 
     /// Fetches the value; none if the current one is still valid.
@@ -94,7 +93,6 @@ pub(crate) trait Upkeep: Send + Sync {
 pub(crate) struct Fetched<'a, T> {
     /// None: the current value is still valid.
     pub(crate) new: Option<&'a T>,
-    /// The previous value.
     pub(crate) old: Option<&'a T>,
     /// Whether the previous fetch failed.
     pub(crate) recovered: bool,
@@ -137,7 +135,6 @@ impl<T: Send + Sync> Refresh<T> {
         }
     }
 
-    /// The value in use.
     pub(crate) fn current(&self) -> Option<Arc<T>> {
         self.value.load_full()
     }

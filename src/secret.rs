@@ -17,8 +17,7 @@ impl Secret {
         Self(Zeroizing::new(text.into()))
     }
 
-    /// The secret text.
-    pub fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 }

@@ -36,7 +36,7 @@ pub struct Handlers {
     /// Alibaba Cloud.
     pub alibaba: Option<Arc<Alibaba>>,
     /// Running changes whose caller has left. A shutdown waits for them.
-    pub detached: TaskTracker,
+    pub(crate) detached: TaskTracker,
 }
 
 #[tonic::async_trait]

@@ -37,7 +37,7 @@ impl SourceClient {
     ///
     /// # Errors
     /// As [`SourceClient::send`].
-    pub async fn send_local(
+    pub(crate) async fn send_local(
         &self,
         who: &str,
         request: Request<Bytes>,

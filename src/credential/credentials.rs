@@ -61,7 +61,7 @@ impl Credentials {
     ///
     /// # Errors
     /// [`Reason::CredentialsUnavailable`] if the source has none.
-    pub async fn current(&self, clock: &dyn Clock) -> Result<Arc<Credential>, Error> {
+    pub(crate) async fn current(&self, clock: &dyn Clock) -> Result<Arc<Credential>, Error> {
         let refreshed = match &self.0 {
             Kind::Fixed(credential) => return Ok(Arc::clone(credential)),
             Kind::Refreshed(refreshed) => refreshed,
@@ -105,7 +105,7 @@ impl Credentials {
     }
 
     /// Whether there is a valid credential.
-    pub fn is_usable(&self, clock: &dyn Clock) -> bool {
+    pub(crate) fn is_usable(&self, clock: &dyn Clock) -> bool {
         match &self.0 {
             Kind::Fixed(_) => true,
             Kind::Refreshed(refreshed) => refreshed.usable(clock).is_some(),
@@ -113,7 +113,7 @@ impl Credentials {
     }
 
     /// The error of the last fetch, if it failed.
-    pub fn last_error(&self) -> Option<FetchError> {
+    pub(crate) fn last_error(&self) -> Option<FetchError> {
         match &self.0 {
             Kind::Fixed(_) => None,
             Kind::Refreshed(refreshed) => refreshed.refresh.last_error(),
@@ -121,7 +121,7 @@ impl Credentials {
     }
 
     /// Returns once the credential has expired and there is no new one.
-    pub async fn expired(&self, clock: &dyn Clock) {
+    pub(crate) async fn expired(&self, clock: &dyn Clock) {
         let Kind::Refreshed(refreshed) = &self.0 else { return std::future::pending().await };
         loop {
             let expires = refreshed.refresh.map(|lease| lease.expires).flatten();
@@ -135,7 +135,7 @@ impl Credentials {
     }
 
     /// Returns once there is a valid credential.
-    pub async fn usable(&self, clock: &dyn Clock) {
+    pub(crate) async fn usable(&self, clock: &dyn Clock) {
         if let Kind::Refreshed(refreshed) = &self.0 {
             refreshed.refresh.until(|lease| lease.usable(clock).is_some()).await;
         }

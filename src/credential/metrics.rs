@@ -26,7 +26,7 @@ pub struct CredentialMetrics {
 
 impl CredentialMetrics {
     /// Registers the metrics for these providers. Returns one value per provider.
-    pub fn register(
+    pub(crate) fn register(
         metrics: &Metrics,
         providers: impl Iterator<Item = &'static Provider>,
     ) -> Vec<Self> {
@@ -73,7 +73,6 @@ impl CredentialMetrics {
         providers.map(of_provider).collect()
     }
 
-    /// Records a new credential.
     pub(super) fn obtained(&self, now: Timestamp, expires: Option<Timestamp>) {
         self.obtained.get_or_create(&self.labels).set(now.as_second());
         let expires = expires.map_or(0, Timestamp::as_second);
@@ -87,7 +86,6 @@ impl CredentialMetrics {
         self.fresh.get_or_create(&self.labels).set(1);
     }
 
-    /// Records a failed fetch.
     pub(super) fn failed(&self) {
         self.failed.inc();
         self.fresh.get_or_create(&self.labels).set(0);

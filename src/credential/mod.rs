@@ -88,7 +88,7 @@ impl Credential {
     ///
     /// # Errors
     /// If it is empty or cannot be sent in a header.
-    pub fn token(token: Secret) -> Result<Self, InvalidCredential> {
+    pub(crate) fn token(token: Secret) -> Result<Self, InvalidCredential> {
         check("token", token.expose())?;
         Ok(Self(Kind::Token(token)))
     }
@@ -108,7 +108,7 @@ impl Credential {
     }
 
     /// The token to send instead of a signature.
-    pub fn auth_token(&self) -> Option<&Secret> {
+    pub(crate) fn auth_token(&self) -> Option<&Secret> {
         match &self.0 {
             Kind::Key(_) => None,
             Kind::Token(token) => Some(token),
@@ -149,7 +149,7 @@ impl AccessKey {
     }
 
     /// The token of a temporary credential.
-    pub fn security_token(&self) -> Option<&Secret> {
+    pub(crate) fn security_token(&self) -> Option<&Secret> {
         self.security_token.as_ref()
     }
 

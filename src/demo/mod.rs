@@ -218,7 +218,6 @@ fn unexpected(status: Status) -> DemoError {
     DemoError::Unexpected(format!("the call failed: {:?}: {}", status.code(), status.message()))
 }
 
-/// Text for standard output.
 struct Show {
     text: String,
     colour: bool,

@@ -35,7 +35,6 @@ pub(super) struct Worker<S> {
 }
 
 impl<S: Services> Worker<S> {
-    /// Starts the thread.
     pub(super) fn start(
         index: usize,
         shared: &Arc<Shared>,
@@ -66,7 +65,6 @@ impl<S: Services> Worker<S> {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Serves this connection.
     fn serve(&self, accepted: Accepted) {
         let open = Open::new(Arc::clone(&self.connections), self.shared.telemetry.clone());
         let (port, shared) = (self.port.clone(), Arc::clone(&self.shared));

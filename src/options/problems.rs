@@ -30,7 +30,7 @@ impl Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 /// The variable of a flag, for example `SAVEPOINT_GATEWAY_MAX_TIMEOUT` of `--max-timeout`.
-pub fn variable_of(flag: &str) -> String {
+pub(crate) fn variable_of(flag: &str) -> String {
     let name = flag.trim_start_matches('-').to_uppercase().replace('-', "_");
     format!("SAVEPOINT_GATEWAY_{name}")
 }
@@ -67,7 +67,7 @@ impl<'a> Problems<'a> {
     ///
     /// # Errors
     /// All problems.
-    pub fn finish<T>(self, value: T) -> Result<T, ConfigError> {
+    pub(crate) fn finish<T>(self, value: T) -> Result<T, ConfigError> {
         if self.found.is_empty() { Ok(value) } else { Err(ConfigError { problems: self.found }) }
     }
 
@@ -131,7 +131,6 @@ impl<'a> Problems<'a> {
         self.read(name, text, count).unwrap_or(1)
     }
 
-    /// An endpoint.
     pub(crate) fn endpoint(&mut self, name: &str, text: &str, insecure: bool) -> Option<Endpoint> {
         Endpoint::parse(text, insecure).map_err(|error| self.report(name, error)).ok()
     }

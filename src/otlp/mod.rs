@@ -111,7 +111,6 @@ impl fmt::Debug for ExportConfig {
     }
 }
 
-/// The running export task.
 #[derive(Debug)]
 pub(crate) struct Export {
     stop: oneshot::Sender<Instant>,
@@ -280,7 +279,6 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// Why a batch was not exported.
 #[derive(Debug)]
 enum Failed {
-    /// The collector timed out.
     Timeout,
     /// The collector is unreachable, or asks for a retry after this time.
     Unavailable(Option<Duration>),
@@ -308,7 +306,6 @@ impl fmt::Display for Failed {
     }
 }
 
-/// The client of the collector.
 enum Collector {
     Grpc { client: TraceServiceClient<Channel>, headers: MetadataMap },
     Http { client: Client, endpoint: Uri, headers: HeaderMap, gzip: bool },

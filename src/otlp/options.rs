@@ -31,7 +31,6 @@ pub(crate) fn traces(problems: &mut Problems<'_>, forward: bool) -> TraceConfig 
     Variables(problems).traces(forward)
 }
 
-/// The variables of OpenTelemetry.
 struct Variables<'a, 'p>(&'a mut Problems<'p>);
 
 impl Variables<'_, '_> {

@@ -58,7 +58,6 @@ pub(crate) trait Lookup: Debug + Send + Sync {
     fn is_tls(&self) -> bool;
 }
 
-/// The context of a lookup.
 #[derive(Debug, Clone)]
 pub(crate) struct LookupContext {
     pub(crate) credentials: Credentials,

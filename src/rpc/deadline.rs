@@ -44,18 +44,16 @@ impl Deadline {
         Self(Instant::now() + timeout)
     }
 
-    /// The deadline as an instant.
-    pub fn instant(&self) -> Instant {
+    pub(crate) fn instant(&self) -> Instant {
         self.0
     }
 
     /// The time left; zero if the deadline has passed.
-    pub fn remaining(&self) -> Duration {
+    pub(crate) fn remaining(&self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
 
-    /// Whether the deadline has passed.
-    pub fn has_passed(&self) -> bool {
+    pub(crate) fn has_passed(&self) -> bool {
         self.remaining().is_zero()
     }
 }

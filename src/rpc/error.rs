@@ -27,16 +27,16 @@ struct Inner {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldViolation {
     /// The field's name in the proto, for example `job_id`.
-    pub field: &'static str,
+    pub(crate) field: &'static str,
     /// The rule that it violates, for people.
-    pub description: String,
+    pub(crate) description: String,
 }
 
 /// A provider's description of its failure.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProviderError {
     /// The HTTP status of the response.
-    pub http_status: Option<u16>,
+    pub(crate) http_status: Option<u16>,
     /// The provider's own code, for example `DLI.0001` or `Throttling.User`.
     pub code: Option<String>,
     /// The provider's own text, cleaned and redacted.
@@ -47,7 +47,7 @@ pub struct ProviderError {
     pub retry_after: Option<Duration>,
     /// Details that help to fix a denied request, for example the denied action, as metadata names
     /// and values.
-    pub hints: Vec<(&'static str, String)>,
+    pub(crate) hints: Vec<(&'static str, String)>,
 }
 
 impl Error {
@@ -65,7 +65,7 @@ impl Error {
     }
 
     /// An error for a request with invalid fields.
-    pub fn invalid_request(violations: Vec<FieldViolation>) -> Self {
+    pub(crate) fn invalid_request(violations: Vec<FieldViolation>) -> Self {
         let mut message = String::from("invalid request");
         for (i, violation) in violations.iter().enumerate() {
             message.push_str(if i == 0 { ": " } else { "; " });
@@ -125,21 +125,21 @@ impl Error {
 
     /// Sets the RPC that failed, unless it is set.
     #[must_use]
-    pub fn with_operation(mut self, operation: &'static Operation) -> Self {
+    pub(crate) fn with_operation(mut self, operation: &'static Operation) -> Self {
         self.0.operation.get_or_insert(operation);
         self
     }
 
     /// Overrides the outcome of the reason.
     #[must_use]
-    pub fn with_outcome(mut self, outcome: Outcome) -> Self {
+    pub(crate) fn with_outcome(mut self, outcome: Outcome) -> Self {
         self.0.outcome = Some(outcome);
         self
     }
 
     /// Sets the number of requests made to the provider.
     #[must_use]
-    pub fn with_attempts(mut self, attempts: u32) -> Self {
+    pub(crate) fn with_attempts(mut self, attempts: u32) -> Self {
         self.0.attempts = attempts;
         self
     }
@@ -160,13 +160,12 @@ impl Error {
         changes_something.then(|| self.0.outcome.unwrap_or(self.0.reason.row().outcome))
     }
 
-    /// The invalid fields.
-    pub fn violations(&self) -> &[FieldViolation] {
+    pub(crate) fn violations(&self) -> &[FieldViolation] {
         &self.0.violations
     }
 
     /// The provider's description of its failure.
-    pub fn provider_error(&self) -> &ProviderError {
+    pub(crate) fn provider_error(&self) -> &ProviderError {
         &self.0.provider_error
     }
 

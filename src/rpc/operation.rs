@@ -14,19 +14,19 @@ pub struct Provider {
     /// The name in status details, metrics and logs, for example `huawei-dli`.
     pub name: &'static str,
     /// The provider's error codes. The first matching pattern applies.
-    pub codes: &'static [(Pattern, Reason)],
+    pub(crate) codes: &'static [(Pattern, Reason)],
     /// Fields with an error code, most specific first, each with the fields of its message.
-    pub error_fields: &'static [(&'static str, &'static [&'static str])],
+    pub(crate) error_fields: &'static [(&'static str, &'static [&'static str])],
     /// Fields with a message if there is no code.
-    pub text_fields: &'static [&'static str],
+    pub(crate) text_fields: &'static [&'static str],
     /// Where the provider's request id is.
     pub request_id: RequestId,
     /// Fields of an error body that help to fix a denied request: the path to each, and its name in
     /// the status details.
-    pub hints: &'static [(&'static [&'static str], &'static str)],
+    pub(crate) hints: &'static [(&'static [&'static str], &'static str)],
     /// Lower-case labels that precede a secret in error messages. A label that ends with `=` needs
     /// no other separator.
-    pub secret_labels: &'static [&'static str],
+    pub(crate) secret_labels: &'static [&'static str],
 }
 
 /// Where a provider puts its request id.
@@ -37,7 +37,7 @@ pub struct RequestId {
     /// Fields of the body, most specific first.
     pub fields: &'static [&'static str],
     /// Whether the body takes precedence over the header.
-    pub body_first: bool,
+    pub(crate) body_first: bool,
 }
 
 /// A pattern for error codes.
@@ -74,7 +74,7 @@ impl Pattern {
 
 impl Provider {
     /// The reason for an error code, if it is known.
-    pub fn reason_of(&self, code: &str) -> Option<Reason> {
+    pub(crate) fn reason_of(&self, code: &str) -> Option<Reason> {
         self.codes.iter().find(|(pattern, _)| pattern.matches(code)).map(|(_, reason)| *reason)
     }
 }
@@ -115,8 +115,7 @@ impl Kind {
 /// A REST call, as metrics and traces name it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Rest {
-    /// The HTTP method.
-    pub http_method: &'static str,
+    pub(crate) http_method: &'static str,
     /// The path, with parameter names instead of values.
     pub url_template: &'static str,
 }
@@ -135,9 +134,9 @@ pub struct Operation {
     /// Its REST calls.
     pub rest: &'static [Rest],
     /// Whether it is idempotent, so that it can be retried after a lost response.
-    pub is_idempotent: bool,
+    pub(crate) is_idempotent: bool,
     /// Whether it changes something at the provider, so that errors have an outcome.
-    pub changes_something: bool,
+    pub(crate) changes_something: bool,
 }
 
 impl PartialEq for Operation {

@@ -227,7 +227,7 @@ impl Reason {
     }
 
     /// The row for an HTTP status alone.
-    pub const fn of_status(status: u16) -> Self {
+    pub(crate) const fn of_status(status: u16) -> Self {
         match status {
             100..=199 | 300..=399 => Self::RedirectRefused,
             400 | 422 => Self::RejectedArgument,

@@ -11,7 +11,7 @@ use super::reason::Outcome;
 use crate::text::clip;
 
 /// `domain` of every `google.rpc.ErrorInfo`.
-pub const DOMAIN: &str = "savepoint-gateway";
+pub(crate) const DOMAIN: &str = "savepoint-gateway";
 
 /// Limits for texts, tried in order until the trailers are small enough. Google's API design guide
 /// allows 1 KiB for an error message.
@@ -118,7 +118,7 @@ pub struct CodeNames {
     /// In the gRPC specification and in traces.
     pub screaming: &'static str,
     /// Whether OpenTelemetry counts it as an error of the server.
-    pub is_server_error: bool,
+    pub(crate) is_server_error: bool,
 }
 
 /// The names of a code, and its class.

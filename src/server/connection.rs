@@ -37,15 +37,12 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// arrived come in during this time.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// The limits of connections.
 #[derive(Debug, Clone)]
 pub(crate) struct ConnectionLimits {
     /// Time limit for each step that a peer must complete: the HTTP/2 preface or the HTTP/1.1
     /// headers, a started frame, reading a response.
     pub(crate) peer_timeout: Duration,
-    /// Maximum age of a connection.
     pub(crate) max_age: Option<Duration>,
-    /// Maximum time of a connection without a call.
     pub(crate) max_idle: Option<Duration>,
     /// Maximum number of concurrent calls of one connection. Further ones are refused without
     /// affecting the others.

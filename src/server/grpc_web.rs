@@ -70,7 +70,6 @@ impl<S: Services> GrpcWeb<S> {
         Self(cors.layer(GrpcWebLayer::new().layer(Native(grpc))))
     }
 
-    /// Handles one request.
     pub(super) async fn handle(&self, mut request: Request<Body>, peer: Peer) -> Response<Body> {
         request.extensions_mut().insert(Caller(peer));
         if request.version() == Version::HTTP_2 {

@@ -53,12 +53,10 @@ impl HealthState {
         self.stage.send_replace(stage);
     }
 
-    /// The stage of the process.
-    pub fn stage(&self) -> Stage {
+    pub(crate) fn stage(&self) -> Stage {
         *self.stage.borrow()
     }
 
-    /// All health names.
     fn names(&self) -> BTreeSet<&'static str> {
         NAMES.into_iter().chain(self.operations.iter().map(|operation| operation.service)).collect()
     }

@@ -81,7 +81,6 @@ impl InFlight {
     }
 }
 
-/// A call on a connection.
 #[derive(Debug)]
 pub(super) struct InFlightGuard(InFlight);
 

@@ -37,7 +37,6 @@ pub(crate) async fn bind(address: &Address, mode: Option<u32>) -> io::Result<Bou
     }
 }
 
-/// A listening socket.
 #[derive(Debug)]
 pub(crate) struct Bound {
     socket: Socket,
@@ -73,7 +72,6 @@ impl Bound {
         &self.address
     }
 
-    /// The next connection.
     pub(crate) async fn accept(&self) -> io::Result<Accepted> {
         match &self.socket {
             Socket::Tcp(listener) => {

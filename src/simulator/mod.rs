@@ -44,8 +44,7 @@ use crate::text::hex;
 pub struct Seen {
     /// The provider that is simulated.
     pub api: Api,
-    /// The HTTP method.
-    pub method: String,
+    pub(crate) method: String,
     /// The path.
     pub path: String,
     /// The headers, in the order received.
@@ -156,7 +155,7 @@ impl Simulator {
     }
 
     /// The last 100 requests, oldest first.
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.state.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -132,8 +132,7 @@ impl LogSink {
         self.level
     }
 
-    /// Number of dropped lines.
-    pub fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.shared.lock().dropped
     }
 

@@ -258,12 +258,10 @@ impl Metrics {
         self.providers.iter().find(|metrics| metrics.provider == provider)
     }
 
-    /// Counts an RPC that started.
     pub(crate) fn started(&self, operation: Option<&'static Operation>) {
         self.method(operation).started.inc();
     }
 
-    /// Records an RPC that ended.
     pub(crate) fn handled(
         &self,
         operation: Option<&'static Operation>,
@@ -296,7 +294,6 @@ impl Metrics {
         }
     }
 
-    /// Counts a retry.
     pub(crate) fn retried(&self, provider: &'static Provider) {
         if let Some(metrics) = self.provider(provider) {
             metrics.retries.inc();
@@ -310,17 +307,14 @@ impl Metrics {
         }
     }
 
-    /// The gauge of RPCs in flight to a provider.
     pub(crate) fn in_flight(&self, provider: &'static Provider) -> Option<&Gauge> {
         self.provider(provider).map(|metrics| &metrics.in_flight)
     }
 
-    /// The metrics of spans.
     pub(crate) fn spans(&self) -> &SpanMetrics {
         &self.spans
     }
 
-    /// The gauge of open connections.
     pub(crate) fn connections(&self) -> &Gauge {
         &self.connections
     }
@@ -334,7 +328,7 @@ impl Metrics {
     ///
     /// # Reference
     /// <https://prometheus.io/docs/specs/om/open_metrics_spec/>
-    pub fn encode(&self, log_lines_dropped: u64) -> String {
+    pub(crate) fn encode(&self, log_lines_dropped: u64) -> String {
         let counted: &AtomicU64 = self.log_lines_dropped.inner();
         counted.store(log_lines_dropped, Ordering::Relaxed);
         let mut out = String::with_capacity(16 * 1024);

@@ -72,13 +72,11 @@ impl Telemetry {
         }
     }
 
-    /// Whether the trace context is sent to providers.
     pub(crate) fn forwards_traces(&self) -> bool {
         self.forwards_traces
     }
 
-    /// The metrics.
-    pub fn metrics(&self) -> &Arc<Metrics> {
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 

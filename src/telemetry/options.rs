@@ -30,7 +30,6 @@ pub struct LogConfig {
 }
 
 impl LogOptions {
-    /// The configuration.
     pub(crate) fn config(&self, problems: &mut Problems<'_>) -> LogConfig {
         let terminal = std::io::stderr().is_terminal();
         // https://no-color.org

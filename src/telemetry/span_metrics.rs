@@ -16,26 +16,21 @@ struct ErrorLabels {
 /// Why spans were not queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotQueued {
-    /// The queue was full.
     QueueFull,
-    /// The process was shutting down.
     AlreadyShutdown,
 }
 
 /// Why queued spans were not exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotExported {
-    /// The collector timed out.
     Timeout,
     /// The collector was unreachable or overloaded.
     Unavailable,
-    /// The collector rejected them.
     Rejected,
     /// The process exited first.
     Shutdown,
 }
 
-/// The metrics of span export.
 #[derive(Debug)]
 pub(crate) struct SpanMetrics {
     queued: Counter,
@@ -70,7 +65,6 @@ impl SpanMetrics {
         }
     }
 
-    /// Counts a queued span.
     pub(crate) fn queued(&self) {
         self.queued.inc();
     }
@@ -80,12 +74,10 @@ impl SpanMetrics {
         self.not_queued[why as usize].inc();
     }
 
-    /// Counts exported spans.
     pub(crate) fn exported(&self, spans: u64) {
         self.exported.inc_by(spans);
     }
 
-    /// Counts spans that were not exported.
     pub(crate) fn not_exported(&self, why: NotExported, spans: u64) {
         self.not_exported[why as usize].inc_by(spans);
     }

@@ -138,13 +138,12 @@ impl Trace {
         Self { context, recording }
     }
 
-    /// The id of the trace.
-    pub fn trace_id(&self) -> TraceId {
+    pub(crate) fn trace_id(&self) -> TraceId {
         self.context.trace_id
     }
 
     /// The id of the call's span, or of the caller's if there is none.
-    pub fn span_id(&self) -> SpanId {
+    pub(crate) fn span_id(&self) -> SpanId {
         self.context.span_id
     }
 

@@ -22,11 +22,11 @@ const RANDOM: u8 = 2;
 
 /// A trace id: 16 bytes, not all zero.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct TraceId(pub(crate) [u8; 16]);
+pub(crate) struct TraceId(pub(crate) [u8; 16]);
 
 /// A span id: 8 bytes, not all zero.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct SpanId(pub(crate) [u8; 8]);
+pub(crate) struct SpanId(pub(crate) [u8; 8]);
 
 macro_rules! lower_case_hex {
     ($($id:ty),*) => {$(
@@ -87,12 +87,10 @@ impl TraceContext {
         Self { trace_id, span_id: SpanId(never_zero(span)), flags, state: None }
     }
 
-    /// Whether this trace is sampled.
     pub(super) fn is_sampled(&self) -> bool {
         self.flags & SAMPLED != 0
     }
 
-    /// Sets the sampled flag.
     pub(super) fn sampled(mut self, sampled: bool) -> Self {
         self.flags = self.flags & !SAMPLED | if sampled { SAMPLED } else { 0 };
         self

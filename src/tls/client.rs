@@ -42,7 +42,6 @@ impl ClientIdentity {
         Self(self.0.with_times(poll, settle))
     }
 
-    /// Reads the files at once.
     pub(crate) fn reload(&self) {
         self.0.reload();
     }

@@ -33,7 +33,7 @@ impl Trust {
     ///
     /// # Errors
     /// If the platform's store cannot be read at all.
-    pub fn platform() -> Result<Self, rustls::Error> {
+    pub(crate) fn platform() -> Result<Self, rustls::Error> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if roots.is_empty() {
@@ -80,7 +80,7 @@ impl Trust {
     ///
     /// # Errors
     /// When the cryptographic library offers no common protocol version.
-    pub fn roots(roots: rustls::RootCertStore) -> Result<Self, rustls::Error> {
+    pub(crate) fn roots(roots: rustls::RootCertStore) -> Result<Self, rustls::Error> {
         // Named explicitly, because rustls cannot choose if another crate brings a second provider.
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = rustls::ClientConfig::builder_with_provider(provider)
@@ -91,12 +91,10 @@ impl Trust {
         Ok(Self(Arc::new(config)))
     }
 
-    /// The TLS configuration for HTTP/1.1.
     pub(crate) fn http_1(&self) -> &Arc<rustls::ClientConfig> {
         &self.0
     }
 
-    /// The TLS configuration for HTTP/2.
     pub(crate) fn http_2(&self) -> Arc<rustls::ClientConfig> {
         let mut config = (*self.0).clone();
         config.alpn_protocols = vec![b"h2".to_vec()];
@@ -105,7 +103,7 @@ impl Trust {
 
     /// The same CAs, with a client certificate for providers that request one.
     #[must_use]
-    pub fn with_identity(self, identity: Arc<ClientIdentity>) -> Self {
+    pub(crate) fn with_identity(self, identity: Arc<ClientIdentity>) -> Self {
         let mut config = (*self.0).clone();
         config.client_auth_cert_resolver = identity;
         // A resumed session would keep the certificate that it started with.

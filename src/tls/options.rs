@@ -61,7 +61,6 @@ impl TlsOptions {
 }
 
 impl FileProblem {
-    /// Reports these problems.
     pub(crate) fn report(found: Vec<Self>, problems: &mut Problems<'_>) {
         for problem in found {
             problems.report(problem.flag, problem.why);

@@ -38,7 +38,6 @@ pub(crate) struct PemFile {
 }
 
 impl PemFile {
-    /// Reads the file.
     pub(crate) fn read(flag: &'static str, path: &Path) -> Self {
         let content = files::read(path, BYTES);
         Self { flag, path: path.to_owned(), content }

@@ -14,9 +14,7 @@ use crate::refresh::{FetchError, Fetched, Next, Refresh, Upkeep};
 
 /// PEM files, and how a value is built from them.
 pub(super) trait PemSource: fmt::Debug + Clone + Send + Sync + 'static {
-    /// The content of the files.
     type Content: PartialEq + Send + 'static;
-    /// The value.
     type Output: Send + Sync;
 
     /// Whose certificate it is, for the log.
@@ -25,8 +23,6 @@ pub(super) trait PemSource: fmt::Debug + Clone + Send + Sync + 'static {
     /// Reads the files. [`PemSource::load`] reports those that cannot be read.
     fn read(&self) -> Self::Content;
 
-    /// Builds the value.
-    ///
     /// # Errors
     /// All problems of the files.
     fn load(&self, content: &Self::Content) -> Result<Loaded<Self::Output>, Vec<FileProblem>>;
@@ -87,7 +83,6 @@ impl<S: PemSource> Reloading<S> {
         Self { poll, settle, ..self }
     }
 
-    /// The current value.
     pub(super) fn current(&self) -> Arc<S::Output> {
         self.refresh.map(|loaded| Arc::clone(&loaded.value)).unwrap_or_else(|| self.first.clone())
     }

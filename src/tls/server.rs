@@ -78,7 +78,6 @@ impl ServerTls {
         TlsAcceptor::from(self.0.current()).accept(stream).await
     }
 
-    /// Reads the files at once.
     pub(crate) fn reload(&self) {
         self.0.reload();
     }

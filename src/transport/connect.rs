@@ -39,7 +39,6 @@ pub(crate) fn connector(tls: &Arc<rustls::ClientConfig>, limit: Duration) -> Con
 #[derive(Debug, Clone)]
 pub(crate) struct Resolver(GaiResolver);
 
-/// A failed name lookup.
 #[derive(Debug, thiserror::Error)]
 #[error("name lookup failed")]
 pub(crate) struct NotResolved(#[source] std::io::Error);
@@ -66,7 +65,6 @@ pub(super) struct InTime<C> {
     pub(super) limit: Duration,
 }
 
-/// Connecting timed out.
 #[derive(Debug, thiserror::Error)]
 #[error("connecting timed out")]
 pub(super) struct TooLong;

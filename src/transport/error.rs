@@ -12,13 +12,9 @@ use crate::rpc::reason::Reason;
 /// How far an exchange got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// The name lookup failed.
     Resolving,
-    /// Connecting timed out.
     ConnectTimedOut,
-    /// Connecting failed.
     Connecting,
-    /// The connection was established.
     Connected,
 }
 

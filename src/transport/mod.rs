@@ -30,8 +30,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 pub struct ClientOptions {
     /// Time limit for connecting: name lookup, every address of the name, and TLS.
     pub connect_timeout: Duration,
-    /// Maximum number of idle connections.
-    pub max_idle: usize,
+    pub(crate) max_idle: usize,
     /// The trusted CAs.
     pub trust: Trust,
     /// The proxy for TLS endpoints.

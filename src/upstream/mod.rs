@@ -33,7 +33,6 @@ use retry::RetryBudget;
 
 /// One REST call of an RPC.
 pub(crate) trait RestCall: Sync {
-    /// The result of a success.
     type Output;
 
     /// The REST call as metrics and traces name it.

@@ -22,18 +22,13 @@ impl Default for Backoff {
     }
 }
 
-/// The inputs of the decision.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Situation {
-    /// Whether the call is idempotent.
     pub(super) idempotent: bool,
-    /// Why the last attempt failed.
     pub(super) reason: Reason,
-    /// Number of attempts so far.
     pub(super) attempts: u32,
     /// The wait that the provider asks for.
     pub(super) asked: Option<Duration>,
-    /// Time left for the call.
     pub(super) remaining: Duration,
 }
 
@@ -77,7 +72,6 @@ pub(super) struct RetryBudget {
 }
 
 impl RetryBudget {
-    /// Maximum number of saved retries.
     const MOST: u32 = 50;
 
     fn add(&self, tenths: u32) {

@@ -36,7 +36,7 @@ impl Alibaba {
     ///
     /// # Errors
     /// Any [`Reason`](crate::rpc::reason::Reason). Nothing is sent if the request is invalid.
-    pub async fn get_savepoint(
+    pub(crate) async fn get_savepoint(
         &self,
         request: &GetSavepointRequest,
         call: &Call,
@@ -64,7 +64,6 @@ impl Alibaba {
     }
 }
 
-/// The REST call.
 #[derive(Debug)]
 pub(crate) struct Get<'a> {
     alibaba: &'a Alibaba,

@@ -58,7 +58,7 @@ pub struct Setup {
     /// The parts that every provider has.
     pub common: providers::Setup,
     /// The workspace of requests that do not name one.
-    pub default_workspace: Option<String>,
+    pub(crate) default_workspace: Option<String>,
 }
 
 impl Setup {
@@ -72,7 +72,6 @@ impl Setup {
         Self { common, default_workspace }
     }
 
-    /// The handler of calls.
     pub(crate) fn handler(&self, upstream: Upstream) -> Alibaba {
         Alibaba::new(upstream, self.default_workspace.clone())
     }
@@ -80,7 +79,7 @@ impl Setup {
 
 impl Options {
     /// The configuration; none if Alibaba Cloud is not configured.
-    pub fn setup(&self, insecure: bool, problems: &mut Problems<'_>) -> Option<Setup> {
+    pub(crate) fn setup(&self, insecure: bool, problems: &mut Problems<'_>) -> Option<Setup> {
         let workspace = non_empty(&self.alibaba_workspace).map(str::to_owned);
         if workspace.as_deref().is_some_and(|id| !is_workspace(id)) {
             problems.report("--alibaba-workspace", WORKSPACE);

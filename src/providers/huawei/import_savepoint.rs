@@ -59,7 +59,7 @@ impl Huawei {
     ///
     /// # Errors
     /// Any [`Reason`]. Nothing is sent if the request is invalid.
-    pub async fn import_savepoint(
+    pub(crate) async fn import_savepoint(
         &self,
         request: &ImportSavepointRequest,
         call: &Call,
@@ -82,7 +82,6 @@ impl Huawei {
     }
 }
 
-/// The REST call.
 #[derive(Debug)]
 pub(crate) struct Import<'a> {
     huawei: &'a Huawei,

@@ -75,7 +75,6 @@ impl Setup {
         Self { common, default_project }
     }
 
-    /// The handler of calls.
     pub(crate) fn handler(&self, upstream: Upstream) -> Huawei {
         Huawei::new(upstream, self.default_project.clone())
     }
@@ -83,7 +82,7 @@ impl Setup {
 
 impl Options {
     /// The configuration; none if Huawei Cloud is not configured.
-    pub fn setup(&self, insecure: bool, problems: &mut Problems<'_>) -> Option<Setup> {
+    pub(crate) fn setup(&self, insecure: bool, problems: &mut Problems<'_>) -> Option<Setup> {
         let region = non_empty(&self.huawei_region);
         let endpoint = non_empty(&self.huawei_endpoint);
         if region.is_none() && endpoint.is_none() {
