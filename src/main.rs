@@ -20,7 +20,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
-/// Exit code for an invalid configuration.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {

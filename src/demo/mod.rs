@@ -47,10 +47,8 @@ impl DemoOptions {
     }
 }
 
-/// Why the demo failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
-    /// An option is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The gateway did not start.
@@ -59,7 +57,6 @@ pub enum DemoError {
     /// A simulator or the log did not start, or standard output is closed.
     #[error("the demo cannot run")]
     Io(#[from] io::Error),
-    /// The gateway cannot be reached.
     #[error("the gateway cannot be reached")]
     Connect(#[from] tonic::transport::Error),
     /// A call did not end as expected.

@@ -22,16 +22,12 @@ use crate::rpc::operation::Operation;
 const NAMES: [&str; 3] = ["", "readiness", LIVENESS];
 const LIVENESS: &str = "liveness";
 
-/// The stage of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// Waiting for the first credentials.
     Starting,
-    /// Ready for calls.
     Serving,
-    /// All credentials have expired.
     Expired,
-    /// The process is shutting down.
     Draining,
 }
 

@@ -47,7 +47,6 @@ use grpc_web::GrpcWeb;
 /// The address of a peer, if it has one.
 pub(crate) type Peer = Option<SocketAddr>;
 
-/// The gRPC port of one worker.
 #[derive(Debug, Clone)]
 pub(crate) struct GrpcPort<S> {
     grpc: GrpcService<S>,
@@ -57,9 +56,6 @@ pub(crate) struct GrpcPort<S> {
 
 impl<S: Services> GrpcPort<S> {
     /// Builds the router for these services.
-    ///
-    /// # Errors
-    /// If the reflection descriptors are invalid.
     pub(crate) fn new(
         services: S,
         extra: ExtraServices,

@@ -39,32 +39,23 @@ use crate::providers::huawei::{self as huawei_room, HUAWEI};
 use crate::secret::Secret;
 use crate::text::hex;
 
-/// A request that a simulator received.
 #[derive(Debug, Clone)]
 pub struct Seen {
-    /// The provider that is simulated.
     pub api: Api,
     pub(crate) method: String,
-    /// The path.
     pub path: String,
     /// The headers, in the order received.
     pub headers: Vec<(String, String)>,
-    /// The body.
     pub body: Bytes,
-    /// The HTTP status of the response.
     pub status: u16,
 }
 
-/// The provider that a simulator simulates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Api {
-    /// Huawei Cloud DLI.
     Huawei,
-    /// Alibaba Cloud Realtime Compute.
     Alibaba,
 }
 
-/// A simulator of one provider.
 #[derive(Debug)]
 pub struct Simulator {
     address: SocketAddr,
@@ -89,7 +80,6 @@ struct State {
     counts: Mutex<std::collections::HashMap<&'static str, u32>>,
 }
 
-/// How many requests are kept.
 const SEEN: usize = 100;
 const BODY_BYTES: usize = 64 * 1024;
 
@@ -120,7 +110,6 @@ impl Simulator {
         Ok(Self { address, state, serving })
     }
 
-    /// Its address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -187,13 +176,11 @@ async fn serve(listener: TcpListener, state: Arc<State>) {
 #[error("the simulator hangs up")]
 struct HangUp;
 
-/// What a simulator answers.
 #[derive(Debug)]
 enum Reply {
     Response(Response<ReplyBody>),
     /// The connection closes without a response.
     HangUp,
-    /// No response at all.
     Silence,
 }
 
@@ -230,7 +217,6 @@ impl Reply {
         Self::Response(response)
     }
 
-    /// This with a header.
     fn with(mut self, name: &'static str, value: &'static str) -> Self {
         if let Self::Response(response) = &mut self {
             let headers = response.headers_mut();

@@ -31,8 +31,6 @@ pub struct ClientOptions {
     /// Time limit for connecting: name lookup, every address of the name, and TLS.
     pub connect_timeout: Duration,
     pub(crate) max_idle: usize,
-    /// The trusted CAs.
     pub trust: Trust,
-    /// The proxy for TLS endpoints.
     pub proxy: Option<Proxy>,
 }

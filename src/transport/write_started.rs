@@ -18,7 +18,6 @@ impl WriteStarted {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Resets it for a new attempt.
     pub(crate) fn clear(&self) {
         self.0.store(false, Ordering::Relaxed);
     }

@@ -62,7 +62,6 @@ impl Reply<'_> {
     }
 }
 
-/// The error body of a response.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct ErrorBody {
     is_object: bool,
