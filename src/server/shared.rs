@@ -28,7 +28,6 @@ pub(crate) struct Shared {
     /// Ends the calls in flight.
     pub(crate) stop: CancellationToken,
     pub(crate) connections: TaskTracker,
-    /// The limits of connections to the gRPC port.
     pub(super) limits: ConnectionLimits,
 }
 

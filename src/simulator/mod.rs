@@ -36,20 +36,15 @@ use crate::options::Endpoint;
 use crate::providers::{alibaba as alibaba_room, huawei as huawei_room};
 use crate::secret::Secret;
 
-/// A request that a simulator received.
+/// A request that a simulator received, with the HTTP status of the response.
 #[derive(Debug, Clone)]
-pub struct Seen {
-    /// The provider that is simulated.
-    pub api: Api,
+pub(crate) struct Seen {
     pub(crate) method: String,
-    /// The path.
-    pub path: String,
-    /// The headers, in the order received.
-    pub headers: Vec<(String, String)>,
-    /// The body.
-    pub body: Bytes,
-    /// The HTTP status of the response.
-    pub status: u16,
+    pub(crate) path: String,
+    /// In the order received.
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Bytes,
+    pub(crate) status: u16,
 }
 
 /// The provider that a simulator simulates.
@@ -61,7 +56,7 @@ pub enum Api {
     Alibaba,
 }
 
-/// A simulator of one provider.
+/// A running simulator.
 #[derive(Debug)]
 pub struct Simulator {
     address: SocketAddr,
@@ -265,7 +260,6 @@ impl State {
             seen.remove(0);
         }
         seen.push(Seen {
-            api: self.api,
             method: request.method().to_string(),
             path: request.uri().path().to_owned(),
             headers,
@@ -274,7 +268,7 @@ impl State {
         });
     }
 
-    /// How often this was requested, including now.
+    /// The number of such requests, including this one.
     fn count(&self, name: &'static str) -> u32 {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(name).or_default();
