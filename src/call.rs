@@ -38,10 +38,10 @@ struct Inner {
 
 /// How a call ended, for its record.
 #[derive(Debug, Clone, Default)]
-pub struct Ended {
-    pub reason: Option<Reason>,
+pub(crate) struct Ended {
+    pub(crate) reason: Option<Reason>,
     /// Whether the change may have been made despite the failure.
-    pub outcome: Option<Outcome>,
+    pub(crate) outcome: Option<Outcome>,
     pub(crate) provider_code: Option<String>,
     pub(crate) provider_request_id: Option<String>,
 }

@@ -21,7 +21,8 @@ pub(crate) use lease::{lease, token_lease};
 pub use metrics::CredentialMetrics;
 pub(crate) use options::{Choice, SESSION_NAME, key_from_environment, no_credential, of_files};
 pub(crate) use redact::Redactor;
-pub use source::{Changed, Fetch, Source};
+pub use source::Source;
+pub(crate) use source::{Changed, Fetch};
 
 use std::fmt;
 

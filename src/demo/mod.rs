@@ -251,7 +251,7 @@ impl Show {
         if !seen.body.is_empty() {
             let _ = write!(text, "\n\n{}", String::from_utf8_lossy(&seen.body));
         }
-        let name = format!("REST request, signature checked, answered with {}", seen.status);
+        let name = format!("REST request, signature verified, HTTP {}", seen.status);
         self.step(&name, &text);
     }
 

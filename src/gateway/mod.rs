@@ -5,7 +5,8 @@ mod setup;
 mod tasks;
 mod worker;
 
-pub use setup::{Config, GatewayOptions, Providers, ServeOptions};
+pub(crate) use setup::GatewayOptions;
+pub use setup::{Config, Providers, ServeOptions};
 pub use tasks::Reloader;
 
 use std::io;

@@ -91,7 +91,7 @@ pub struct ServeOptions {
 
 /// The options that `serve` and `demo` share.
 #[derive(Debug, Args)]
-pub struct GatewayOptions {
+pub(crate) struct GatewayOptions {
     #[command(flatten)]
     server: ServerOptions,
     #[command(flatten)]

@@ -23,7 +23,7 @@ const NAMES: [&str; 3] = ["", "readiness", LIVENESS];
 const LIVENESS: &str = "liveness";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+pub(crate) enum Stage {
     /// Waiting for the first credentials.
     Starting,
     Serving,
@@ -33,19 +33,19 @@ pub enum Stage {
 
 /// The state shared by all copies of the health service.
 #[derive(Debug, Clone)]
-pub struct HealthState {
+pub(crate) struct HealthState {
     stage: Arc<watch::Sender<Stage>>,
     operations: &'static [&'static Operation],
 }
 
 impl HealthState {
     /// Starts as [`Stage::Starting`].
-    pub fn new(operations: &'static [&'static Operation]) -> Self {
+    pub(crate) fn new(operations: &'static [&'static Operation]) -> Self {
         Self { stage: Arc::new(watch::Sender::new(Stage::Starting)), operations }
     }
 
     /// Sets the stage, and notifies watchers.
-    pub fn set(&self, stage: Stage) {
+    pub(crate) fn set(&self, stage: Stage) {
         self.stage.send_replace(stage);
     }
 

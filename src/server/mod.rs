@@ -28,9 +28,10 @@ pub(crate) use connection::serve;
 pub use extra_services::ExtraServices;
 pub use grpc::Services;
 pub use grpc_frame::MESSAGE_BYTES;
-pub use health::{HealthState, Stage};
+pub(crate) use health::{HealthState, Stage};
 pub(crate) use options::ADMIN_LISTEN;
-pub use options::{ServerConfig, ServerOptions};
+pub use options::ServerConfig;
+pub(crate) use options::ServerOptions;
 pub(crate) use shared::Shared;
 
 use std::net::SocketAddr;

@@ -22,7 +22,7 @@ const MAX_STREAM: Duration = Duration::from_secs(60 * 60);
 /// The options of the server.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Server")]
-pub struct ServerOptions {
+pub(crate) struct ServerOptions {
     /// Address of the gRPC port: host:port or unix:/path [default: 127.0.0.1:50051]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,

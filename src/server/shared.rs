@@ -27,7 +27,6 @@ pub(crate) struct Shared {
     pub(crate) drain: CancellationToken,
     pub(crate) stop: CancellationToken,
     pub(crate) connections: TaskTracker,
-    /// The limits of connections to the gRPC port.
     pub(super) limits: ConnectionLimits,
 }
 

@@ -39,15 +39,15 @@ use crate::providers::huawei::{self as huawei_room, HUAWEI};
 use crate::secret::Secret;
 use crate::text::hex;
 
+/// A request that a simulator received, with the HTTP status of the response.
 #[derive(Debug, Clone)]
-pub struct Seen {
-    pub api: Api,
+pub(crate) struct Seen {
     pub(crate) method: String,
-    pub path: String,
-    /// The headers, in the order received.
-    pub headers: Vec<(String, String)>,
-    pub body: Bytes,
-    pub status: u16,
+    pub(crate) path: String,
+    /// In the order received.
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Bytes,
+    pub(crate) status: u16,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -261,7 +261,6 @@ impl State {
             seen.remove(0);
         }
         seen.push(Seen {
-            api: self.api,
             method: request.method().to_string(),
             path: request.uri().path().to_owned(),
             headers,
@@ -270,7 +269,7 @@ impl State {
         });
     }
 
-    /// How often this was requested, including now.
+    /// The number of such requests, including this one.
     fn count(&self, name: &'static str) -> u32 {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(name).or_default();

@@ -11,7 +11,8 @@ mod write_started;
 
 pub(crate) use connect::connector;
 pub use fetch::Client;
-pub use options::{UpstreamConfig, UpstreamOptions};
+pub use options::UpstreamConfig;
+pub(crate) use options::UpstreamOptions;
 pub use pool::Pool;
 pub use proxy::Proxy;
 pub use response::Response;

@@ -15,7 +15,7 @@ use crate::tls::{ClientIdentity, FileProblem, Trust};
 /// The options of connections to providers.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Connections to providers")]
-pub struct UpstreamOptions {
+pub(crate) struct UpstreamOptions {
     /// CAs of providers' certificates, PEM, instead of the platform's
     #[arg(long, value_name = "FILE")]
     upstream_ca: Option<String>,
