@@ -50,6 +50,10 @@ pub(crate) fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>,
     from.deserialize_any(TextVisitor)
 }
 
+/// A text as [`text`] reads it.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+pub(crate) struct Text(#[serde(deserialize_with = "text")] pub(crate) Option<String>);
+
 /// Reads an integer: a number, an integral float or a decimal string; null is absent.
 /// What is no integer of 64 bits is [`Integer::Unusable`] rather than an error.
 pub(crate) fn integer<'de, D: Deserializer<'de>>(from: D) -> Result<Integer, D::Error> {

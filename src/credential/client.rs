@@ -1,11 +1,14 @@
 //! How sources reach the services that hand out credentials.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, header::USER_AGENT};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
-use crate::json;
+use crate::json::{self, Text};
 use crate::refresh::FetchError;
 use crate::text::identifier;
 use crate::transport::{Client, Response, WriteStarted};
@@ -28,8 +31,12 @@ impl SourceClient {
     /// Sends a request to a service of the provider.
     ///
     /// # Errors
-    /// When it cannot be reached, or does not answer in time.
-    pub async fn send(&self, who: &str, request: Request<Bytes>) -> Result<Response, FetchError> {
+    /// When it cannot be built, or the service cannot be reached or does not answer in time.
+    pub(crate) async fn send(
+        &self,
+        who: &str,
+        request: http::Result<Request<Bytes>>,
+    ) -> Result<Response, FetchError> {
         send(&self.remote, who, request, Duration::from_secs(10)).await
     }
 
@@ -37,10 +44,10 @@ impl SourceClient {
     ///
     /// # Errors
     /// As [`SourceClient::send`].
-    pub async fn send_local(
+    pub(crate) async fn send_local(
         &self,
         who: &str,
-        request: Request<Bytes>,
+        request: http::Result<Request<Bytes>>,
     ) -> Result<Response, FetchError> {
         send(&self.local, who, request, Duration::from_secs(3)).await
     }
@@ -49,9 +56,10 @@ impl SourceClient {
 async fn send(
     client: &Client,
     who: &str,
-    mut request: Request<Bytes>,
+    request: http::Result<Request<Bytes>>,
     timeout: Duration,
 ) -> Result<Response, FetchError> {
+    let mut request = request.map_err(|_| FetchError::new("the request cannot be built"))?;
     request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(crate::USER_AGENT));
     match tokio::time::timeout(timeout, client.send(request, &WriteStarted::default())).await {
         Ok(Ok(answer)) => Ok(answer),
@@ -61,25 +69,40 @@ async fn send(
 }
 
 /// The error codes that the services answer with, in their several spellings.
-#[derive(serde::Deserialize)]
+#[derive(Deserialize)]
 struct CodeWire {
-    #[serde(default, alias = "Code", alias = "error_code", deserialize_with = "json::text")]
-    code: Option<String>,
+    #[serde(default, alias = "Code", alias = "error_code")]
+    code: Text,
     #[serde(default, deserialize_with = "json::object")]
     error: Option<NestedCodeWire>,
 }
 
-#[derive(serde::Deserialize)]
+#[derive(Deserialize)]
 struct NestedCodeWire {
-    #[serde(default, deserialize_with = "json::text")]
-    code: Option<String>,
+    #[serde(default)]
+    code: Text,
+}
+
+/// What `find` takes out of an answer that has one of these statuses and a JSON object.
+///
+/// # Errors
+/// [`rejected`] when there is no such object, or nothing in it.
+pub(crate) fn granted<W: DeserializeOwned, T>(
+    who: &str,
+    answer: &Response,
+    statuses: RangeInclusive<u16>,
+    find: impl FnOnce(W) -> Option<T>,
+) -> Result<T, FetchError> {
+    let is_good = statuses.contains(&answer.status);
+    let wire = is_good.then(|| json::read_object(&answer.body).ok()).flatten();
+    wire.and_then(find).ok_or_else(|| rejected(who, answer))
 }
 
 /// The error for an answer that holds no credential. Only the status and the code are shown:
 /// some services repeat what they were sent.
 pub(crate) fn rejected(who: &str, answer: &Response) -> FetchError {
     let wire = json::read_object::<CodeWire>(&answer.body).ok();
-    let code = wire.and_then(|wire| wire.code.or(wire.error.and_then(|nested| nested.code)));
+    let code = wire.and_then(|wire| wire.code.0.or(wire.error.and_then(|nested| nested.code.0)));
     let code = code.and_then(|code| identifier(&code, 64));
     FetchError::new(match code {
         Some(code) => format!("{who} answered with HTTP {}, {code}", answer.status),

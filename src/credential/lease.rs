@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::Credential;
 use crate::clock::Clock;
+use crate::json::Text;
 use crate::refresh::FetchError;
 use crate::secret::Secret;
 
@@ -43,7 +44,7 @@ impl Lease {
 pub(crate) fn token_lease(
     who: &str,
     token: Option<Secret>,
-    expires: Option<&str>,
+    expires: &Text,
     now: Timestamp,
 ) -> Result<Lease, FetchError> {
     let Some(token) = token else {
@@ -57,14 +58,12 @@ pub(crate) fn token_lease(
 /// A temporary credential out of the parts of a response.
 pub(crate) fn lease(
     who: &str,
-    id: Option<String>,
-    secret: Option<String>,
-    token: Option<String>,
-    expires: Option<&str>,
+    [id, secret, token]: [Text; 3],
+    expires: &Text,
     now: Timestamp,
 ) -> Result<Lease, FetchError> {
-    let (secret, token) = (secret.map(Secret::new), token.map(Secret::new));
-    let (Some(id), Some(secret), Some(token)) = (id, secret, token) else {
+    let (secret, token) = (secret.0.map(Secret::new), token.0.map(Secret::new));
+    let (Some(id), Some(secret), Some(token)) = (id.0, secret, token) else {
         return Err(FetchError::new(format!("{who} answered without a whole credential")));
     };
     let credential = Credential::new(id, secret, Some(token))
@@ -75,10 +74,11 @@ pub(crate) fn lease(
 fn lease_until(
     who: &str,
     credential: Credential,
-    expires: Option<&str>,
+    expires: &Text,
     now: Timestamp,
 ) -> Result<Lease, FetchError> {
-    let Some(expires) = expires.and_then(|text| text.trim().parse::<Timestamp>().ok()) else {
+    let Some(expires) = expires.0.as_ref().and_then(|text| text.trim().parse::<Timestamp>().ok())
+    else {
         return Err(FetchError::new(format!("{who} does not say when its credential ends")));
     };
     if expires <= now {

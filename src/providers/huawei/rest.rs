@@ -1,7 +1,7 @@
 //! What all REST calls of DLI have in common: the headers, and what proves who sends a request.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::CONTENT_TYPE;
 use http::{HeaderName, Method, Request};
 
 use super::{Huawei, sign};
@@ -19,15 +19,14 @@ impl Huawei {
     /// A request with a JSON body, which proves who sends it.
     pub(super) fn request(
         &self,
-        (method, uri): (Method, &str),
+        (method, path): (Method, &str),
         project_id: &str,
         body: Bytes,
         credential: &Credential,
     ) -> Result<Request<Bytes>, Error> {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(uri)
-            .header(HOST, self.upstream.endpoint().host())
+        let endpoint = self.upstream.endpoint();
+        let mut request = endpoint
+            .request(method, path)
             .header(CONTENT_TYPE, "application/json")
             .header("x-project-id", project_id)
             .body(body)

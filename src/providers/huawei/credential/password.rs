@@ -7,21 +7,22 @@
 //!   (read 2026-11-22)
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
-use http::{Method, Request};
+use http::Method;
+use http::header::CONTENT_TYPE;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::credential::{
-    Changed, Fetch, Lease, SecretFile, Source, SourceClient, rejected, token_lease,
+    Changed, Fetch, Lease, SecretFile, Source, SourceClient, granted, token_lease,
 };
 use crate::files::{POLL, SETTLE};
-use crate::json;
+use crate::json::{self, Text};
 use crate::options::endpoint::Endpoint;
 use crate::refresh::FetchError;
 use crate::secret::Secret;
@@ -43,7 +44,7 @@ pub struct Password {
     poll: Duration,
     settle: Duration,
     /// What was read for the last login.
-    last_read: Mutex<Option<Read>>,
+    last_read: ArcSwapOption<Read>,
 }
 
 type Read = Result<Secret, String>;
@@ -84,7 +85,7 @@ impl Password {
             scope,
             poll: POLL,
             settle: SETTLE,
-            last_read: Mutex::default(),
+            last_read: ArcSwapOption::empty(),
         }
     }
 
@@ -103,22 +104,6 @@ impl Password {
         self.password.read()
     }
 
-    async fn log_in(&self, client: &SourceClient, clock: &dyn Clock) -> Result<Lease, FetchError> {
-        let read_now = self.password.fetch().await;
-        *self.last_read() = Some(read_now.clone());
-        let password = read_now.map_err(FetchError::new)?;
-        let body = body(&self.domain_name, &self.user_name, &password, &self.scope)
-            .map_err(|_| FetchError::new("the request cannot be written"))?;
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri(format!("{}/v3/auth/tokens?nocatalog=true", self.endpoint.origin()))
-            .header(HOST, self.endpoint.host())
-            .header(CONTENT_TYPE, "application/json;charset=utf-8")
-            .body(Bytes::from(body))
-            .map_err(|_| FetchError::new("the request cannot be built"))?;
-        read(&client.send(WHO, request).await?, clock.now())
-    }
-
     /// Returns when the file is another than at the last login, also when it cannot be used any
     /// more: somebody should hear of it before the token ends.
     async fn wait_for_another(&self) {
@@ -128,7 +113,7 @@ impl Password {
         loop {
             tokio::time::sleep(self.poll).await;
             let found = self.password.fetch().await;
-            if self.last_read().as_ref() == Some(&found) {
+            if self.last_read.load().as_deref() == Some(&found) {
                 continue;
             }
             tokio::time::sleep(self.settle).await;
@@ -136,10 +121,6 @@ impl Password {
                 return;
             }
         }
-    }
-
-    fn last_read(&self) -> MutexGuard<'_, Option<Read>> {
-        self.last_read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -171,7 +152,16 @@ impl fmt::Debug for Password {
 
 impl Source for Password {
     fn fetch<'a>(&'a self, client: &'a SourceClient, clock: &'a dyn Clock) -> Fetch<'a> {
-        Box::pin(self.log_in(client, clock))
+        Box::pin(async {
+            let read_now = self.password.fetch().await;
+            self.last_read.store(Some(Arc::new(read_now.clone())));
+            let password = read_now.map_err(FetchError::new)?;
+            let body = body(&self.domain_name, &self.user_name, &password, &self.scope)
+                .map_err(|_| FetchError::new("the request cannot be written"))?;
+            let request = self.endpoint.request(Method::POST, "/v3/auth/tokens?nocatalog=true");
+            let request = request.header(CONTENT_TYPE, "application/json;charset=utf-8");
+            read(&client.send(WHO, request.body(Bytes::from(body))).await?, clock.now())
+        })
     }
 
     fn changed(&self) -> Changed<'_> {
@@ -231,25 +221,19 @@ struct TokenWire {
 /// The token itself is in a header of the answer.
 #[derive(Deserialize)]
 struct TokenPartsWire {
-    #[serde(default, deserialize_with = "json::text")]
-    expires_at: Option<String>,
+    #[serde(default)]
+    expires_at: Text,
 }
 
 /// The token of an answer.
 fn read(answer: &Response, now: Timestamp) -> Result<Lease, FetchError> {
-    let wire = match answer.status {
-        200..=299 => json::read_object::<TokenWire>(&answer.body).ok(),
-        _ => None,
-    };
-    let Some(found) = wire.and_then(|wire| wire.token) else {
-        let error = rejected(WHO, answer);
-        return Err(match answer.status {
-            400..=403 => error.with_retry_after(REFUSED),
-            _ => error,
-        });
-    };
+    let found = granted(WHO, answer, 200..=299, |wire: TokenWire| wire.token);
+    let found = found.map_err(|error| match answer.status {
+        400..=403 => error.with_retry_after(REFUSED),
+        _ => error,
+    })?;
     let token = answer.header("x-subject-token").map(Secret::new);
-    token_lease(WHO, token, found.expires_at.as_deref(), now)
+    token_lease(WHO, token, &found.expires_at, now)
 }
 
 /// # Format
