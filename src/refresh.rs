@@ -5,7 +5,6 @@
 //! there is no value at all; a fetch that fails leaves the last value in use; failures back off;
 //! and the operator can ask for a fetch.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,10 +30,12 @@ pub(crate) const CLOCK_CHECK: Duration = Duration::from_secs(60);
 
 /// Why a fetch failed. The text is for logs: it says what went wrong and holds nothing that was
 /// sent or received, except an error code.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
 pub struct FetchError {
     text: String,
-    retry_after: Option<Duration>,
+    /// How long to wait before the next fetch, where the service demands more than the back-off.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl FetchError {
@@ -50,20 +51,7 @@ impl FetchError {
         self.retry_after = Some(wait);
         self
     }
-
-    /// How long to wait before the next fetch, where the service demands more than the back-off.
-    pub(crate) fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
-    }
 }
-
-impl fmt::Display for FetchError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl std::error::Error for FetchError {}
 
 /// Where a value comes from, and what its changes mean.
 pub(crate) trait Upkeep: Send + Sync {
@@ -73,8 +61,15 @@ pub(crate) trait Upkeep: Send + Sync {
     /// Fetches the value; none when it is known to be the one in use.
     fn fetch(&self) -> impl Future<Output = Result<Option<Self::Value>, FetchError>> + Send;
 
-    /// Takes note of a value that was fetched, and of whether the fetch before it failed.
-    fn fetched(&self, new: Fetched<'_, Self::Value>) -> Next;
+    /// Takes note of a value that was fetched, none when the one in use is still current; of the
+    /// one that was in use before; and of whether the fetch before it failed. The next fetch is
+    /// due after the time that it returns; none when the value never changes again.
+    fn fetched(
+        &self,
+        new: Option<&Self::Value>,
+        old: Option<&Self::Value>,
+        recovered: bool,
+    ) -> Option<Duration>;
 
     /// Takes note of a fetch that failed. `repeated`: the one before failed with the same error.
     fn failed(&self, error: &FetchError, in_use: Option<&Self::Value>, repeated: bool);
@@ -89,24 +84,6 @@ pub(crate) trait Upkeep: Send + Sync {
     fn changed(&self, _ready: bool) -> impl Future<Output = Duration> + Send {
         std::future::pending()
     }
-}
-
-/// A value that was fetched.
-pub(crate) struct Fetched<'a, T> {
-    /// None: the value in use is still current.
-    pub(crate) new: Option<&'a T>,
-    /// The value that was in use before.
-    pub(crate) old: Option<&'a T>,
-    /// Whether the fetch before this one failed.
-    pub(crate) recovered: bool,
-}
-
-/// What follows a successful fetch.
-pub(crate) enum Next {
-    /// The next fetch, after this time.
-    After(Duration),
-    /// The value never changes again.
-    Done,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -222,22 +199,19 @@ impl<T: Send + Sync> Refresh<T> {
                     failures = 0;
                     let old = self.value.load();
                     let recovered = last_error.take().is_some();
-                    let fetched = Fetched { new: new.as_ref(), old: old.as_deref(), recovered };
-                    let next = upkeep.fetched(fetched);
+                    let next = upkeep.fetched(new.as_ref(), old.as_deref(), recovered);
                     if let Some(new) = new {
                         self.value.store(Some(Arc::new(new)));
                     }
                     self.state.send_replace(State::Ready);
-                    match next {
-                        Next::After(wait) => wait,
-                        Next::Done => return,
-                    }
+                    let Some(wait) = next else { return };
+                    wait
                 }
                 Err(error) => {
                     failures += 1;
                     let repeated = last_error.as_ref() == Some(&error);
                     upkeep.failed(&error, self.value.load().as_deref(), repeated);
-                    let wait = upkeep.poll().or(error.retry_after());
+                    let wait = upkeep.poll().or(error.retry_after);
                     last_error = Some(error.clone());
                     self.state.send_replace(State::Failed(error));
                     wait.unwrap_or_else(|| backoff(failures, clock.chance()))

@@ -1,6 +1,5 @@
 //! Credentials in mounted files, as Kubernetes mounts a secret.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +23,7 @@ pub struct Directory {
     content: Content,
     poll: Duration,
     settle: Duration,
-    reader: Reader<Result<Credential, Problems>>,
+    reader: Reader<Result<Credential, Vec<String>>>,
 }
 
 #[derive(Debug, Clone)]
@@ -59,21 +58,20 @@ impl Directory {
     /// Reads the files now.
     ///
     /// # Errors
-    /// Everything that is wrong with them.
-    pub fn read(&self) -> Result<Credential, Problems> {
+    /// Everything that is wrong with them, by their paths and without their content.
+    pub fn read(&self) -> Result<Credential, Vec<String>> {
         self.content.read()
     }
 }
 
 impl Content {
-    fn read(&self) -> Result<Credential, Problems> {
+    fn read(&self) -> Result<Credential, Vec<String>> {
         match self {
             Self::Key(folder) => read_key(folder),
             Self::Token(path) => {
-                let one = |problem| Problems(vec![problem]);
-                let token = read_part(path).map_err(one)?;
-                let of_path = |error| one(format!("{}: {error}", path.display()));
-                Credential::token(token).map_err(of_path)
+                let of_path = |error| format!("{}: {error}", path.display());
+                let credential = |token| Credential::token(token).map_err(of_path);
+                read_part(path).and_then(credential).map_err(|problem| vec![problem])
             }
         }
     }
@@ -86,7 +84,7 @@ impl Source for Directory {
             let content = self.content.clone();
             let read = self.reader.settled(self.settle, move || content.read()).await;
             let credential = read.map_err(FetchError::new)?;
-            credential.map(Lease::open).map_err(|problems| FetchError::new(problems.to_string()))
+            credential.map(Lease::open).map_err(|problems| FetchError::new(problems.join("; ")))
         })
     }
 
@@ -122,9 +120,7 @@ impl SecretFile {
     /// # Errors
     /// As [`SecretFile::read`].
     pub(crate) async fn fetch(&self) -> Result<Secret, String> {
-        let path = self.path.clone();
-        let read = self.reader.read(move || read_secret(&path)).await;
-        read.unwrap_or_else(|why| Err(format!("{}: {why}", self.path.display())))
+        self.fetch_by(read_secret).await
     }
 
     /// The token that proves a workload's identity, as it is mounted now. Spaces and line ends
@@ -133,16 +129,20 @@ impl SecretFile {
     /// # Errors
     /// As [`SecretFile::read`].
     pub(crate) async fn fetch_token(&self) -> Result<Secret, FetchError> {
+        self.fetch_by(read_token).await.map_err(FetchError::new)
+    }
+
+    async fn fetch_by(&self, read: fn(&Path) -> Result<Secret, String>) -> Result<Secret, String> {
         let path = self.path.clone();
-        let read = self.reader.read(move || {
-            let token = read_part(&path)?;
-            match token.expose().trim() {
-                "" => Err(format!("{}: is empty", path.display())),
-                token => Ok(Secret::new(token)),
-            }
-        });
-        let read = read.await.map_err(|why| format!("{}: {why}", self.path.display()));
-        read.and_then(|token| token).map_err(FetchError::new)
+        let read = self.reader.read(move || read(&path)).await;
+        read.unwrap_or_else(|why| Err(format!("{}: {why}", self.path.display())))
+    }
+}
+
+fn read_token(path: &Path) -> Result<Secret, String> {
+    match read_part(path)?.expose().trim() {
+        "" => Err(format!("{}: is empty", path.display())),
+        token => Ok(Secret::new(token)),
     }
 }
 
@@ -154,24 +154,7 @@ fn read_secret(path: &Path) -> Result<Secret, String> {
     Ok(secret)
 }
 
-/// What is wrong with files of credentials, by their paths and without their content.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problems(Vec<String>);
-
-impl Problems {
-    /// One after the other.
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(String::as_str)
-    }
-}
-
-impl fmt::Display for Problems {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("; "))
-    }
-}
-
-fn read_key(folder: &Path) -> Result<Credential, Problems> {
+fn read_key(folder: &Path) -> Result<Credential, Vec<String>> {
     let mut problems = Vec::new();
     let mut part = |name: &str, optional: bool| {
         read_optional(&folder.join(name), optional).unwrap_or_else(|problem| {
@@ -186,7 +169,7 @@ fn read_key(folder: &Path) -> Result<Credential, Problems> {
             Err(error) => problems.push(format!("{}: {error}", folder.display())),
         }
     }
-    Err(Problems(problems))
+    Err(problems)
 }
 
 fn read_part(path: &Path) -> Result<Secret, String> {
@@ -271,14 +254,14 @@ mod tests {
         let folder = Folder::new("wrong");
         let source = Directory::of_key(&folder.0);
         let error = source.read().unwrap_err();
-        assert_eq!(error.iter().count(), 2, "{error}");
+        assert_eq!(error.len(), 2, "{error:?}");
         std::fs::write(folder.0.join(ID), "EXAMPLEID").unwrap();
         std::fs::write(folder.0.join(SECRET), "exampleSecret with a space").unwrap();
         std::fs::create_dir(folder.0.join(TOKEN)).unwrap();
-        let error = source.read().unwrap_err().to_string();
+        let error = source.read().unwrap_err().join("; ");
         assert!(error.contains("security_token: is not a regular file"), "{error}");
         std::fs::remove_dir(folder.0.join(TOKEN)).unwrap();
-        let error = source.read().unwrap_err().to_string();
+        let error = source.read().unwrap_err().join("; ");
         assert!(error.contains("the access key secret holds a character"), "{error}");
         assert!(!error.contains("exampleSecret"), "{error}");
     }

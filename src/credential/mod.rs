@@ -17,12 +17,12 @@ mod source;
 pub use client::SourceClient;
 pub(crate) use client::{granted, rejected};
 pub use credentials::Credentials;
-pub use files::{Directory, Problems, SecretFile};
+pub use files::{Directory, SecretFile};
 pub use lease::Lease;
 pub(crate) use lease::{lease, token_lease};
 pub(crate) use metadata::Metadata;
 pub use metrics::CredentialMetrics;
-pub(crate) use options::{Choice, SESSION_NAME, key_from_environment, no_credential, of_files};
+pub(crate) use options::{SESSION_NAME, Sources, key_from_environment, of_files};
 pub(crate) use redact::Redactor;
 pub use source::{Changed, Fetch, Source};
 

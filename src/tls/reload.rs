@@ -10,7 +10,7 @@ use super::metrics::CertificateMetrics;
 use super::pem::FileProblem;
 use crate::clock::Clock;
 use crate::files::{POLL, Reader, SETTLE};
-use crate::refresh::{FetchError, Fetched, Next, Refresh, Upkeep};
+use crate::refresh::{FetchError, Refresh, Upkeep};
 
 /// PEM files, and what they are used for.
 pub(super) trait PemSource: fmt::Debug + Clone + Send + Sync + 'static {
@@ -140,14 +140,19 @@ impl<S: PemSource> Upkeep for PemUpkeep<'_, S> {
         result.map(Some)
     }
 
-    fn fetched(&self, fetched: Fetched<'_, Self::Value>) -> Next {
-        if let Some(loaded) = fetched.new {
+    fn fetched(
+        &self,
+        new: Option<&Self::Value>,
+        _: Option<&Self::Value>,
+        _: bool,
+    ) -> Option<Duration> {
+        if let Some(loaded) = new {
             self.metrics.in_use(loaded.not_after);
             self.metrics.reloaded(true);
             let not_after = loaded.not_after.map(tracing::field::display);
             tracing::info!(whose = S::WHOSE, not_after, "certificate reloaded");
         }
-        Next::After(self.reloading.poll)
+        Some(self.reloading.poll)
     }
 
     fn failed(&self, error: &FetchError, _: Option<&Self::Value>, repeated: bool) {

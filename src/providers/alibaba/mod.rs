@@ -14,7 +14,7 @@ pub use credential::{CredentialsUri, EcsRole, Rrsa};
 pub use get_savepoint::GET_SAVEPOINT;
 #[cfg(feature = "internals")]
 pub(crate) use get_savepoint::Get;
-pub use options::{Options, SOURCES, Setup};
+pub use options::{Options, Setup, sources};
 
 use crate::rpc::operation::Pattern::{EndsWith, Exactly, StartsWith, StartsWithAndHas};
 use crate::rpc::operation::{Pattern, Provider, RequestId};

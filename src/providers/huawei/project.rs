@@ -26,7 +26,7 @@ use crate::credential::{Credential, granted};
 use crate::json::Text;
 use crate::options::Endpoint;
 use crate::providers::{Lookup, LookupContext};
-use crate::refresh::{FetchError, Fetched, Next, Refresh, Upkeep};
+use crate::refresh::{FetchError, Refresh, Upkeep};
 use crate::rpc::Error;
 use crate::rpc::reason::Reason;
 use crate::rpc::validate::is_project_id;
@@ -173,10 +173,10 @@ impl Upkeep for ProjectUpkeep<'_> {
         self.ask(&credential).await.map(Some)
     }
 
-    fn fetched(&self, fetched: Fetched<'_, String>) -> Next {
+    fn fetched(&self, new: Option<&String>, _: Option<&String>, _: bool) -> Option<Duration> {
         self.metrics.ended(true);
-        tracing::info!(provider = %HUAWEI, project_id = fetched.new, "project found");
-        Next::Done
+        tracing::info!(provider = %HUAWEI, project_id = new, "project found");
+        None
     }
 
     fn failed(&self, error: &FetchError, _: Option<&String>, repeated: bool) {
@@ -297,7 +297,7 @@ mod tests {
                 (Err(found), Err((text, wait))) => {
                     assert!(found.to_string().contains(text), "{found}");
                     assert!(!found.to_string().contains("hidden"), "{found}");
-                    assert_eq!(found.retry_after(), wait, "{found}");
+                    assert_eq!(found.retry_after, wait, "{found}");
                 }
                 (found, want) => panic!("{answer:?}: {found:?}, not {want:?}"),
             }

@@ -290,7 +290,7 @@ mod tests {
                 (Ok(_), Ok(())) => {}
                 (Err(found), Err((text, wait))) => {
                     assert!(found.to_string().contains(text), "{found}");
-                    assert_eq!(found.retry_after(), wait, "{found}");
+                    assert_eq!(found.retry_after, wait, "{found}");
                 }
                 (found, want) => panic!("{answer:?}: {found:?}, not {want:?}"),
             }
