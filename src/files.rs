@@ -32,12 +32,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Why it cannot be read, without its path and content.
 pub(crate) fn read(path: &Path, max: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
     // A FIFO without a writer, or a device, would block the opening itself.
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path)
-        .map_err(FileError::of)?;
-    let found = file.metadata().map_err(FileError::of)?;
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let found = file.metadata()?;
     if !found.is_file() {
         return Err(FileError::NotAFile);
     }
@@ -47,7 +43,7 @@ pub(crate) fn read(path: &Path, max: u64) -> Result<Zeroizing<Vec<u8>>, FileErro
     let mut bytes =
         Zeroizing::new(Vec::with_capacity(usize::try_from(found.len()).unwrap_or(0) + 1));
     // It may grow while it is read.
-    file.take(max + 1).read_to_end(&mut bytes).map_err(FileError::of)?;
+    file.take(max + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > max { Err(FileError::TooLarge(max)) } else { Ok(bytes) }
 }
 
@@ -71,8 +67,8 @@ pub(crate) enum FileError {
     Other(io::ErrorKind),
 }
 
-impl FileError {
-    fn of(error: io::Error) -> Self {
+impl From<io::Error> for FileError {
+    fn from(error: io::Error) -> Self {
         #[expect(clippy::wildcard_enum_match_arm, reason = "all others have no text of their own")]
         match error.kind() {
             io::ErrorKind::NotFound => Self::NotFound,

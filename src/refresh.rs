@@ -115,11 +115,6 @@ impl<T: Send + Sync> Refresh<T> {
         }
     }
 
-    /// The value in use.
-    pub(crate) fn current(&self) -> Option<Arc<T>> {
-        self.value.load_full()
-    }
-
     /// What `with` makes of the value in use.
     pub(crate) fn map<U>(&self, with: impl FnOnce(&T) -> U) -> Option<U> {
         self.value.load().as_deref().map(with)

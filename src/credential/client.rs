@@ -16,19 +16,29 @@ use crate::transport::{Client, Response, WriteStarted};
 /// The HTTP clients of sources.
 #[derive(Debug, Clone)]
 pub struct SourceClient {
-    /// Through the proxy, where one is configured.
-    remote: Client,
-    /// Never through a proxy: metadata services answer for the machine that asks them.
-    local: Client,
+    /// For services of the provider. Through the proxy, where one is configured.
+    pub(crate) remote: LimitedClient,
+    /// For services of this machine. Never through a proxy: metadata services answer for the
+    /// machine that asks them.
+    pub(crate) local: LimitedClient,
 }
+
+/// A client, with its limit for an answer.
+#[derive(Debug, Clone)]
+pub(crate) struct LimitedClient(Client, Duration);
 
 impl SourceClient {
     /// `remote` reaches the providers, `local` the services of this machine.
     pub fn new(remote: Client, local: Client) -> Self {
-        Self { remote, local }
+        Self {
+            remote: LimitedClient(remote, Duration::from_secs(10)),
+            local: LimitedClient(local, Duration::from_secs(3)),
+        }
     }
+}
 
-    /// Sends a request to a service of the provider.
+impl LimitedClient {
+    /// Sends a request to a service.
     ///
     /// # Errors
     /// When it cannot be built, or the service cannot be reached or does not answer in time.
@@ -37,34 +47,14 @@ impl SourceClient {
         who: &str,
         request: http::Result<Request<Bytes>>,
     ) -> Result<Response, FetchError> {
-        send(&self.remote, who, request, Duration::from_secs(10)).await
-    }
-
-    /// Sends a request to a service of this machine.
-    ///
-    /// # Errors
-    /// As [`SourceClient::send`].
-    pub(crate) async fn send_local(
-        &self,
-        who: &str,
-        request: http::Result<Request<Bytes>>,
-    ) -> Result<Response, FetchError> {
-        send(&self.local, who, request, Duration::from_secs(3)).await
-    }
-}
-
-async fn send(
-    client: &Client,
-    who: &str,
-    request: http::Result<Request<Bytes>>,
-    timeout: Duration,
-) -> Result<Response, FetchError> {
-    let mut request = request.map_err(|_| FetchError::new("the request cannot be built"))?;
-    request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(crate::USER_AGENT));
-    match tokio::time::timeout(timeout, client.send(request, &WriteStarted::default())).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(FetchError::new(format!("{who}: {error}"))),
-        Err(_) => Err(FetchError::new(format!("{who} did not answer within {timeout:?}"))),
+        let Self(client, limit) = self;
+        let mut request = request.map_err(|_| FetchError::new("the request cannot be built"))?;
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(crate::USER_AGENT));
+        match tokio::time::timeout(*limit, client.send(request, &WriteStarted::default())).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(FetchError::new(format!("{who}: {error}"))),
+            Err(_) => Err(FetchError::new(format!("{who} did not answer within {limit:?}"))),
+        }
     }
 }
 

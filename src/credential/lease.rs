@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::Credential;
+use super::{Credential, InvalidCredential};
 use crate::clock::Clock;
 use crate::json::Text;
 use crate::refresh::FetchError;
@@ -50,9 +50,7 @@ pub(crate) fn token_lease(
     let Some(token) = token else {
         return Err(FetchError::new(format!("{who} answered without a token")));
     };
-    let credential = Credential::token(token)
-        .map_err(|error| FetchError::new(format!("the answer of {who}: {error}")))?;
-    lease_until(who, credential, expires, now)
+    lease_until(who, Credential::token(token), expires, now)
 }
 
 /// A temporary credential out of the parts of a response.
@@ -66,17 +64,17 @@ pub(crate) fn lease(
     let (Some(id), Some(secret), Some(token)) = (id.0, secret, token) else {
         return Err(FetchError::new(format!("{who} answered without a whole credential")));
     };
-    let credential = Credential::new(id, secret, Some(token))
-        .map_err(|error| FetchError::new(format!("the answer of {who}: {error}")))?;
-    lease_until(who, credential, expires, now)
+    lease_until(who, Credential::new(id, secret, Some(token)), expires, now)
 }
 
 fn lease_until(
     who: &str,
-    credential: Credential,
+    credential: Result<Credential, InvalidCredential>,
     expires: &Text,
     now: Timestamp,
 ) -> Result<Lease, FetchError> {
+    let credential =
+        credential.map_err(|error| FetchError::new(format!("the answer of {who}: {error}")))?;
     let Some(expires) = expires.0.as_ref().and_then(|text| text.trim().parse::<Timestamp>().ok())
     else {
         return Err(FetchError::new(format!("{who} does not say when its credential ends")));

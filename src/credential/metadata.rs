@@ -28,7 +28,7 @@ impl Metadata<'_> {
     ) -> Result<Option<HeaderValue>, FetchError> {
         let request = self.endpoint.request(Method::PUT, path);
         let request = request.header(format!("{}-ttl-seconds", self.token_header), "21600");
-        let answer = match self.client.send_local(Self::WHO, request.body(Bytes::new())).await {
+        let answer = match self.client.local.send(Self::WHO, request.body(Bytes::new())).await {
             Err(_) if only_v1(None) => return Ok(None),
             answer => answer?,
         };
@@ -52,6 +52,6 @@ impl Metadata<'_> {
         if let Some(token) = token {
             request = request.header(self.token_header, token);
         }
-        self.client.send_local(Self::WHO, request.body(Bytes::new())).await
+        self.client.local.send(Self::WHO, request.body(Bytes::new())).await
     }
 }

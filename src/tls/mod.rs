@@ -76,11 +76,7 @@ impl Trust {
         Self::roots(rustls::RootCertStore::empty())
     }
 
-    /// Exactly these roots.
-    ///
-    /// # Errors
-    /// When the cryptographic library offers no common protocol version.
-    pub fn roots(roots: rustls::RootCertStore) -> Result<Self, rustls::Error> {
+    fn roots(roots: rustls::RootCertStore) -> Result<Self, rustls::Error> {
         // The provider is named because rustls cannot choose one when another crate in the
         // same program brings a second.
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

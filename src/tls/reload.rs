@@ -1,9 +1,10 @@
 //! What is made of PEM files, and made again when one of them changes.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
 use super::metrics::CertificateMetrics;
@@ -13,9 +14,9 @@ use crate::files::{POLL, Reader, SETTLE};
 use crate::refresh::{FetchError, Refresh, Upkeep};
 
 /// PEM files, and what they are used for.
-pub(super) trait PemSource: fmt::Debug + Clone + Send + Sync + 'static {
+pub trait PemSource: fmt::Debug + Clone + Send + Sync + 'static {
     /// The content of the files.
-    type Content: PartialEq + Send + 'static;
+    type Content: PartialEq + Send + Sync + 'static;
     /// What is made of it.
     type Output: Send + Sync;
 
@@ -34,13 +35,13 @@ pub(super) trait PemSource: fmt::Debug + Clone + Send + Sync + 'static {
 
 /// A value that was made of files, and when its certificate expires.
 #[derive(Debug)]
-pub(super) struct Loaded<T> {
+pub struct Loaded<T> {
     pub(super) value: Arc<T>,
     pub(super) not_after: Option<Timestamp>,
 }
 
 /// What the files say now, or said when they were last good.
-pub(super) struct Reloading<S: PemSource> {
+pub struct Reloading<S: PemSource> {
     source: S,
     poll: Duration,
     settle: Duration,
@@ -48,7 +49,7 @@ pub(super) struct Reloading<S: PemSource> {
     /// The value of the start. It is what [`Refresh`] begins with.
     first: Arc<S::Output>,
     reader: Reader<S::Content>,
-    last: Mutex<Last<S::Content>>,
+    last: ArcSwap<Last<S::Content>>,
 }
 
 /// The content that was last looked at, and what came of it.
@@ -68,7 +69,7 @@ impl<S: PemSource> Reloading<S> {
     ///
     /// # Errors
     /// Everything that is wrong with them.
-    pub(super) fn load(source: S) -> Result<Self, Vec<FileProblem>> {
+    pub(super) fn of(source: S) -> Result<Self, Vec<FileProblem>> {
         let content = source.read();
         let loaded = source.load(&content)?;
         Ok(Self {
@@ -78,12 +79,13 @@ impl<S: PemSource> Reloading<S> {
             first: Arc::clone(&loaded.value),
             refresh: Refresh::new(Some(loaded)),
             reader: Reader::default(),
-            last: Mutex::new(Last { content, result: Ok(()) }),
+            last: ArcSwap::from_pointee(Last { content, result: Ok(()) }),
         })
     }
 
     /// Other times than the defaults: between two readings, and for a change to settle.
-    pub(super) fn with_times(self, poll: Duration, settle: Duration) -> Self {
+    #[must_use]
+    pub fn with_times(self, poll: Duration, settle: Duration) -> Self {
         Self { poll, settle, ..self }
     }
 
@@ -93,24 +95,20 @@ impl<S: PemSource> Reloading<S> {
     }
 
     /// Reads the files at once.
-    pub(super) fn reload(&self) {
+    pub(crate) fn reload(&self) {
         self.refresh.reload();
     }
 
     /// Uses each change of the files that is good. One task must run this.
-    pub(super) async fn run(&self, metrics: &CertificateMetrics, clock: &dyn Clock) {
+    pub(crate) async fn run(self: Arc<Self>, metrics: CertificateMetrics, clock: Arc<dyn Clock>) {
         metrics.in_use(self.refresh.map(|loaded| loaded.not_after).flatten());
-        self.refresh.run(&PemUpkeep { reloading: self, metrics }, clock).await;
-    }
-
-    fn last(&self) -> MutexGuard<'_, Last<S::Content>> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+        self.refresh.run(&PemUpkeep { reloading: &self, metrics }, &*clock).await;
     }
 }
 
 struct PemUpkeep<'a, S: PemSource> {
     reloading: &'a Reloading<S>,
-    metrics: &'a CertificateMetrics,
+    metrics: CertificateMetrics,
 }
 
 impl<S: PemSource> Upkeep for PemUpkeep<'_, S> {
@@ -123,11 +121,11 @@ impl<S: PemSource> Upkeep for PemUpkeep<'_, S> {
             move || source.read()
         };
         let mut content = reader.read(read.clone()).await.map_err(FetchError::new)?;
-        if content != self.reloading.last().content {
+        if content != self.reloading.last.load().content {
             let settled = reader.settled(self.reloading.settle, read).await;
             content = settled.map_err(FetchError::new)?;
         }
-        let mut last = self.reloading.last();
+        let last = self.reloading.last.load();
         if content == last.content {
             return last.result.clone().map(|()| None);
         }
@@ -136,7 +134,8 @@ impl<S: PemSource> Upkeep for PemUpkeep<'_, S> {
             let texts: Vec<_> = problems.iter().map(ToString::to_string).collect();
             FetchError::new(texts.join("; "))
         });
-        *last = Last { content, result: result.as_ref().map(drop).map_err(Clone::clone) };
+        let last = Last { content, result: result.as_ref().map(drop).map_err(Clone::clone) };
+        self.reloading.last.store(Arc::new(last));
         result.map(Some)
     }
 

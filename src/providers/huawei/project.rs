@@ -143,7 +143,7 @@ impl Lookup for ProjectLookup {
     }
 
     fn missing(&self) -> Option<String> {
-        if self.id.current().is_some() {
+        if self.id().is_some() {
             return None;
         }
         let why = self.id.last_error().map(|why| format!(": {why}")).unwrap_or_default();
@@ -203,7 +203,7 @@ impl ProjectUpkeep<'_> {
         authorize(&mut request, credential, &*self.with.clock)
             .map_err(|error| FetchError::new(error.to_string()))?;
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
-        read(name, &self.with.client.send(WHO, Ok(request)).await?)
+        read(name, &self.with.client.remote.send(WHO, Ok(request)).await?)
     }
 }
 

@@ -60,7 +60,7 @@ impl Source for Rrsa {
             .join("&");
             let request = self.endpoint.request(Method::POST, &path);
             let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
-            let answer = client.send(WHO, request.body(Bytes::from(form))).await?;
+            let answer = client.remote.send(WHO, request.body(Bytes::from(form))).await?;
             granted(WHO, &answer, 200..=200, |wire: AssumedWire| wire.credentials)?
                 .into_lease(WHO, clock.now())
         })

@@ -29,7 +29,7 @@ impl Source for CredentialsUri {
     fn fetch<'a>(&'a self, client: &'a SourceClient, clock: &'a dyn Clock) -> Fetch<'a> {
         Box::pin(async {
             let request = Request::get(&self.uri).body(Bytes::new());
-            let answer = client.send_local(WHO, request).await?;
+            let answer = client.local.send(WHO, request).await?;
             read_local(WHO, &answer, clock.now())
         })
     }

@@ -16,6 +16,7 @@ use http::Method;
 use http::header::CONTENT_TYPE;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::clock::Clock;
 use crate::credential::{
@@ -156,11 +157,20 @@ impl Source for Password {
             let read_now = self.password.fetch().await;
             self.last_read.store(Some(Arc::new(read_now.clone())));
             let password = read_now.map_err(FetchError::new)?;
-            let body = body(&self.domain_name, &self.user_name, &password, &self.scope)
-                .map_err(|_| FetchError::new("the request cannot be written"))?;
+            let body = json!({"auth": {
+                "identity": {"methods": ["password"], "password": {"user": {
+                    "domain": {"name": self.domain_name},
+                    "name": self.user_name,
+                    "password": password.expose(),
+                }}},
+                "scope": {"project": self.scope},
+            }});
             let request = self.endpoint.request(Method::POST, "/v3/auth/tokens?nocatalog=true");
             let request = request.header(CONTENT_TYPE, "application/json;charset=utf-8");
-            read(&client.send(WHO, request.body(Bytes::from(body))).await?, clock.now())
+            read(
+                &client.remote.send(WHO, request.body(Bytes::from(body.to_string()))).await?,
+                clock.now(),
+            )
         })
     }
 
@@ -171,45 +181,6 @@ impl Source for Password {
     fn is_tls(&self) -> bool {
         self.endpoint.is_tls()
     }
-}
-
-#[derive(Serialize)]
-struct LoginWire<'a> {
-    auth: AuthWire<'a>,
-}
-
-#[derive(Serialize)]
-struct AuthWire<'a> {
-    identity: IdentityWire<'a>,
-    scope: ScopeWire<'a>,
-}
-
-#[derive(Serialize)]
-struct IdentityWire<'a> {
-    methods: [&'static str; 1],
-    password: PasswordWire<'a>,
-}
-
-#[derive(Serialize)]
-struct PasswordWire<'a> {
-    user: UserWire<'a>,
-}
-
-#[derive(Serialize)]
-struct UserWire<'a> {
-    domain: DomainWire<'a>,
-    name: &'a str,
-    password: &'a str,
-}
-
-#[derive(Serialize)]
-struct DomainWire<'a> {
-    name: &'a str,
-}
-
-#[derive(Serialize)]
-struct ScopeWire<'a> {
-    project: &'a TokenScope,
 }
 
 #[derive(Deserialize)]
@@ -234,27 +205,6 @@ fn read(answer: &Response, now: Timestamp) -> Result<Lease, FetchError> {
     })?;
     let token = answer.header("x-subject-token").map(Secret::new);
     token_lease(WHO, token, &found.expires_at, now)
-}
-
-/// # Format
-/// ```text
-/// {"auth": {"identity": {"methods": ["password"], "password": {"user": {
-///     "domain": {"name": "IAMDomain"}, "name": "IAMUser", "password": "..."}}},
-///   "scope": {"project": {"name": "cn-north-4"}}}}
-/// ```
-fn body(
-    domain: &str,
-    user: &str,
-    password: &Secret,
-    scope: &TokenScope,
-) -> serde_json::Result<Vec<u8>> {
-    let domain = DomainWire { name: domain };
-    let user = UserWire { domain, name: user, password: password.expose() };
-    let password = PasswordWire { user };
-    let identity = IdentityWire { methods: ["password"], password };
-    serde_json::to_vec(&LoginWire {
-        auth: AuthWire { identity, scope: ScopeWire { project: scope } },
-    })
 }
 
 #[cfg(test)]
