@@ -50,19 +50,15 @@ pub(crate) fn read(path: &Path, max: u64) -> Result<Zeroizing<Vec<u8>>, FileErro
 /// Why a file cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FileError {
-    /// There is no such file.
     #[error("does not exist")]
     NotFound,
-    /// The gateway's user may not read it.
     #[error("cannot be read: permission denied")]
     Denied,
     /// It is a directory, a pipe or a device.
     #[error("is not a regular file")]
     NotAFile,
-    /// It has more bytes than this.
     #[error("is larger than {0} bytes")]
     TooLarge(u64),
-    /// Any other error of the system.
     #[error("cannot be read: {0}")]
     Other(io::ErrorKind),
 }
@@ -108,9 +104,6 @@ impl<T: Send + 'static> Reader<T> {
     }
 
     /// Reads until two results that are `settle` apart agree.
-    ///
-    /// # Errors
-    /// As [`Reader::read`].
     pub(crate) async fn settled(
         &self,
         settle: Duration,

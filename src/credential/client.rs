@@ -28,8 +28,7 @@ pub struct SourceClient {
 pub(crate) struct LimitedClient(Client, Duration);
 
 impl SourceClient {
-    /// `remote` reaches the providers, `local` the services of this machine.
-    pub fn new(remote: Client, local: Client) -> Self {
+    pub(crate) fn new(remote: Client, local: Client) -> Self {
         Self {
             remote: LimitedClient(remote, Duration::from_secs(10)),
             local: LimitedClient(local, Duration::from_secs(3)),

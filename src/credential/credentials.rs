@@ -55,7 +55,7 @@ impl Credentials {
     ///
     /// # Errors
     /// [`Reason::CredentialsUnavailable`] when the source has none.
-    pub async fn current(&self, clock: &dyn Clock) -> Result<Arc<Credential>, Error> {
+    pub(crate) async fn current(&self, clock: &dyn Clock) -> Result<Arc<Credential>, Error> {
         match self.usable_now(clock) {
             Some(credential) => Ok(credential),
             None => self.0.refresh.wait(|lease| lease.usable(clock)).await.map_err(|why| {
@@ -66,12 +66,12 @@ impl Credentials {
     }
 
     /// Returns when there was a first credential.
-    pub async fn ready(&self) {
+    pub(crate) async fn ready(&self) {
         self.0.refresh.until(|_| true).await;
     }
 
     /// Asks the source at once whether there is another credential.
-    pub fn reload(&self) {
+    pub(crate) fn reload(&self) {
         self.0.refresh.reload();
     }
 
@@ -90,17 +90,17 @@ impl Credentials {
     }
 
     /// Whether a request could be signed now.
-    pub fn is_usable(&self, clock: &dyn Clock) -> bool {
+    pub(crate) fn is_usable(&self, clock: &dyn Clock) -> bool {
         self.usable_now(clock).is_some()
     }
 
     /// Why the source had no credential when it was last asked.
-    pub fn last_error(&self) -> Option<FetchError> {
+    pub(crate) fn last_error(&self) -> Option<FetchError> {
         self.0.refresh.last_error()
     }
 
     /// Returns when the credential has expired and there is no other.
-    pub async fn expired(&self, clock: &dyn Clock) {
+    pub(crate) async fn expired(&self, clock: &dyn Clock) {
         loop {
             let expires = self.0.refresh.map(|lease| lease.expires).flatten();
             let left = expires.map(|expires| until(clock.now(), expires));
@@ -113,7 +113,7 @@ impl Credentials {
     }
 
     /// Returns when a request can be signed.
-    pub async fn usable(&self, clock: &dyn Clock) {
+    pub(crate) async fn usable(&self, clock: &dyn Clock) {
         self.0.refresh.until(|lease| lease.usable(clock).is_some()).await;
     }
 
@@ -122,13 +122,12 @@ impl Credentials {
         self.0.refresh.until(|lease| Some(&*lease.credential) != old).await;
     }
 
-    /// Whether the source is reached over TLS.
-    pub fn is_tls(&self) -> bool {
+    pub(crate) fn is_tls(&self) -> bool {
         self.0.source.is_tls()
     }
 
     /// Keeps the credential fresh until it is dropped. One task of the process must run this.
-    pub async fn run(
+    pub(crate) async fn run(
         self,
         provider: &'static Provider,
         client: SourceClient,

@@ -20,32 +20,27 @@ const TOKEN: &str = "security_token";
 /// Credentials of files.
 #[derive(Debug)]
 pub struct Directory {
-    content: Content,
+    path: PathBuf,
+    content: fn(&Path) -> Result<Credential, Vec<String>>,
     poll: Duration,
     settle: Duration,
     reader: Reader<Result<Credential, Vec<String>>>,
-}
-
-#[derive(Debug, Clone)]
-enum Content {
-    Key(PathBuf),
-    Token(PathBuf),
 }
 
 impl Directory {
     /// The files `access_key_id`, `access_key_secret` and, where there is one,
     /// `security_token` of this directory.
     pub fn of_key(path: impl Into<PathBuf>) -> Self {
-        Self::of(Content::Key(path.into()))
+        Self::of(path.into(), key)
     }
 
     /// This one file, which holds a token that is sent as it is.
     pub fn of_token(path: impl Into<PathBuf>) -> Self {
-        Self::of(Content::Token(path.into()))
+        Self::of(path.into(), token)
     }
 
-    fn of(content: Content) -> Self {
-        Self { content, poll: POLL, settle: SETTLE, reader: Reader::default() }
+    fn of(path: PathBuf, content: fn(&Path) -> Result<Credential, Vec<String>>) -> Self {
+        Self { path, content, poll: POLL, settle: SETTLE, reader: Reader::default() }
     }
 
     /// Other times than the defaults: between two readings, and for a change to settle.
@@ -60,20 +55,7 @@ impl Directory {
     /// # Errors
     /// Everything that is wrong with them, by their paths and without their content.
     pub fn read(&self) -> Result<Credential, Vec<String>> {
-        self.content.read()
-    }
-}
-
-impl Content {
-    fn read(&self) -> Result<Credential, Vec<String>> {
-        match self {
-            Self::Key(folder) => read_key(folder),
-            Self::Token(path) => {
-                let of_path = |error| format!("{}: {error}", path.display());
-                let credential = |token| Credential::token(token).map_err(of_path);
-                read_part(path).and_then(credential).map_err(|problem| vec![problem])
-            }
-        }
+        (self.content)(&self.path)
     }
 }
 
@@ -81,8 +63,8 @@ impl Source for Directory {
     fn fetch<'a>(&'a self, _: &'a SourceClient, _: &'a dyn Clock) -> Fetch<'a> {
         Box::pin(async {
             // A key that is used half old and half new is locked after few wrong signatures.
-            let content = self.content.clone();
-            let read = self.reader.settled(self.settle, move || content.read()).await;
+            let (path, content) = (self.path.clone(), self.content);
+            let read = self.reader.settled(self.settle, move || content(&path)).await;
             let credential = read.map_err(FetchError::new)?;
             credential.map(Lease::open).map_err(|problems| FetchError::new(problems.join("; ")))
         })
@@ -116,18 +98,12 @@ impl SecretFile {
     }
 
     /// Reads it where a file system that hangs holds up no call.
-    ///
-    /// # Errors
-    /// As [`SecretFile::read`].
     pub(crate) async fn fetch(&self) -> Result<Secret, String> {
         self.fetch_by(read_secret).await
     }
 
     /// The token that proves a workload's identity, as it is mounted now. Spaces and line ends
     /// around it are not part of it.
-    ///
-    /// # Errors
-    /// As [`SecretFile::read`].
     pub(crate) async fn fetch_token(&self) -> Result<Secret, FetchError> {
         self.fetch_by(read_token).await.map_err(FetchError::new)
     }
@@ -154,7 +130,13 @@ fn read_secret(path: &Path) -> Result<Secret, String> {
     Ok(secret)
 }
 
-fn read_key(folder: &Path) -> Result<Credential, Vec<String>> {
+fn token(path: &Path) -> Result<Credential, Vec<String>> {
+    let of_path = |error| format!("{}: {error}", path.display());
+    let credential = |token| Credential::token(token).map_err(of_path);
+    read_part(path).and_then(credential).map_err(|problem| vec![problem])
+}
+
+fn key(folder: &Path) -> Result<Credential, Vec<String>> {
     let mut problems = Vec::new();
     let mut part = |name: &str, optional: bool| {
         read_optional(&folder.join(name), optional).unwrap_or_else(|problem| {

@@ -67,14 +67,10 @@ impl Credential {
     ) -> Result<Self, InvalidCredential> {
         let access_key_id = access_key_id.into();
         let security_token = security_token.filter(|token| !token.expose().is_empty());
-        let token = security_token.as_ref().map(Secret::expose);
-        for (part, text) in [
-            ("access key id", Some(access_key_id.as_str())),
-            ("access key secret", Some(access_key_secret.expose())),
-            ("security token", token),
-        ] {
-            let Some(text) = text else { continue };
-            check(part, text)?;
+        check("access key id", &access_key_id)?;
+        check("access key secret", access_key_secret.expose())?;
+        if let Some(token) = &security_token {
+            check("security token", token.expose())?;
         }
         if access_key_id.contains([',', ';', '=']) {
             return Err(InvalidCredential {

@@ -4,7 +4,7 @@
 //! be recognized after the cut. The work grows linearly with a bounded prefix of the text.
 
 use super::Credential;
-use crate::text::{clean, clip};
+use crate::text::{clean, clip, identifier};
 
 const REDACTED: &str = "[redacted]";
 
@@ -40,10 +40,8 @@ impl<'a> Redactor<'a> {
 
     /// A header-safe identifier of at most `max` bytes: visible ASCII. None when nothing is left.
     pub(crate) fn identifier(&self, text: &str, max: usize) -> Option<String> {
-        let visible: String =
-            text.chars().filter(char::is_ascii_graphic).take(LOOK_AHEAD * max).collect();
-        let shown = self.redact(&visible);
-        (!shown.is_empty()).then(|| clip(&shown, max).to_owned())
+        let shown = self.redact(&identifier(text, LOOK_AHEAD * max)?);
+        Some(clip(&shown, max).to_owned())
     }
 
     /// Whether an identifier, which is visible ASCII, holds a secret or the beginning of one.

@@ -89,22 +89,25 @@ impl Alibaba {
     }
 }
 
-/// The endpoint of Realtime Compute in a region, for example of `cn-hangzhou`; none when the
-/// text cannot be the name of a region.
+/// The endpoint of Realtime Compute in a region, for example of `cn-hangzhou`.
 ///
 /// The public endpoints all follow one rule. Those inside a VPC do not, and are configured as
 /// endpoints.
 ///
+/// # Errors
+/// When the text cannot be the name of a region.
+///
 /// # Reference
 /// The endpoint rule of Alibaba's Python SDK, `alibabacloud-ververica20220718` 1.14.0.
-fn endpoint_of_region(region: &str) -> Option<String> {
+fn endpoint_of_region(region: &str) -> Result<String, String> {
     let mut parts = region.split('-');
     let well_formed = region.len() <= 64
         && parts.clone().count() >= 2
         && parts.all(|part| {
             !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
         });
-    well_formed.then(|| format!("https://ververica.{region}.aliyuncs.com"))
+    let why = "is not the name of a region, such as cn-hangzhou";
+    well_formed.then(|| format!("https://ververica.{region}.aliyuncs.com")).ok_or(why.to_owned())
 }
 
 #[cfg(test)]
@@ -123,7 +126,7 @@ mod tests {
             ("cn.evil.example/", None),
             ("", None),
         ] {
-            assert_eq!(endpoint_of_region(region).as_deref(), want, "{region:?}");
+            assert_eq!(endpoint_of_region(region).ok().as_deref(), want, "{region:?}");
         }
     }
 }

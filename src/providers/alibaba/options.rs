@@ -120,10 +120,7 @@ impl Options {
             ("--alibaba-endpoint", endpoint),
             ("--alibaba-region", region),
             insecure,
-            |region| {
-                let why = "is not the name of a region, such as cn-hangzhou";
-                endpoint_of_region(region).ok_or_else(|| why.to_owned())
-            },
+            endpoint_of_region,
         );
         let source = non_empty_secret(&self.alibaba_credentials);
         let credentials = SOURCES.credentials(problems, source, &insecure);

@@ -108,7 +108,7 @@ impl ProjectLookup {
     }
 
     /// The id, once it is known.
-    pub fn id(&self) -> Option<String> {
+    fn id(&self) -> Option<String> {
         self.id.map(String::clone)
     }
 
@@ -167,10 +167,16 @@ impl Upkeep for ProjectUpkeep<'_> {
     type Value = String;
 
     async fn fetch(&self) -> Result<Option<String>, FetchError> {
-        let credential = self.with.credentials.current(&*self.with.clock).await;
+        let (ProjectLookup { iam, name, .. }, clock) = (self.lookup, &*self.with.clock);
+        let credential = self.with.credentials.current(clock).await;
         self.last_used.store(credential.as_ref().ok().cloned());
-        let credential = credential.map_err(|error| FetchError::new(error.to_string()))?;
-        self.ask(&credential).await.map(Some)
+        let failed = |error: Error| FetchError::new(error.to_string());
+        let path = format!("/v3/projects?name={}", percent_encode(name));
+        let request = iam.request(Method::GET, &path).body(Bytes::new());
+        let mut request = request.map_err(|_| FetchError::new("the request cannot be built"))?;
+        authorize(&mut request, &*credential.map_err(failed)?, clock).map_err(failed)?;
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+        read(name, &self.with.client.remote.send(WHO, Ok(request)).await?).map(Some)
     }
 
     fn fetched(&self, new: Option<&String>, _: Option<&String>, _: bool) -> Option<Duration> {
@@ -190,20 +196,6 @@ impl Upkeep for ProjectUpkeep<'_> {
         let last = self.last_used.load_full();
         self.with.credentials.replaced(last.as_deref()).await;
         Duration::ZERO
-    }
-}
-
-impl ProjectUpkeep<'_> {
-    async fn ask(&self, credential: &Credential) -> Result<String, FetchError> {
-        let ProjectLookup { iam, name, .. } = self.lookup;
-        let mut request = iam
-            .request(Method::GET, &format!("/v3/projects?name={}", percent_encode(name)))
-            .body(Bytes::new())
-            .map_err(|_| FetchError::new("the request cannot be built"))?;
-        authorize(&mut request, credential, &*self.with.clock)
-            .map_err(|error| FetchError::new(error.to_string()))?;
-        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
-        read(name, &self.with.client.remote.send(WHO, Ok(request)).await?)
     }
 }
 

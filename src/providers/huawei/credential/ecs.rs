@@ -37,6 +37,7 @@ impl Source for EcsAgency {
     fn fetch<'a>(&'a self, client: &'a SourceClient, clock: &'a dyn Clock) -> Fetch<'a> {
         Box::pin(async {
             const WHO: &str = Metadata::WHO;
+            const NO_AGENCY: &[u8] = b"Cloud Service Agency";
             let service =
                 Metadata { endpoint: &self.endpoint, client, token_header: "x-metadata-token" };
             let only_v1 = |status| matches!(status, Some(404 | 405 | 503));
@@ -44,9 +45,11 @@ impl Source for EcsAgency {
             let answer = service.get("/openstack/latest/securitykey", token.as_ref()).await?;
             granted(WHO, &answer, 200..=200, |wire: SecurityKeyWire| wire.credential)
                 // The one refusal that somebody can mend, known by its text.
-                .map_err(|error| match find(&answer.body, b"Cloud Service Agency") {
-                    true => FetchError::new(format!("{WHO} says that no agency is configured")),
-                    false => error,
+                .map_err(|error| {
+                    match answer.body.windows(NO_AGENCY.len()).any(|part| part == NO_AGENCY) {
+                        true => FetchError::new(format!("{WHO} says that no agency is configured")),
+                        false => error,
+                    }
                 })?
                 .into_lease(WHO, clock.now())
         })
@@ -55,8 +58,4 @@ impl Source for EcsAgency {
     fn margin(&self) -> Duration {
         MARGIN
     }
-}
-
-fn find(text: &[u8], part: &[u8]) -> bool {
-    text.windows(part.len()).any(|window| window == part)
 }

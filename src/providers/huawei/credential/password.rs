@@ -104,25 +104,6 @@ impl Password {
     pub fn read(&self) -> Result<Secret, String> {
         self.password.read()
     }
-
-    /// Returns when the file is another than at the last login, also when it cannot be used any
-    /// more: somebody should hear of it before the token ends.
-    async fn wait_for_another(&self) {
-        if matches!(self.password, PasswordOf::Text(_)) {
-            return std::future::pending().await;
-        }
-        loop {
-            tokio::time::sleep(self.poll).await;
-            let found = self.password.fetch().await;
-            if self.last_read.load().as_deref() == Some(&found) {
-                continue;
-            }
-            tokio::time::sleep(self.settle).await;
-            if self.password.fetch().await == found {
-                return;
-            }
-        }
-    }
 }
 
 impl PasswordOf {
@@ -167,15 +148,30 @@ impl Source for Password {
             }});
             let request = self.endpoint.request(Method::POST, "/v3/auth/tokens?nocatalog=true");
             let request = request.header(CONTENT_TYPE, "application/json;charset=utf-8");
-            read(
-                &client.remote.send(WHO, request.body(Bytes::from(body.to_string()))).await?,
-                clock.now(),
-            )
+            let body = Bytes::from(body.to_string());
+            read(&client.remote.send(WHO, request.body(body)).await?, clock.now())
         })
     }
 
+    /// Returns when the file is another than at the last login, also when it cannot be used any
+    /// more: somebody should hear of it before the token ends.
     fn changed(&self) -> Changed<'_> {
-        Box::pin(self.wait_for_another())
+        if matches!(self.password, PasswordOf::Text(_)) {
+            return Box::pin(std::future::pending());
+        }
+        Box::pin(async {
+            loop {
+                tokio::time::sleep(self.poll).await;
+                let found = self.password.fetch().await;
+                if self.last_read.load().as_deref() == Some(&found) {
+                    continue;
+                }
+                tokio::time::sleep(self.settle).await;
+                if self.password.fetch().await == found {
+                    return;
+                }
+            }
+        })
     }
 
     fn is_tls(&self) -> bool {
