@@ -67,15 +67,12 @@ pub(crate) struct LookupContext {
     pub(crate) telemetry: Telemetry,
 }
 
-/// An option by its flag, with its value.
-type Flag<'a> = (&'static str, Option<&'a str>);
-
 /// Where a provider is called: at the endpoint that is configured, or else at the region's own,
 /// which `of_region` knows.
 fn endpoint(
     problems: &mut Problems<'_>,
-    (endpoint_flag, endpoint): Flag<'_>,
-    (region_flag, region): Flag<'_>,
+    (endpoint_flag, endpoint): (&str, Option<&str>),
+    (region_flag, region): (&str, Option<&str>),
     insecure: bool,
     of_region: impl FnOnce(&str) -> Result<String, String>,
 ) -> Option<Endpoint> {

@@ -119,40 +119,35 @@ impl Options {
             insecure,
             endpoint_of_region,
         );
-        let project_id = self.project_id(problems);
+        let project = self.project(problems);
         let source = non_empty(&self.huawei_credentials);
         let credentials = SOURCES.credentials(problems, source, self);
-        let project = match project_id {
-            Some(id) => Project::Id(id.into()),
-            None => default_project(problems, region),
+        let project = match project {
+            Some(TokenScope::Id(id)) => Project::Id(id.into()),
+            Some(TokenScope::Name(name)) => iam(problems, region).map_or(Project::None, |iam| {
+                Project::Lookup(Arc::new(ProjectLookup::new(iam, name)))
+            }),
+            None => Project::None,
         };
         Some(Setup::new(endpoint?, credentials?, project))
     }
 
-    fn project_id(&self, problems: &mut Problems<'_>) -> Option<String> {
+    /// A project without an id is looked up by its name, which for the one that each account has
+    /// in a region is the name of the region.
+    fn project(&self, problems: &mut Problems<'_>) -> Option<TokenScope> {
         let (name, id) = match non_empty(&self.huawei_project_id) {
-            Some(id) => ("--huawei-project-id", id.to_owned()),
-            None => (PROJECT_ID, problems.variable(PROJECT_ID)?),
+            Some(id) => ("--huawei-project-id", Some(id.to_owned())),
+            None => (PROJECT_ID, problems.variable(PROJECT_ID)),
+        };
+        let Some(id) = id else {
+            let region = non_empty(&self.huawei_region).map(str::to_owned);
+            return problems.variable(PROJECT_NAME).or(region).map(TokenScope::Name);
         };
         if !is_project_id(&id) {
             problems.report(name, "must be 1 to 64 of 0-9, A-Z, a-z, _ and -");
         }
-        Some(id)
+        Some(TokenScope::Id(id))
     }
-}
-
-/// A project without an id is looked up by its name, which for the one that each account has in
-/// a region is the name of the region.
-fn default_project(problems: &mut Problems<'_>, region: Option<&str>) -> Project {
-    let name = project_name(problems, region);
-    match name.and_then(|name| Some(ProjectLookup::new(iam(problems, region)?, name))) {
-        Some(lookup) => Project::Lookup(Arc::new(lookup)),
-        None => Project::None,
-    }
-}
-
-fn project_name(problems: &mut Problems<'_>, region: Option<&str>) -> Option<String> {
-    problems.variable(PROJECT_NAME).or_else(|| region.map(str::to_owned))
 }
 
 fn iam(problems: &mut Problems<'_>, region: Option<&str>) -> Option<Endpoint> {
@@ -165,21 +160,17 @@ fn password(
     file: Option<&str>,
     options: &Options,
 ) -> Option<Credentials> {
-    let region = non_empty(&options.huawei_region);
     let user = problems.variables(USER);
     let password = match file {
         Some(path) => Some(PasswordOf::File(path.into())),
         None => problems.variables([PASSWORD]).map(|[text]| PasswordOf::Text(Secret::new(text))),
     };
-    let scope = match options.project_id(problems) {
-        Some(id) => Some(TokenScope::Id(id)),
-        None => project_name(problems, region).map(TokenScope::Name),
-    };
+    let scope = options.project(problems);
     if scope.is_none() {
         let why = "a login is for one project: set --huawei-project-id or --huawei-region";
         problems.report(CREDENTIALS, why);
     }
-    let iam = iam(problems, region);
+    let iam = iam(problems, non_empty(&options.huawei_region));
     let [domain, user] = user?;
     let source = Password::new(iam?, domain, user, password?, scope?);
     match source.read() {
