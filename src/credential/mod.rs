@@ -7,19 +7,21 @@ mod client;
 mod credentials;
 mod files;
 mod lease;
+mod metadata;
 mod metrics;
 mod options;
 mod redact;
 mod source;
 
 pub use client::SourceClient;
-pub(crate) use client::rejected;
+pub(crate) use client::{granted, rejected};
 pub use credentials::Credentials;
-pub use files::{Directory, Problems, SecretFile};
+pub use files::{Directory, SecretFile};
 pub use lease::Lease;
 pub(crate) use lease::{lease, token_lease};
+pub(crate) use metadata::Metadata;
 pub use metrics::CredentialMetrics;
-pub(crate) use options::{Choice, SESSION_NAME, key_from_environment, no_credential, of_files};
+pub(crate) use options::{SESSION_NAME, Sources, key_from_environment, of_files};
 pub(crate) use redact::Redactor;
 pub use source::{Changed, Fetch, Source};
 
@@ -64,14 +66,10 @@ impl Credential {
     ) -> Result<Self, InvalidCredential> {
         let access_key_id = access_key_id.into();
         let security_token = security_token.filter(|token| !token.expose().is_empty());
-        let token = security_token.as_ref().map(Secret::expose);
-        for (part, text) in [
-            ("access key id", Some(access_key_id.as_str())),
-            ("access key secret", Some(access_key_secret.expose())),
-            ("security token", token),
-        ] {
-            let Some(text) = text else { continue };
-            check(part, text)?;
+        check("access key id", &access_key_id)?;
+        check("access key secret", access_key_secret.expose())?;
+        if let Some(token) = &security_token {
+            check("security token", token.expose())?;
         }
         if access_key_id.contains([',', ';', '=']) {
             return Err(InvalidCredential {
