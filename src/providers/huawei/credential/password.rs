@@ -96,24 +96,9 @@ impl Password {
         (self.poll, self.settle) = (poll, settle);
         self
     }
-
-    /// The password as it is now.
-    ///
-    /// # Errors
-    /// What is wrong with its file, by its path and without what is in it.
-    pub fn read(&self) -> Result<Secret, String> {
-        self.password.read()
-    }
 }
 
 impl PasswordOf {
-    fn read(&self) -> Read {
-        match self {
-            Self::Text(secret) => Ok(secret.clone()),
-            Self::File(file) => file.read(),
-        }
-    }
-
     async fn fetch(&self) -> Read {
         match self {
             Self::Text(secret) => Ok(secret.clone()),
