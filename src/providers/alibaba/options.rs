@@ -111,9 +111,7 @@ impl Options {
         }
         let region = non_empty(&self.alibaba_region);
         let endpoint = non_empty(&self.alibaba_endpoint);
-        if region.is_none() && endpoint.is_none() {
-            return None;
-        }
+        region.or(endpoint)?;
         let endpoint = providers::endpoint(
             problems,
             ("--alibaba-endpoint", endpoint),

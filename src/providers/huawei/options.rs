@@ -9,7 +9,7 @@ use super::project::{Project, ProjectLookup};
 use super::regions::{endpoint_of_region, iam_endpoint_of_region};
 use super::{HUAWEI, Huawei};
 use crate::credential::{
-    Credentials, Directory, SESSION_NAME, Sources, key_from_environment, of_files,
+    Credentials, Directory, SESSION_NAME, SecretFile, Sources, key_from_environment, of_files,
 };
 use crate::options::problems::non_empty;
 use crate::options::{Endpoint, Problems};
@@ -108,9 +108,7 @@ impl Options {
     pub(crate) fn setup(&self, insecure: bool, problems: &mut Problems<'_>) -> Option<Setup> {
         let region = non_empty(&self.huawei_region);
         let endpoint = non_empty(&self.huawei_endpoint);
-        if region.is_none() && endpoint.is_none() {
-            return None;
-        }
+        region.or(endpoint)?;
         let endpoint = providers::endpoint(
             problems,
             ("--huawei-endpoint", endpoint),
@@ -161,7 +159,11 @@ fn password(
 ) -> Option<Credentials> {
     let user = problems.variables(USER);
     let password = match file {
-        Some(path) => Some(PasswordOf::File(path.into())),
+        Some(path) => {
+            let file = SecretFile::from(path);
+            let read = file.read().map_err(|problem| problems.report(CREDENTIALS, problem));
+            read.ok().map(|_| PasswordOf::File(file))
+        }
         None => problems.variables([PASSWORD]).map(|[text]| PasswordOf::Text(Secret::new(text))),
     };
     let scope = options.project(problems);
@@ -172,13 +174,7 @@ fn password(
     let iam = iam(problems, non_empty(&options.huawei_region));
     let [domain, user] = user?;
     let source = Password::new(iam?, domain, user, password?, scope?);
-    match source.read() {
-        Ok(_) => Some(Credentials::refreshed(source, None)),
-        Err(problem) => {
-            problems.report(CREDENTIALS, problem);
-            None
-        }
-    }
+    Some(Credentials::refreshed(source, None))
 }
 
 fn oidc(problems: &mut Problems<'_>) -> Option<Credentials> {

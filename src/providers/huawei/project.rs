@@ -70,11 +70,10 @@ impl Huawei {
         call: &Call,
     ) -> Result<Cow<'a, str>, Error> {
         match (known, &self.project) {
-            (Some(id), _) => Ok(id),
             (None, Project::Lookup(lookup)) => {
                 call.bound(pin!(lookup.wait())).await.map(Cow::Owned)
             }
-            (None, Project::None | Project::Id(_)) => Ok(Cow::Borrowed("")),
+            (known, _) => Ok(known.unwrap_or_default()),
         }
     }
 }

@@ -97,24 +97,9 @@ impl Password {
         (self.poll, self.settle) = (poll, settle);
         self
     }
-
-    /// Reads the password.
-    ///
-    /// # Errors
-    /// The problem of its file, with its path and without its content.
-    pub fn read(&self) -> Result<Secret, String> {
-        self.password.read()
-    }
 }
 
 impl PasswordOf {
-    fn read(&self) -> Read {
-        match self {
-            Self::Text(secret) => Ok(secret.clone()),
-            Self::File(file) => file.read(),
-        }
-    }
-
     async fn fetch(&self) -> Read {
         match self {
             Self::Text(secret) => Ok(secret.clone()),
