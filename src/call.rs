@@ -38,11 +38,10 @@ struct Inner {
 
 /// How a call ended, for its record.
 #[derive(Debug, Clone, Default)]
-pub struct Ended {
-    /// The reason of a failure.
-    pub reason: Option<Reason>,
+pub(crate) struct Ended {
+    pub(crate) reason: Option<Reason>,
     /// Whether the change may have been made despite the failure.
-    pub outcome: Option<Outcome>,
+    pub(crate) outcome: Option<Outcome>,
     pub(crate) provider_code: Option<String>,
     pub(crate) provider_request_id: Option<String>,
 }
@@ -74,7 +73,6 @@ impl Call {
         self.0.operation
     }
 
-    /// When it must be answered.
     pub fn deadline(&self) -> Deadline {
         self.0.deadline
     }
@@ -94,7 +92,6 @@ impl Call {
         Some(self.0.http_status.load(Ordering::Relaxed)).filter(|status| *status != 0)
     }
 
-    /// The caller's address.
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
         self.0.peer
     }

@@ -58,33 +58,13 @@ impl HealthcheckOptions {
 /// Why the gateway is not healthy.
 #[derive(Debug, thiserror::Error)]
 pub enum Unhealthy {
-    /// No connection.
     #[error("cannot connect to {address}")]
-    Connect {
-        /// The address called.
-        address: String,
-        /// The cause.
-        source: tonic::transport::Error,
-    },
-    /// The gateway returned an error.
+    Connect { address: String, source: tonic::transport::Error },
     #[error("{address} returned {code:?}: {message}")]
-    Refused {
-        /// The address called.
-        address: String,
-        /// The gRPC code.
-        code: tonic::Code,
-        /// The status message.
-        message: String,
-    },
+    Refused { address: String, code: tonic::Code, message: String },
     /// The gateway is not serving.
     #[error("{address} reports {}", .status.as_str_name())]
-    NotServing {
-        /// The address called.
-        address: String,
-        /// The reported status.
-        status: ServingStatus,
-    },
-    /// Timed out.
+    NotServing { address: String, status: ServingStatus },
     #[error("no response from {0} in time")]
     Timeout(String),
 }

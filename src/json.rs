@@ -63,7 +63,7 @@ pub(crate) fn integer<'de, D: Deserializer<'de>>(from: D) -> Result<Integer, D::
 /// A number that a provider sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Integer {
-    /// Null, or no such field.
+    /// Null or missing.
     #[default]
     Absent,
     Value(i64),

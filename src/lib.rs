@@ -52,7 +52,7 @@ const USER_AGENT: &str = concat!("savepoint-gateway/", env!("CARGO_PKG_VERSION")
 
 /// Generated messages, clients and servers.
 pub mod pb {
-    #![allow(missing_docs, unreachable_pub, missing_debug_implementations)]
+    #![allow(unreachable_pub, missing_debug_implementations)]
     #![allow(rustdoc::bare_urls)]
     #![allow(clippy::all, clippy::pedantic, clippy::wildcard_enum_match_arm)]
 

@@ -15,12 +15,11 @@ use savepoint_gateway::{demo, healthcheck};
 use tikv_jemallocator::Jemalloc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The system's allocator costs a call a fifth more, and keeps most of the memory that a burst
-/// of connections needed (`docs/performance.md`).
+/// The system's allocator makes a call a fifth slower, and keeps most of the memory after a burst
+/// of connections (`docs/performance.md`).
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
-/// Exit code for an invalid configuration.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {

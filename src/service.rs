@@ -31,9 +31,7 @@ pub static OPERATIONS: &[&Operation] = &[&IMPORT_SAVEPOINT, &GET_SAVEPOINT];
 /// The clients of the configured providers of one worker.
 #[derive(Debug, Clone, Default)]
 pub struct Handlers {
-    /// Huawei Cloud.
     pub huawei: Option<Arc<Huawei>>,
-    /// Alibaba Cloud.
     pub alibaba: Option<Arc<Alibaba>>,
     /// Running changes whose caller has left. A shutdown waits for them.
     pub(crate) detached: TaskTracker,
@@ -67,14 +65,12 @@ impl SavepointService for Handlers {
 /// The service that dispatches to each generated server.
 macro_rules! services {
     ($($field:ident: $module:ident::$server:ident),+) => {
-        /// The gRPC services.
         #[derive(Debug, Clone)]
         pub struct Service {
             $($field: $module::$server<Handlers>,)+
         }
 
         impl Service {
-            /// Services with these handlers.
             pub fn new(handlers: Handlers) -> Self {
                 Self {
                     $($field: $module::$server::new(handlers.clone())

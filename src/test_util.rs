@@ -30,18 +30,15 @@ use crate::upstream::{Backoff, Limits, Upstream};
 
 pub use crate::server::test_util::{guarded_frames, single_message};
 
-/// The parts of the test credential.
 pub const SECRETS: [&str; 3] =
     ["EXAMPLEAK0123456", "exampleSecretKey0123456789abcdef", "exampleToken0123456789"];
 
-/// The clients of both providers.
 #[derive(Debug)]
 pub struct Providers {
     huawei: &'static Huawei,
     alibaba: &'static Alibaba,
     upstreams: [Upstream; 2],
     credential: Credential,
-    /// REST calls whose responses are parsed.
     import: Import<'static>,
     get: Get<'static>,
 }
@@ -105,22 +102,18 @@ impl Providers {
         }
     }
 
-    /// Parses Huawei's response to an import.
     pub fn imported(&self, response: &Response) -> Result<ImportSavepointResponse, Error> {
         self.upstreams[0].read(&IMPORT_SAVEPOINT, &self.import, response, &self.credential)
     }
 
-    /// Parses Alibaba's response to a get.
     pub fn got(&self, response: &Response) -> Result<GetSavepointResponse, Error> {
         self.upstreams[1].read(&GET_SAVEPOINT, &self.get, response, &self.credential)
     }
 
-    /// Validates an import request.
     pub fn check_import(&self, request: &ImportSavepointRequest) -> Result<(), Error> {
         self.huawei.import_call(request).map(drop)
     }
 
-    /// Validates a get request.
     pub fn check_get(&self, request: &GetSavepointRequest) -> Result<(), Error> {
         self.alibaba.get_call(request).map(drop)
     }
@@ -189,7 +182,6 @@ impl Default for Records {
     }
 }
 
-/// A pipe with a closed reader.
 struct Gone;
 
 impl std::io::Write for Gone {

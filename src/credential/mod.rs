@@ -23,7 +23,8 @@ pub(crate) use metadata::Metadata;
 pub use metrics::CredentialMetrics;
 pub(crate) use options::{SESSION_NAME, Sources, key_from_environment, of_files};
 pub(crate) use redact::Redactor;
-pub use source::{Changed, Fetch, Source};
+pub use source::Source;
+pub(crate) use source::{Changed, Fetch};
 
 use std::fmt;
 

@@ -12,10 +12,10 @@ use crate::refresh::FetchError;
 const MARGIN: Duration = Duration::from_secs(15 * 60);
 
 /// A running fetch.
-pub type Fetch<'a> = Pin<Box<dyn Future<Output = Result<Lease, FetchError>> + Send + 'a>>;
+pub(crate) type Fetch<'a> = Pin<Box<dyn Future<Output = Result<Lease, FetchError>> + Send + 'a>>;
 
 /// A wait for a change of something that a source depends on.
-pub type Changed<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+pub(crate) type Changed<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// A source of credentials.
 pub trait Source: fmt::Debug + Send + Sync + 'static {

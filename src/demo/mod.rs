@@ -47,10 +47,8 @@ impl DemoOptions {
     }
 }
 
-/// Why the demo failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
-    /// An option is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The gateway did not start.
@@ -59,7 +57,6 @@ pub enum DemoError {
     /// A simulator or the log did not start, or standard output is closed.
     #[error("the demo cannot run")]
     Io(#[from] io::Error),
-    /// The gateway cannot be reached.
     #[error("the gateway cannot be reached")]
     Connect(#[from] tonic::transport::Error),
     /// A call did not end as expected.
@@ -254,7 +251,7 @@ impl Show {
         if !seen.body.is_empty() {
             let _ = write!(text, "\n\n{}", String::from_utf8_lossy(&seen.body));
         }
-        let name = format!("REST request, signature checked, answered with {}", seen.status);
+        let name = format!("REST request, signature verified, HTTP {}", seen.status);
         self.step(&name, &text);
     }
 

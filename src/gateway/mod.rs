@@ -5,7 +5,8 @@ mod setup;
 mod tasks;
 mod worker;
 
-pub use setup::{Config, GatewayOptions, Providers, ServeOptions};
+pub(crate) use setup::GatewayOptions;
+pub use setup::{Config, Providers, ServeOptions};
 pub use tasks::Reloader;
 
 use std::io;
@@ -41,16 +42,9 @@ const LAST_SPANS: Duration = Duration::from_secs(2);
 pub enum StartError {
     /// An address is not available.
     #[error("cannot listen on {address}")]
-    Bind {
-        /// The address.
-        address: String,
-        /// The cause.
-        source: io::Error,
-    },
-    /// The certificate store cannot be used.
+    Bind { address: String, source: io::Error },
     #[error("cannot set up TLS")]
     Tls(#[from] rustls::Error),
-    /// A worker thread cannot be started.
     #[error("cannot start a worker")]
     Worker(#[source] io::Error),
     /// The HTTP client or the reflection descriptors are invalid.
@@ -106,18 +100,15 @@ impl Gateway {
         Ok(Self { bound, admin, config, telemetry, export, clock, extra })
     }
 
-    /// Adds these services.
     #[must_use]
     pub fn with_extra_services(self, extra: ExtraServices) -> Self {
         Self { extra, ..self }
     }
 
-    /// The address of the gRPC port.
     pub fn address(&self) -> &Address {
         self.bound.address()
     }
 
-    /// The address of the admin port.
     pub fn admin_address(&self) -> &Address {
         self.admin.address()
     }

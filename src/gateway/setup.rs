@@ -31,10 +31,9 @@ macro_rules! providers {
             }
         }
 
-        /// The providers that are configured.
         #[derive(Debug, Clone, Default)]
         pub struct Providers {
-            $(#[expect(missing_docs)] pub $room: Option<$room::Setup>,)+
+            $(pub $room: Option<$room::Setup>,)+
         }
 
         $(impl From<$room::Setup> for Providers {
@@ -50,7 +49,6 @@ macro_rules! providers {
                 Self { $($room: self.$room.or(other.$room),)+ }
             }
 
-            /// The configured providers.
             pub fn each(&self) -> impl Iterator<Item = &Setup> {
                 [$(self.$room.as_ref().map(|setup| &setup.common)),+].into_iter().flatten()
             }
@@ -93,7 +91,7 @@ pub struct ServeOptions {
 
 /// The options that `serve` and `demo` share.
 #[derive(Debug, Args)]
-pub struct GatewayOptions {
+pub(crate) struct GatewayOptions {
     #[command(flatten)]
     server: ServerOptions,
     #[command(flatten)]
@@ -117,18 +115,13 @@ struct LimitOptions {
     propagate_trace_context: bool,
 }
 
-/// The configuration of a gateway.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The providers that are configured.
     pub providers: Providers,
-    /// The server.
     pub server: ServerConfig,
-    /// Connections to providers.
     pub upstream: UpstreamConfig,
     /// Maximum number of calls in flight for each provider.
     pub max_in_flight: usize,
-    /// Retries of failed attempts.
     pub backoff: Backoff,
     /// Number of worker threads.
     pub workers: usize,

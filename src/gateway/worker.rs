@@ -24,7 +24,6 @@ use crate::tls::ServerTls;
 /// loop.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A handle of a worker thread.
 #[derive(Debug, Clone)]
 pub(super) struct Worker<S> {
     handle: Handle,

@@ -3,7 +3,7 @@
 /// Looks up an environment variable.
 ///
 /// # Errors
-/// When its value is not UTF-8.
+/// If the value is not UTF-8.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Result<Option<String>, NotText>;
 
 /// A variable whose value is not UTF-8.
@@ -13,7 +13,7 @@ pub struct NotText;
 /// Reads the environment of the process. Empty counts as unset.
 ///
 /// # Errors
-/// When the value is not UTF-8.
+/// If the value is not UTF-8.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub fn environment(name: &str) -> Result<Option<String>, NotText> {
     match std::env::var(name) {

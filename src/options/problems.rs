@@ -40,7 +40,7 @@ pub(crate) fn non_empty(option: &Option<String>) -> Option<&str> {
     option.as_deref().filter(|text| !text.is_empty())
 }
 
-/// The same for an option whose value may hold a secret.
+/// The same for an option that may contain a secret.
 pub(crate) fn non_empty_secret(option: &Option<Secret>) -> Option<&str> {
     option.as_ref().map(Secret::expose).filter(|text| !text.is_empty())
 }

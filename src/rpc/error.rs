@@ -27,24 +27,21 @@ struct Inner {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldViolation {
     /// The field's name in the proto, for example `job_id`.
-    pub(crate) field: &'static str,
+    pub field: &'static str,
     /// The rule that it violates, for people.
-    pub(crate) description: String,
+    pub description: String,
 }
 
 /// A provider's description of its failure.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ProviderError {
-    /// The HTTP status of the response.
+pub(crate) struct ProviderError {
     pub(crate) http_status: Option<u16>,
     /// The provider's own code, for example `DLI.0001` or `Throttling.User`.
-    pub code: Option<String>,
+    pub(crate) code: Option<String>,
     /// The provider's own text, cleaned and redacted.
-    pub message: Option<String>,
-    /// The provider's request id.
-    pub request_id: Option<String>,
-    /// The wait that the provider asks for.
-    pub retry_after: Option<Duration>,
+    pub(crate) message: Option<String>,
+    pub(crate) request_id: Option<String>,
+    pub(crate) retry_after: Option<Duration>,
     /// Details that help to fix a denied request, for example the denied action, as metadata names
     /// and values.
     pub(crate) hints: Vec<(&'static str, String)>,
@@ -160,7 +157,8 @@ impl Error {
         changes_something.then(|| self.0.outcome.unwrap_or(self.0.reason.row().outcome))
     }
 
-    pub(crate) fn violations(&self) -> &[FieldViolation] {
+    /// The invalid fields.
+    pub fn violations(&self) -> &[FieldViolation] {
         &self.0.violations
     }
 

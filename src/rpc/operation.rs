@@ -42,12 +42,9 @@ pub struct RequestId {
 
 /// A pattern for error codes.
 #[derive(Debug)]
-pub enum Pattern {
-    /// This code.
+pub(crate) enum Pattern {
     Exactly(&'static str),
-    /// Codes that start with this text.
     StartsWith(&'static str),
-    /// Codes that end with this text.
     EndsWith(&'static str),
     /// Codes that start with the first text and contain the second after it.
     StartsWithAndHas(&'static str, &'static str),

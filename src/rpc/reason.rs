@@ -51,7 +51,7 @@ pub enum Reason {
     RequestRejected,
     /// The provider reports that another change is in progress.
     Conflict,
-    /// The provider does not offer this.
+    /// The provider does not support the operation.
     Unimplemented,
     /// The provider cannot serve now. The job may have been changed.
     Unavailable,
@@ -64,7 +64,7 @@ pub enum Reason {
     TruncatedResponse,
     /// The provider's response exceeds the size limit.
     ResponseTooLarge,
-    /// No connection could be made. Nothing was sent.
+    /// Connecting failed. Nothing was sent.
     ConnectFailed,
     /// The provider's certificate is not trusted, or it rejects the gateway's. Nothing was done.
     CertificateRejected,
@@ -139,7 +139,7 @@ pub struct Row {
 }
 
 impl Reason {
-    /// All rows, in the order of the README's table.
+    /// All rows, in the order of the table in `docs/reference.md`.
     pub const ALL: [Self; 36] = [
         Self::InvalidRequest,
         Self::RejectedArgument,

@@ -14,8 +14,6 @@ impl Violations {
         }
     }
 
-    /// # Errors
-    /// If any field is invalid.
     pub(crate) fn into_result(self) -> Result<(), Error> {
         if self.0.is_empty() { Ok(()) } else { Err(Error::invalid_request(self.0)) }
     }

@@ -74,7 +74,6 @@ pub(crate) async fn serve(bound: Bound, shared: Arc<Shared>, missing: Arc<Missin
     }
 }
 
-/// The handler of the admin port.
 #[derive(Clone)]
 struct Admin {
     routes: Routes,

@@ -54,7 +54,6 @@ pub(crate) struct ConnectionLimits {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// Handles the requests of a connection.
 pub(crate) trait Handler: Clone + Send + Sync + 'static {
     /// Handles one request. There is always a response.
     fn handle(
@@ -193,7 +192,6 @@ fn not_read() -> io::Error {
 
 type Http2<S, F> = http2::Connection<TokioIo<S>, F, TokioExecutor>;
 
-/// The protocol of the peer.
 enum Opening {
     Http2,
     /// Not HTTP/2, with the bytes read so far.

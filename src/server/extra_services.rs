@@ -10,7 +10,6 @@ use super::grpc_frame::MESSAGE_BYTES;
 /// The gateway has none. They are for test suites that call a service of their own.
 #[derive(Debug, Clone)]
 pub struct ExtraServices {
-    /// The services.
     pub routes: Routes,
     /// The methods whose callers send a stream, as `/package.Service/Method`.
     pub streamed: Vec<&'static str>,

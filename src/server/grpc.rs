@@ -31,18 +31,14 @@ use crate::rpc::{Deadline, Error};
 /// Larger metadata gets a gRPC status. h2 refuses without a status, so its limit is higher.
 const METADATA_BYTES: usize = 16 * 1024;
 
-/// The response to a non-gRPC request.
 const NOT_GRPC: &str = "This port speaks gRPC: POST, and content-type application/grpc.\n";
 
-/// Methods with a request stream.
 const REFLECTION: [&str; 2] = [
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];
 
-/// The services of the API.
 pub trait Services: Clone + Send + Sync + 'static {
-    /// All their RPCs.
     fn operations(&self) -> &'static [&'static Operation];
 
     /// Serves one RPC. The request has its [`Call`] as an extension, and exactly one message.
@@ -68,7 +64,6 @@ struct Inner<S> {
     /// Whether a non-gRPC request is read to its end before it is refused.
     reads_refused: bool,
     shared: Arc<Shared>,
-    /// Ends the calls in flight.
     stop: CancellationToken,
 }
 

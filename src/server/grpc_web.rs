@@ -157,7 +157,6 @@ impl Drop for Lent {
 #[derive(Debug, Clone, Copy)]
 struct Caller(Peer);
 
-/// gRPC as a tower service.
 #[derive(Debug, Clone)]
 struct Native<S>(GrpcService<S>);
 

@@ -59,7 +59,6 @@ struct FrameParser {
     /// The header of the current frame, as far as it has arrived.
     header: [u8; HEADER_BYTES],
     filled: usize,
-    /// The remaining bytes of the payload.
     payload: usize,
     /// A header block continues in the next frame.
     in_headers: bool,
@@ -91,7 +90,6 @@ impl FrameParser {
         Some(self.header)
     }
 
-    /// Parses all the bytes.
     fn follow(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             self.step(&mut bytes);

@@ -22,34 +22,30 @@ use crate::rpc::operation::Operation;
 const NAMES: [&str; 3] = ["", "readiness", LIVENESS];
 const LIVENESS: &str = "liveness";
 
-/// The stage of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+pub(crate) enum Stage {
     /// Waiting for the first credentials.
     Starting,
-    /// Ready for calls.
     Serving,
-    /// All credentials have expired.
     Expired,
-    /// The process is shutting down.
     Draining,
 }
 
 /// The state shared by all copies of the health service.
 #[derive(Debug, Clone)]
-pub struct HealthState {
+pub(crate) struct HealthState {
     stage: Arc<watch::Sender<Stage>>,
     operations: &'static [&'static Operation],
 }
 
 impl HealthState {
     /// Starts as [`Stage::Starting`].
-    pub fn new(operations: &'static [&'static Operation]) -> Self {
+    pub(crate) fn new(operations: &'static [&'static Operation]) -> Self {
         Self { stage: Arc::new(watch::Sender::new(Stage::Starting)), operations }
     }
 
     /// Sets the stage, and notifies watchers.
-    pub fn set(&self, stage: Stage) {
+    pub(crate) fn set(&self, stage: Stage) {
         self.stage.send_replace(stage);
     }
 

@@ -67,7 +67,6 @@ impl Accepted {
 }
 
 impl Bound {
-    /// The address with the actual port.
     pub(crate) fn address(&self) -> &Address {
         &self.address
     }

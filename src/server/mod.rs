@@ -28,9 +28,10 @@ pub(crate) use connection::serve;
 pub use extra_services::ExtraServices;
 pub use grpc::Services;
 pub use grpc_frame::MESSAGE_BYTES;
-pub use health::{HealthState, Stage};
+pub(crate) use health::{HealthState, Stage};
 pub(crate) use options::ADMIN_LISTEN;
-pub use options::{ServerConfig, ServerOptions};
+pub use options::ServerConfig;
+pub(crate) use options::ServerOptions;
 pub(crate) use shared::Shared;
 
 use std::net::SocketAddr;
@@ -47,7 +48,6 @@ use grpc_web::GrpcWeb;
 /// The address of a peer, if it has one.
 pub(crate) type Peer = Option<SocketAddr>;
 
-/// The gRPC port of one worker.
 #[derive(Debug, Clone)]
 pub(crate) struct GrpcPort<S> {
     grpc: GrpcService<S>,
@@ -57,9 +57,6 @@ pub(crate) struct GrpcPort<S> {
 
 impl<S: Services> GrpcPort<S> {
     /// Builds the router for these services.
-    ///
-    /// # Errors
-    /// If the reflection descriptors are invalid.
     pub(crate) fn new(
         services: S,
         extra: ExtraServices,

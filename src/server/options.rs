@@ -22,7 +22,7 @@ const MAX_STREAM: Duration = Duration::from_secs(60 * 60);
 /// The options of the server.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Server")]
-pub struct ServerOptions {
+pub(crate) struct ServerOptions {
     /// Address of the gRPC port: host:port or unix:/path [default: 127.0.0.1:50051]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
@@ -62,18 +62,13 @@ pub struct ServerOptions {
     grpc_web_allow_origin: Option<String>,
 }
 
-/// The configuration of the server.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
-    /// The address of the gRPC port.
     pub listen: Address,
-    /// The address of the admin port.
     pub admin_listen: Address,
     /// The mode of Unix sockets; none leaves it to the umask.
     pub socket_mode: Option<u32>,
-    /// TLS for callers over a network.
     pub tls: Option<Arc<ServerTls>>,
-    /// The deadlines of calls.
     pub timeouts: Timeouts,
     /// Maximum number of connections.
     pub max_connections: usize,

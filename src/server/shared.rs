@@ -25,10 +25,8 @@ pub(crate) struct Shared {
     pub(crate) health: HealthState,
     /// Tells connections to close gracefully.
     pub(crate) drain: CancellationToken,
-    /// Ends the calls in flight.
     pub(crate) stop: CancellationToken,
     pub(crate) connections: TaskTracker,
-    /// The limits of connections to the gRPC port.
     pub(super) limits: ConnectionLimits,
 }
 

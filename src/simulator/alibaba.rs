@@ -17,7 +17,6 @@ use crate::signing::{hex_sha256, percent_decode};
 /// <https://www.alibabacloud.com/help/en/sdk/product-overview/v3-request-structure-and-signature> (read 2026-11-22)
 const VALIDITY_SECONDS: i64 = 15 * 60;
 
-/// The headers that signing adds.
 const ADDED: [&str; 3] = ["x-acs-date", "x-acs-signature-nonce", "x-acs-content-sha256"];
 
 pub(super) fn answer(state: &State, request: &Request<Bytes>) -> Reply {
@@ -76,7 +75,6 @@ fn success(namespace: &str, savepoint: &str, state: &str) -> Reply {
     )
 }
 
-/// An error of Alibaba's API gateway.
 fn gateway_error(status: u16, code: &str, message: &str) -> Reply {
     Reply::json(
         status,
@@ -103,7 +101,6 @@ fn business_error(code: &str, message: &str) -> Reply {
     )
 }
 
-/// The response in a scenario.
 fn reply(scenario: Scenario, count: u32, namespace: &str, savepoint: &str) -> Reply {
     let specific = match scenario.answer {
         Own(specific) => specific,

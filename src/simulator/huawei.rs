@@ -59,7 +59,6 @@ fn success() -> Reply {
     Reply::json(200, json!({"is_success": true, "message": "The job is successfully updated."}))
 }
 
-/// The response in a scenario.
 fn reply(scenario: Scenario, count: u32) -> Reply {
     let error = |status, code: &str, text: &str| {
         Reply::json(status, json!({"error_code": code, "error_msg": text}))

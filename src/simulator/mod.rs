@@ -39,32 +39,23 @@ use crate::providers::huawei::{self as huawei_room, HUAWEI};
 use crate::secret::Secret;
 use crate::text::hex;
 
-/// A request that a simulator received.
+/// A request that a simulator received, with the HTTP status of the response.
 #[derive(Debug, Clone)]
-pub struct Seen {
-    /// The provider that is simulated.
-    pub api: Api,
+pub(crate) struct Seen {
     pub(crate) method: String,
-    /// The path.
-    pub path: String,
-    /// The headers, in the order received.
-    pub headers: Vec<(String, String)>,
-    /// The body.
-    pub body: Bytes,
-    /// The HTTP status of the response.
-    pub status: u16,
+    pub(crate) path: String,
+    /// In the order received.
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Bytes,
+    pub(crate) status: u16,
 }
 
-/// The provider that a simulator simulates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Api {
-    /// Huawei Cloud DLI.
     Huawei,
-    /// Alibaba Cloud Realtime Compute.
     Alibaba,
 }
 
-/// A simulator of one provider.
 #[derive(Debug)]
 pub struct Simulator {
     address: SocketAddr,
@@ -89,7 +80,6 @@ struct State {
     counts: Mutex<std::collections::HashMap<&'static str, u32>>,
 }
 
-/// How many requests are kept.
 const SEEN: usize = 100;
 const BODY_BYTES: usize = 64 * 1024;
 
@@ -120,7 +110,6 @@ impl Simulator {
         Ok(Self { address, state, serving })
     }
 
-    /// Its address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -187,13 +176,11 @@ async fn serve(listener: TcpListener, state: Arc<State>) {
 #[error("the simulator hangs up")]
 struct HangUp;
 
-/// What a simulator answers.
 #[derive(Debug)]
 enum Reply {
     Response(Response<ReplyBody>),
     /// The connection closes without a response.
     HangUp,
-    /// No response at all.
     Silence,
 }
 
@@ -230,7 +217,6 @@ impl Reply {
         Self::Response(response)
     }
 
-    /// This with a header.
     fn with(mut self, name: &'static str, value: &'static str) -> Self {
         if let Self::Response(response) = &mut self {
             let headers = response.headers_mut();
@@ -275,7 +261,6 @@ impl State {
             seen.remove(0);
         }
         seen.push(Seen {
-            api: self.api,
             method: request.method().to_string(),
             path: request.uri().path().to_owned(),
             headers,
@@ -284,7 +269,7 @@ impl State {
         });
     }
 
-    /// How often this was requested, including now.
+    /// The number of such requests, including this one.
     fn count(&self, name: &'static str) -> u32 {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(name).or_default();

@@ -11,9 +11,7 @@ use Answer::{Own, Same};
 pub struct Scenario {
     /// Its name, for example `throttled`.
     pub name: &'static str,
-    /// The job id that selects it.
     pub job_id: i64,
-    /// What the provider does.
     pub(super) answer: Answer,
     /// The reason that ImportSavepoint returns; none if it succeeds in the end.
     pub import: Option<Reason>,

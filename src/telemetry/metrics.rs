@@ -75,7 +75,7 @@ pub(crate) fn method_names(operation: Option<&'static Operation>) -> (&'static s
 ///
 /// Series are looked up once, at start-up, so that a call costs only a few atomic additions.
 #[derive(Debug)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     registry: Mutex<Registry>,
     methods: Vec<MethodMetrics>,
     others: MethodMetrics,
@@ -140,7 +140,7 @@ pub(crate) fn providers_of(operations: &[&'static Operation]) -> Vec<&'static Pr
 impl Metrics {
     /// Metrics of these operations. All known series exist from the start, at zero, so that a first
     /// failure shows as an increase.
-    pub fn new(operations: &[&'static Operation]) -> Self {
+    pub(crate) fn new(operations: &[&'static Operation]) -> Self {
         let mut registry = Registry::default();
         let started = Family::<MethodLabels, Counter>::default();
         let handled = Family::<HandledLabels, Counter>::default();

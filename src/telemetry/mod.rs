@@ -8,9 +8,10 @@ mod trace;
 mod trace_context;
 
 pub use log::{LogFormat, LogLevel, LogSink, install};
-pub use metrics::Metrics;
+pub(crate) use metrics::Metrics;
 pub(crate) use metrics::{OutcomeLabels, ProviderLabels, method_names, providers_of};
-pub use options::{LogConfig, LogOptions};
+pub use options::LogConfig;
+pub(crate) use options::LogOptions;
 pub(crate) use span_metrics::{NotExported, NotQueued, SpanMetrics};
 pub(crate) use trace::{AttemptSpan, Span, SpanKind, SpanQueue};
 pub use trace::{Sampler, Trace};

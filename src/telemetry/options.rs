@@ -11,7 +11,7 @@ use crate::options::{Problems, environment};
 /// The options of the log, which is written to standard error.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Logs")]
-pub struct LogOptions {
+pub(crate) struct LogOptions {
     /// json or text [default: text on a terminal, else json]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,

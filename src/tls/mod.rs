@@ -11,7 +11,7 @@ mod server;
 
 pub use client::ClientIdentity;
 pub(crate) use metrics::TlsMetrics;
-pub use options::TlsOptions;
+pub(crate) use options::TlsOptions;
 pub use pem::FileProblem;
 pub use server::{ClientAuth, ServerTls, TlsFiles};
 
@@ -71,7 +71,7 @@ impl Trust {
     /// No CAs: enough for endpoints without TLS, and fast.
     ///
     /// # Errors
-    /// When the cryptographic library offers no common protocol version.
+    /// If the cryptographic library supports no common protocol version.
     pub fn nothing() -> Result<Self, rustls::Error> {
         Self::roots(rustls::RootCertStore::empty())
     }

@@ -11,7 +11,7 @@ use crate::options::{Address, Problems};
 /// The options of TLS for callers.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "TLS")]
-pub struct TlsOptions {
+pub(crate) struct TlsOptions {
     /// Certificate of the gRPC port with its intermediates, PEM
     #[arg(long, value_name = "FILE")]
     tls_cert: Option<String>,

@@ -64,7 +64,7 @@ impl<S: PemSource> Reloading<S> {
     /// Reads the files.
     ///
     /// # Errors
-    /// Everything that is wrong with them.
+    /// All problems of the files.
     pub(super) fn of(source: S) -> Result<Self, Vec<FileProblem>> {
         let content = source.read();
         let loaded = source.load(&content)?;
@@ -89,7 +89,6 @@ impl<S: PemSource> Reloading<S> {
         self.refresh.map(|loaded| Arc::clone(&loaded.value)).unwrap_or_else(|| self.first.clone())
     }
 
-    /// Reads the files at once.
     pub(crate) fn reload(&self) {
         self.refresh.reload();
     }

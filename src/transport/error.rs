@@ -9,7 +9,6 @@ use super::WriteStarted;
 use crate::rpc::Error;
 use crate::rpc::reason::Reason;
 
-/// How far an exchange got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Resolving,

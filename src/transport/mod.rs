@@ -11,7 +11,8 @@ mod write_started;
 
 pub(crate) use connect::connector;
 pub use fetch::Client;
-pub use options::{UpstreamConfig, UpstreamOptions};
+pub use options::UpstreamConfig;
+pub(crate) use options::UpstreamOptions;
 pub use pool::Pool;
 pub use proxy::Proxy;
 pub use response::Response;
@@ -31,8 +32,6 @@ pub struct ClientOptions {
     /// Time limit for connecting: name lookup, every address of the name, and TLS.
     pub connect_timeout: Duration,
     pub(crate) max_idle: usize,
-    /// The trusted CAs.
     pub trust: Trust,
-    /// The proxy for TLS endpoints.
     pub proxy: Option<Proxy>,
 }

@@ -15,7 +15,7 @@ use crate::tls::{ClientIdentity, FileProblem, Trust};
 /// The options of connections to providers.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Connections to providers")]
-pub struct UpstreamOptions {
+pub(crate) struct UpstreamOptions {
     /// CAs of providers' certificates, PEM, instead of the platform's
     #[arg(long, value_name = "FILE")]
     upstream_ca: Option<String>,
@@ -30,14 +30,12 @@ pub struct UpstreamOptions {
     upstream_proxy: Option<Secret>,
 }
 
-/// The configuration of connections to providers.
 #[derive(Debug, Clone)]
 pub struct UpstreamConfig {
     /// CAs of providers' certificates, instead of the platform's.
     pub ca: Option<Trust>,
     /// The client certificate for providers that request one.
     pub identity: Option<Arc<ClientIdentity>>,
-    /// The proxy for TLS endpoints.
     pub proxy: Option<Proxy>,
     /// Time limit for connecting.
     pub connect_timeout: Duration,

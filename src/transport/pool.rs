@@ -45,7 +45,6 @@ struct Inner {
     current: ArcSwap<Generation>,
 }
 
-/// Connections that are replaced together.
 struct Generation {
     client: Kind,
     born: Instant,

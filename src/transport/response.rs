@@ -19,12 +19,9 @@ const BODY_BYTES: usize = 1024 * 1024;
 /// Maximum header size. Both providers send less than 2 KiB.
 pub(super) const HEADER_BYTES: usize = 64 * 1024;
 
-/// A response to an HTTP request.
 #[derive(Debug, Clone)]
 pub struct Response {
-    /// The HTTP status.
     pub status: u16,
-    /// The headers.
     pub headers: HeaderMap,
     /// The body, at most 1 MiB.
     pub body: Bytes,

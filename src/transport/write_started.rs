@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-/// Whether any byte of a request may have left the gateway.
+/// Whether any byte of a request may have been sent.
 #[derive(Debug, Clone, Default)]
 pub struct WriteStarted(Arc<AtomicBool>);
 
@@ -18,7 +18,6 @@ impl WriteStarted {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Resets it for a new attempt.
     pub(crate) fn clear(&self) {
         self.0.store(false, Ordering::Relaxed);
     }

@@ -31,7 +31,6 @@ use crate::telemetry::{AttemptSpan, Telemetry};
 use crate::transport::{Pool, Response};
 use retry::RetryBudget;
 
-/// One REST call of an RPC.
 pub(crate) trait RestCall: Sync {
     type Output;
 
@@ -39,15 +38,9 @@ pub(crate) trait RestCall: Sync {
     fn rest(&self) -> &'static Rest;
 
     /// Builds the signed request. Each attempt needs a new one, because date and nonce are signed.
-    ///
-    /// # Errors
-    /// If the credential cannot be used for it.
     fn request(&self, credential: &Credential) -> Result<Request<Bytes>, Error>;
 
     /// Reads a response.
-    ///
-    /// # Errors
-    /// If the response does not prove success.
     fn response(&self, reply: &Reply<'_>) -> Result<Self::Output, NotSuccess>;
 }
 
@@ -80,7 +73,6 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Combines these parts.
     pub fn new(
         provider: &'static Provider,
         endpoint: Endpoint,
@@ -93,12 +85,10 @@ impl Upstream {
         Self { provider, endpoint, credentials, pool, limits, clock, telemetry }
     }
 
-    /// The endpoint of requests.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// The clock for signatures.
     pub fn clock(&self) -> &dyn Clock {
         &*self.clock
     }
@@ -197,7 +187,6 @@ impl Upstream {
         }
     }
 
-    /// The request of one attempt.
     pub(crate) fn request<C: RestCall>(
         &self,
         rest: &C,

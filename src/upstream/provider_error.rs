@@ -62,7 +62,6 @@ impl Reply<'_> {
     }
 }
 
-/// The error body of a response.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct ErrorBody {
     is_object: bool,
@@ -136,8 +135,8 @@ impl ErrorBody {
 
 /// The wait that the provider asks for before the next request.
 ///
-/// `x-acs-retry-after` counts milliseconds; `Retry-After` counts seconds, or is a date of RFC 9110,
-/// section 5.6.7. Zero, the past and nonsense are ignored.
+/// `x-acs-retry-after` is in milliseconds; `Retry-After` is in seconds, or a date of RFC 9110,
+/// section 5.6.7. Zero, past and invalid values are ignored.
 pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let number = |text: &str| -> Option<u64> {
         text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()

@@ -81,7 +81,6 @@ impl RetryBudget {
         });
     }
 
-    /// Adds the share of one call.
     pub(super) fn deposit(&self) {
         self.add(1);
     }

@@ -33,9 +33,6 @@ pub static GET_SAVEPOINT: Operation = Operation {
 
 impl Alibaba {
     /// Gets a savepoint.
-    ///
-    /// # Errors
-    /// Any [`Reason`](crate::rpc::reason::Reason). Nothing is sent if the request is invalid.
     pub(crate) async fn get_savepoint(
         &self,
         request: &GetSavepointRequest,

@@ -68,7 +68,7 @@ pub struct Options {
     /// Endpoint, instead of the region's public one, for example inside a VPC
     #[arg(long, value_name = "URL")]
     alibaba_endpoint: Option<String>,
-    /// The workspace of requests that do not name one
+    /// Workspace of requests that do not name one
     #[arg(long, value_name = "ID")]
     alibaba_workspace: Option<String>,
     /// Credential source: env, dir:/path, ecs, ecs:role, oidc, uri or uri:http://... [default: the

@@ -56,9 +56,6 @@ struct ImportedWire {
 
 impl Huawei {
     /// Imports a savepoint into a job.
-    ///
-    /// # Errors
-    /// Any [`Reason`]. Nothing is sent if the request is invalid.
     pub(crate) async fn import_savepoint(
         &self,
         request: &ImportSavepointRequest,
