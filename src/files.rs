@@ -30,12 +30,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Why it cannot be read, without its path and content.
 pub(crate) fn read(path: &Path, max: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
     // Opening a FIFO without a writer, or a device, would block.
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path)
-        .map_err(FileError::of)?;
-    let found = file.metadata().map_err(FileError::of)?;
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let found = file.metadata()?;
     if !found.is_file() {
         return Err(FileError::NotAFile);
     }
@@ -45,32 +41,28 @@ pub(crate) fn read(path: &Path, max: u64) -> Result<Zeroizing<Vec<u8>>, FileErro
     let mut bytes =
         Zeroizing::new(Vec::with_capacity(usize::try_from(found.len()).unwrap_or(0) + 1));
     // It may grow while being read.
-    file.take(max + 1).read_to_end(&mut bytes).map_err(FileError::of)?;
+    file.take(max + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > max { Err(FileError::TooLarge(max)) } else { Ok(bytes) }
 }
 
 /// Why a file cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FileError {
-    /// There is no such file.
     #[error("does not exist")]
     NotFound,
-    /// Permission denied.
     #[error("cannot be read: permission denied")]
     Denied,
     /// It is a directory, a pipe or a device.
     #[error("is not a regular file")]
     NotAFile,
-    /// It is larger than this limit.
     #[error("is larger than {0} bytes")]
     TooLarge(u64),
-    /// Any other error of the system.
     #[error("cannot be read: {0}")]
     Other(io::ErrorKind),
 }
 
-impl FileError {
-    fn of(error: io::Error) -> Self {
+impl From<io::Error> for FileError {
+    fn from(error: io::Error) -> Self {
         #[expect(clippy::wildcard_enum_match_arm, reason = "all others have no text of their own")]
         match error.kind() {
             io::ErrorKind::NotFound => Self::NotFound,
@@ -110,9 +102,6 @@ impl<T: Send + 'static> Reader<T> {
     }
 
     /// Reads until two results, `settle` apart, agree.
-    ///
-    /// # Errors
-    /// As [`Reader::read`].
     pub(crate) async fn settled(
         &self,
         settle: Duration,

@@ -50,6 +50,10 @@ pub(crate) fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>,
     from.deserialize_any(TextVisitor)
 }
 
+/// A text, parsed by [`text`].
+#[derive(Debug, Default, PartialEq, Deserialize)]
+pub(crate) struct Text(#[serde(deserialize_with = "text")] pub(crate) Option<String>);
+
 /// Parses an integer: a number, an integral float or a decimal string; null counts as absent. Other
 /// values are [`Integer::Unusable`] instead of an error.
 pub(crate) fn integer<'de, D: Deserializer<'de>>(from: D) -> Result<Integer, D::Error> {

@@ -4,7 +4,6 @@
 //! The same rules apply to all: callers wait only if there is no value at all; after a failed fetch
 //! the last value stays in use; failures back off; and an operator can request a fetch.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,10 +29,12 @@ pub(crate) const CLOCK_CHECK: Duration = Duration::from_secs(60);
 
 /// Why a fetch failed. The text is for logs: of what was sent and received it contains only an
 /// error code.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
 pub struct FetchError {
     text: String,
-    retry_after: Option<Duration>,
+    /// The wait before the next fetch, if the service needs more than the back-off.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl FetchError {
@@ -49,20 +50,7 @@ impl FetchError {
         self.retry_after = Some(wait);
         self
     }
-
-    /// The wait before the next fetch, if the service needs more than the back-off.
-    pub(crate) fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
-    }
 }
-
-impl fmt::Display for FetchError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl std::error::Error for FetchError {}
 
 /// How a value is fetched, and what follows.
 pub(crate) trait Upkeep: Send + Sync {
@@ -71,8 +59,15 @@ pub(crate) trait Upkeep: Send + Sync {
     /// Fetches the value; none if the current one is still valid.
     fn fetch(&self) -> impl Future<Output = Result<Option<Self::Value>, FetchError>> + Send;
 
-    /// Called after a successful fetch.
-    fn fetched(&self, new: Fetched<'_, Self::Value>) -> Next;
+    /// Called after a successful fetch. `new`: none if the current value is still valid.
+    /// `recovered`: the previous fetch failed. Returns the wait before the next fetch; none if the
+    /// value never changes again.
+    fn fetched(
+        &self,
+        new: Option<&Self::Value>,
+        old: Option<&Self::Value>,
+        recovered: bool,
+    ) -> Option<Duration>;
 
     /// Called after a failed fetch. `repeated`: the previous one failed with the same error.
     fn failed(&self, error: &FetchError, in_use: Option<&Self::Value>, repeated: bool);
@@ -87,23 +82,6 @@ pub(crate) trait Upkeep: Send + Sync {
     fn changed(&self, _ready: bool) -> impl Future<Output = Duration> + Send {
         std::future::pending()
     }
-}
-
-/// The result of a successful fetch.
-pub(crate) struct Fetched<'a, T> {
-    /// None: the current value is still valid.
-    pub(crate) new: Option<&'a T>,
-    pub(crate) old: Option<&'a T>,
-    /// Whether the previous fetch failed.
-    pub(crate) recovered: bool,
-}
-
-/// What follows a successful fetch.
-pub(crate) enum Next {
-    /// Fetch again after this time.
-    After(Duration),
-    /// The value never changes again.
-    Done,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,10 +111,6 @@ impl<T: Send + Sync> Refresh<T> {
             reload: Notify::new(),
             wanted: Notify::new(),
         }
-    }
-
-    pub(crate) fn current(&self) -> Option<Arc<T>> {
-        self.value.load_full()
     }
 
     /// Maps the current value.
@@ -217,22 +191,19 @@ impl<T: Send + Sync> Refresh<T> {
                     failures = 0;
                     let old = self.value.load();
                     let recovered = last_error.take().is_some();
-                    let fetched = Fetched { new: new.as_ref(), old: old.as_deref(), recovered };
-                    let next = upkeep.fetched(fetched);
+                    let next = upkeep.fetched(new.as_ref(), old.as_deref(), recovered);
                     if let Some(new) = new {
                         self.value.store(Some(Arc::new(new)));
                     }
                     self.state.send_replace(State::Ready);
-                    match next {
-                        Next::After(wait) => wait,
-                        Next::Done => return,
-                    }
+                    let Some(wait) = next else { return };
+                    wait
                 }
                 Err(error) => {
                     failures += 1;
                     let repeated = last_error.as_ref() == Some(&error);
                     upkeep.failed(&error, self.value.load().as_deref(), repeated);
-                    let wait = upkeep.poll().or(error.retry_after());
+                    let wait = upkeep.poll().or(error.retry_after);
                     last_error = Some(error.clone());
                     self.state.send_replace(State::Failed(error));
                     wait.unwrap_or_else(|| backoff(failures, clock.chance()))

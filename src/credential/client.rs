@@ -1,11 +1,14 @@
 //! HTTP clients for the services that issue credentials.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, header::USER_AGENT};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
-use crate::json;
+use crate::json::{self, Text};
 use crate::refresh::FetchError;
 use crate::text::identifier;
 use crate::transport::{Client, Response, WriteStarted};
@@ -13,73 +16,76 @@ use crate::transport::{Client, Response, WriteStarted};
 /// The HTTP clients of sources.
 #[derive(Debug, Clone)]
 pub struct SourceClient {
-    /// Uses the proxy, if one is configured.
-    remote: Client,
-    /// Never uses a proxy: a metadata service identifies the machine that sends the request.
-    local: Client,
+    /// For services of the provider. Uses the proxy, if one is configured.
+    pub(crate) remote: LimitedClient,
+    /// For services of this machine. Never uses a proxy: a metadata service identifies the machine
+    /// that sends the request.
+    pub(crate) local: LimitedClient,
 }
+
+/// A client, with its time limit for responses.
+#[derive(Debug, Clone)]
+pub(crate) struct LimitedClient(Client, Duration);
 
 impl SourceClient {
-    /// `remote` is for providers, `local` for services of this machine.
-    pub fn new(remote: Client, local: Client) -> Self {
-        Self { remote, local }
-    }
-
-    /// Sends a request to a service of the provider.
-    ///
-    /// # Errors
-    /// If it cannot be reached, or does not respond in time.
-    pub async fn send(&self, who: &str, request: Request<Bytes>) -> Result<Response, FetchError> {
-        send(&self.remote, who, request, Duration::from_secs(10)).await
-    }
-
-    /// Sends a request to a service of this machine.
-    ///
-    /// # Errors
-    /// As [`SourceClient::send`].
-    pub(crate) async fn send_local(
-        &self,
-        who: &str,
-        request: Request<Bytes>,
-    ) -> Result<Response, FetchError> {
-        send(&self.local, who, request, Duration::from_secs(3)).await
+    pub(crate) fn new(remote: Client, local: Client) -> Self {
+        Self {
+            remote: LimitedClient(remote, Duration::from_secs(10)),
+            local: LimitedClient(local, Duration::from_secs(3)),
+        }
     }
 }
 
-async fn send(
-    client: &Client,
-    who: &str,
-    mut request: Request<Bytes>,
-    timeout: Duration,
-) -> Result<Response, FetchError> {
-    request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(crate::USER_AGENT));
-    match tokio::time::timeout(timeout, client.send(request, &WriteStarted::default())).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(FetchError::new(format!("{who}: {error}"))),
-        Err(_) => Err(FetchError::new(format!("{who} did not answer within {timeout:?}"))),
+impl LimitedClient {
+    pub(crate) async fn send(
+        &self,
+        who: &str,
+        request: http::Result<Request<Bytes>>,
+    ) -> Result<Response, FetchError> {
+        let Self(client, limit) = self;
+        let mut request = request.map_err(|_| FetchError::new("the request cannot be built"))?;
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(crate::USER_AGENT));
+        match tokio::time::timeout(*limit, client.send(request, &WriteStarted::default())).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(FetchError::new(format!("{who}: {error}"))),
+            Err(_) => Err(FetchError::new(format!("{who} did not answer within {limit:?}"))),
+        }
     }
 }
 
 /// The error code of a service, in any of its spellings.
-#[derive(serde::Deserialize)]
+#[derive(Deserialize)]
 struct CodeWire {
-    #[serde(default, alias = "Code", alias = "error_code", deserialize_with = "json::text")]
-    code: Option<String>,
+    #[serde(default, alias = "Code", alias = "error_code")]
+    code: Text,
     #[serde(default, deserialize_with = "json::object")]
     error: Option<NestedCodeWire>,
 }
 
-#[derive(serde::Deserialize)]
+#[derive(Deserialize)]
 struct NestedCodeWire {
-    #[serde(default, deserialize_with = "json::text")]
-    code: Option<String>,
+    #[serde(default)]
+    code: Text,
+}
+
+/// Reads a response with one of these statuses and a JSON object in which `find` finds something.
+/// Other responses are [`rejected`].
+pub(crate) fn granted<W: DeserializeOwned, T>(
+    who: &str,
+    answer: &Response,
+    statuses: RangeInclusive<u16>,
+    find: impl FnOnce(W) -> Option<T>,
+) -> Result<T, FetchError> {
+    let is_good = statuses.contains(&answer.status);
+    let wire = is_good.then(|| json::read_object(&answer.body).ok()).flatten();
+    wire.and_then(find).ok_or_else(|| rejected(who, answer))
 }
 
 /// The error for a response without a credential. It shows only the status and the code: some
 /// services echo the request.
 pub(crate) fn rejected(who: &str, answer: &Response) -> FetchError {
     let wire = json::read_object::<CodeWire>(&answer.body).ok();
-    let code = wire.and_then(|wire| wire.code.or(wire.error.and_then(|nested| nested.code)));
+    let code = wire.and_then(|wire| wire.code.0.or(wire.error.and_then(|nested| nested.code.0)));
     let code = code.and_then(|code| identifier(&code, 64));
     FetchError::new(match code {
         Some(code) => format!("{who} answered with HTTP {}, {code}", answer.status),

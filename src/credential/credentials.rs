@@ -10,11 +10,9 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::metrics::CredentialMetrics;
-use super::{Credential, Lease, Source, SourceClient};
+use super::{Credential, Fetch, Lease, Source, SourceClient};
 use crate::clock::Clock;
-use crate::refresh::{
-    CLOCK_CHECK, FetchError, Fetched, MIN_INTERVAL, Next, Refresh, Upkeep, until,
-};
+use crate::refresh::{CLOCK_CHECK, FetchError, MIN_INTERVAL, Refresh, Upkeep, until};
 use crate::rpc::Error;
 use crate::rpc::operation::Provider;
 use crate::rpc::reason::Reason;
@@ -25,13 +23,7 @@ const REJECTED_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The credentials for requests to one provider.
 #[derive(Debug, Clone)]
-pub struct Credentials(Kind);
-
-#[derive(Debug, Clone)]
-enum Kind {
-    Fixed(Arc<Credential>),
-    Refreshed(Arc<Refreshed>),
-}
+pub struct Credentials(Arc<Refreshed>);
 
 #[derive(Debug)]
 struct Refreshed {
@@ -44,17 +36,18 @@ struct Refreshed {
 impl Credentials {
     /// A credential that never changes.
     pub fn fixed(credential: Credential) -> Self {
-        Self(Kind::Fixed(Arc::new(credential)))
+        let lease = Lease::open(credential);
+        Self::refreshed(Fixed(lease.clone()), Some(lease))
     }
 
     /// Credentials of a source, refreshed by [`Credentials::run`]. `first` is used until the first
     /// fetch is done.
     pub fn refreshed(source: impl Source, first: Option<Lease>) -> Self {
-        Self(Kind::Refreshed(Arc::new(Refreshed {
+        Self(Arc::new(Refreshed {
             source: Box::new(source),
             refresh: Refresh::new(first),
             rejected: Notify::new(),
-        })))
+        }))
     }
 
     /// The credential for the next request. Waits only if there is none and a fetch is in progress.
@@ -62,13 +55,9 @@ impl Credentials {
     /// # Errors
     /// [`Reason::CredentialsUnavailable`] if the source has none.
     pub(crate) async fn current(&self, clock: &dyn Clock) -> Result<Arc<Credential>, Error> {
-        let refreshed = match &self.0 {
-            Kind::Fixed(credential) => return Ok(Arc::clone(credential)),
-            Kind::Refreshed(refreshed) => refreshed,
-        };
-        match refreshed.usable(clock) {
+        match self.usable_now(clock) {
             Some(credential) => Ok(credential),
-            None => refreshed.refresh.wait(|lease| lease.usable(clock)).await.map_err(|why| {
+            None => self.0.refresh.wait(|lease| lease.usable(clock)).await.map_err(|why| {
                 let text = format!("no credential is available: {why}");
                 Error::new(Reason::CredentialsUnavailable, text)
             }),
@@ -76,17 +65,13 @@ impl Credentials {
     }
 
     /// Returns once there has been a credential.
-    pub async fn ready(&self) {
-        if let Kind::Refreshed(refreshed) = &self.0 {
-            refreshed.refresh.until(|_| true).await;
-        }
+    pub(crate) async fn ready(&self) {
+        self.0.refresh.until(|_| true).await;
     }
 
     /// Fetches from the source at once.
-    pub fn reload(&self) {
-        if let Kind::Refreshed(refreshed) = &self.0 {
-            refreshed.refresh.reload();
-        }
+    pub(crate) fn reload(&self) {
+        self.0.refresh.reload();
     }
 
     /// Reports that the provider rejected this credential. If it is the current token, its source
@@ -96,89 +81,78 @@ impl Credentials {
     /// Only for tokens: a signature can be rejected for other reasons, and a key that is rejected
     /// too often is locked.
     pub(crate) fn report_rejected(&self, credential: &Credential) {
-        if let Kind::Refreshed(refreshed) = &self.0
-            && credential.auth_token().is_some()
-            && refreshed.refresh.map(|lease| *lease.credential == *credential) == Some(true)
+        if credential.auth_token().is_some()
+            && self.0.refresh.map(|lease| *lease.credential == *credential) == Some(true)
         {
-            refreshed.rejected.notify_one();
+            self.0.rejected.notify_one();
         }
     }
 
     /// Whether there is a valid credential.
     pub(crate) fn is_usable(&self, clock: &dyn Clock) -> bool {
-        match &self.0 {
-            Kind::Fixed(_) => true,
-            Kind::Refreshed(refreshed) => refreshed.usable(clock).is_some(),
-        }
+        self.usable_now(clock).is_some()
     }
 
     /// The error of the last fetch, if it failed.
     pub(crate) fn last_error(&self) -> Option<FetchError> {
-        match &self.0 {
-            Kind::Fixed(_) => None,
-            Kind::Refreshed(refreshed) => refreshed.refresh.last_error(),
-        }
+        self.0.refresh.last_error()
     }
 
     /// Returns once the credential has expired and there is no new one.
     pub(crate) async fn expired(&self, clock: &dyn Clock) {
-        let Kind::Refreshed(refreshed) = &self.0 else { return std::future::pending().await };
         loop {
-            let expires = refreshed.refresh.map(|lease| lease.expires).flatten();
+            let expires = self.0.refresh.map(|lease| lease.expires).flatten();
             let left = expires.map(|expires| until(clock.now(), expires));
             if left.is_some_and(|left| left.is_zero()) {
                 return;
             }
             let limit = left.unwrap_or(CLOCK_CHECK).min(CLOCK_CHECK);
-            refreshed.refresh.changed_within(limit).await;
+            self.0.refresh.changed_within(limit).await;
         }
     }
 
     /// Returns once there is a valid credential.
     pub(crate) async fn usable(&self, clock: &dyn Clock) {
-        if let Kind::Refreshed(refreshed) = &self.0 {
-            refreshed.refresh.until(|lease| lease.usable(clock).is_some()).await;
-        }
+        self.0.refresh.until(|lease| lease.usable(clock).is_some()).await;
     }
 
     /// Returns once a credential other than `old` is current.
     pub(crate) async fn replaced(&self, old: Option<&Credential>) {
-        let Kind::Refreshed(refreshed) = &self.0 else { return std::future::pending().await };
-        refreshed.refresh.until(|lease| Some(&*lease.credential) != old).await;
+        self.0.refresh.until(|lease| Some(&*lease.credential) != old).await;
     }
 
-    /// Whether the source uses TLS.
-    pub fn is_tls(&self) -> bool {
-        match &self.0 {
-            Kind::Fixed(_) => false,
-            Kind::Refreshed(refreshed) => refreshed.source.is_tls(),
-        }
+    pub(crate) fn is_tls(&self) -> bool {
+        self.0.source.is_tls()
     }
 
     /// Refreshes the credential until dropped. Exactly one task must run this.
-    pub async fn run(
+    pub(crate) async fn run(
         self,
         provider: &'static Provider,
         client: SourceClient,
         clock: Arc<dyn Clock>,
         metrics: CredentialMetrics,
     ) {
-        let refreshed = match self.0 {
-            Kind::Fixed(_) => return metrics.obtained(clock.now(), None),
-            Kind::Refreshed(refreshed) => refreshed,
-        };
+        let refreshed = &*self.0;
         if let Some(expires) = refreshed.refresh.map(|lease| lease.expires) {
             metrics.obtained(clock.now(), expires);
         }
-        let upkeep =
-            LeaseUpkeep { refreshed: &refreshed, provider, client, clock: &*clock, metrics };
+        let upkeep = LeaseUpkeep { refreshed, provider, client, clock: &*clock, metrics };
         refreshed.refresh.run(&upkeep, &*clock).await;
+    }
+
+    fn usable_now(&self, clock: &dyn Clock) -> Option<Arc<Credential>> {
+        self.0.refresh.map(|lease| lease.usable(clock)).flatten()
     }
 }
 
-impl Refreshed {
-    fn usable(&self, clock: &dyn Clock) -> Option<Arc<Credential>> {
-        self.refresh.map(|lease| lease.usable(clock)).flatten()
+/// The source of a credential that never changes.
+#[derive(Debug)]
+struct Fixed(Lease);
+
+impl Source for Fixed {
+    fn fetch<'a>(&'a self, _: &'a SourceClient, _: &'a dyn Clock) -> Fetch<'a> {
+        Box::pin(std::future::ready(Ok(self.0.clone())))
     }
 }
 
@@ -201,22 +175,27 @@ impl Upkeep for LeaseUpkeep<'_> {
         Ok((!unchanged).then_some(lease))
     }
 
-    fn fetched(&self, fetched: Fetched<'_, Lease>) -> Next {
+    fn fetched(
+        &self,
+        new: Option<&Lease>,
+        old: Option<&Lease>,
+        recovered: bool,
+    ) -> Option<Duration> {
         // Drops rejections of the previous credential.
         let _ = futures_util::FutureExt::now_or_never(self.refreshed.rejected.notified());
         let provider = self.provider;
-        if fetched.recovered {
+        if recovered {
             tracing::info!(%provider, "credential source recovered");
         }
         let now = self.clock.now();
-        match fetched.new {
+        match new {
             None => self.metrics.unchanged(),
             Some(lease) => {
                 self.metrics.obtained(now, lease.expires);
-                if fetched.old.is_none_or(|old| old.credential != lease.credential) {
+                if old.is_none_or(|old| old.credential != lease.credential) {
                     tracing::info!(
                         %provider,
-                        first = fetched.old.is_none(),
+                        first = old.is_none(),
                         expires = lease.expires.map(tracing::field::display),
                         "credential refreshed"
                     );
@@ -224,8 +203,8 @@ impl Upkeep for LeaseUpkeep<'_> {
             }
         }
         let source = &self.refreshed.source;
-        let expires = fetched.new.or(fetched.old).and_then(|lease| lease.expires);
-        Next::After(match (source.poll(), expires) {
+        let expires = new.or(old).and_then(|lease| lease.expires);
+        Some(match (source.poll(), expires) {
             (Some(poll), _) => poll,
             (None, Some(expires)) => refresh_after(now, expires, source.margin()),
             (None, None) => CLOCK_CHECK,

@@ -1,6 +1,5 @@
 //! Credentials in mounted files, such as a Kubernetes secret.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,32 +20,27 @@ const TOKEN: &str = "security_token";
 /// Credentials in a directory, or a token in a file.
 #[derive(Debug)]
 pub struct Directory {
-    content: Content,
+    path: PathBuf,
+    content: fn(&Path) -> Result<Credential, Vec<String>>,
     poll: Duration,
     settle: Duration,
-    reader: Reader<Result<Credential, Problems>>,
-}
-
-#[derive(Debug, Clone)]
-enum Content {
-    Key(PathBuf),
-    Token(PathBuf),
+    reader: Reader<Result<Credential, Vec<String>>>,
 }
 
 impl Directory {
     /// A directory with the files `access_key_id`, `access_key_secret` and, if any,
     /// `security_token`.
     pub fn of_key(path: impl Into<PathBuf>) -> Self {
-        Self::of(Content::Key(path.into()))
+        Self::of(path.into(), key)
     }
 
     /// A file with a token that is sent as it is.
     pub fn of_token(path: impl Into<PathBuf>) -> Self {
-        Self::of(Content::Token(path.into()))
+        Self::of(path.into(), token)
     }
 
-    fn of(content: Content) -> Self {
-        Self { content, poll: POLL, settle: SETTLE, reader: Reader::default() }
+    fn of(path: PathBuf, content: fn(&Path) -> Result<Credential, Vec<String>>) -> Self {
+        Self { path, content, poll: POLL, settle: SETTLE, reader: Reader::default() }
     }
 
     /// Overrides the poll interval, and how long a change must be stable.
@@ -59,23 +53,9 @@ impl Directory {
     /// Reads the files.
     ///
     /// # Errors
-    /// All problems of the files.
-    pub fn read(&self) -> Result<Credential, Problems> {
-        self.content.read()
-    }
-}
-
-impl Content {
-    fn read(&self) -> Result<Credential, Problems> {
-        match self {
-            Self::Key(folder) => read_key(folder),
-            Self::Token(path) => {
-                let one = |problem| Problems(vec![problem]);
-                let token = read_part(path).map_err(one)?;
-                let of_path = |error| one(format!("{}: {error}", path.display()));
-                Credential::token(token).map_err(of_path)
-            }
-        }
+    /// All problems of the files, with paths and without content.
+    pub fn read(&self) -> Result<Credential, Vec<String>> {
+        (self.content)(&self.path)
     }
 }
 
@@ -83,10 +63,10 @@ impl Source for Directory {
     fn fetch<'a>(&'a self, _: &'a SourceClient, _: &'a dyn Clock) -> Fetch<'a> {
         Box::pin(async {
             // Mixing old and new parts of a key makes wrong signatures, which lock the key.
-            let content = self.content.clone();
-            let read = self.reader.settled(self.settle, move || content.read()).await;
+            let (path, content) = (self.path.clone(), self.content);
+            let read = self.reader.settled(self.settle, move || content(&path)).await;
             let credential = read.map_err(FetchError::new)?;
-            credential.map(Lease::open).map_err(|problems| FetchError::new(problems.to_string()))
+            credential.map(Lease::open).map_err(|problems| FetchError::new(problems.join("; ")))
         })
     }
 
@@ -118,30 +98,26 @@ impl SecretFile {
     }
 
     /// The same on a blocking thread, so that a hung file system delays no call.
-    ///
-    /// # Errors
-    /// As [`SecretFile::read`].
     pub(crate) async fn fetch(&self) -> Result<Secret, String> {
-        let path = self.path.clone();
-        let read = self.reader.read(move || read_secret(&path)).await;
-        read.unwrap_or_else(|why| Err(format!("{}: {why}", self.path.display())))
+        self.fetch_by(read_secret).await
     }
 
     /// Reads the identity token of a workload. Surrounding whitespace is not part of it.
-    ///
-    /// # Errors
-    /// As [`SecretFile::read`].
     pub(crate) async fn fetch_token(&self) -> Result<Secret, FetchError> {
+        self.fetch_by(read_token).await.map_err(FetchError::new)
+    }
+
+    async fn fetch_by(&self, read: fn(&Path) -> Result<Secret, String>) -> Result<Secret, String> {
         let path = self.path.clone();
-        let read = self.reader.read(move || {
-            let token = read_part(&path)?;
-            match token.expose().trim() {
-                "" => Err(format!("{}: is empty", path.display())),
-                token => Ok(Secret::new(token)),
-            }
-        });
-        let read = read.await.map_err(|why| format!("{}: {why}", self.path.display()));
-        read.and_then(|token| token).map_err(FetchError::new)
+        let read = self.reader.read(move || read(&path)).await;
+        read.unwrap_or_else(|why| Err(format!("{}: {why}", self.path.display())))
+    }
+}
+
+fn read_token(path: &Path) -> Result<Secret, String> {
+    match read_part(path)?.expose().trim() {
+        "" => Err(format!("{}: is empty", path.display())),
+        token => Ok(Secret::new(token)),
     }
 }
 
@@ -156,24 +132,13 @@ fn read_secret(path: &Path) -> Result<Secret, String> {
     Ok(secret)
 }
 
-/// The problems of credential files, with paths and without content.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problems(Vec<String>);
-
-impl Problems {
-    /// Iterates over the problems.
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(String::as_str)
-    }
+fn token(path: &Path) -> Result<Credential, Vec<String>> {
+    let of_path = |error| format!("{}: {error}", path.display());
+    let credential = |token| Credential::token(token).map_err(of_path);
+    read_part(path).and_then(credential).map_err(|problem| vec![problem])
 }
 
-impl fmt::Display for Problems {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("; "))
-    }
-}
-
-fn read_key(folder: &Path) -> Result<Credential, Problems> {
+fn key(folder: &Path) -> Result<Credential, Vec<String>> {
     let mut problems = Vec::new();
     let mut part = |name: &str, optional: bool| {
         read_optional(&folder.join(name), optional).unwrap_or_else(|problem| {
@@ -188,7 +153,7 @@ fn read_key(folder: &Path) -> Result<Credential, Problems> {
             Err(error) => problems.push(format!("{}: {error}", folder.display())),
         }
     }
-    Err(Problems(problems))
+    Err(problems)
 }
 
 fn read_part(path: &Path) -> Result<Secret, String> {
@@ -273,14 +238,14 @@ mod tests {
         let folder = Folder::new("wrong");
         let source = Directory::of_key(&folder.0);
         let error = source.read().unwrap_err();
-        assert_eq!(error.iter().count(), 2, "{error}");
+        assert_eq!(error.len(), 2, "{error:?}");
         std::fs::write(folder.0.join(ID), "EXAMPLEID").unwrap();
         std::fs::write(folder.0.join(SECRET), "exampleSecret with a space").unwrap();
         std::fs::create_dir(folder.0.join(TOKEN)).unwrap();
-        let error = source.read().unwrap_err().to_string();
+        let error = source.read().unwrap_err().join("; ");
         assert!(error.contains("security_token: is not a regular file"), "{error}");
         std::fs::remove_dir(folder.0.join(TOKEN)).unwrap();
-        let error = source.read().unwrap_err().to_string();
+        let error = source.read().unwrap_err().join("; ");
         assert!(error.contains("the access key secret contains a character"), "{error}");
         assert!(!error.contains("exampleSecret"), "{error}");
     }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::Credential;
+use super::{Credential, InvalidCredential};
 use crate::clock::Clock;
+use crate::json::Text;
 use crate::refresh::FetchError;
 use crate::secret::Secret;
 
@@ -43,42 +44,39 @@ impl Lease {
 pub(crate) fn token_lease(
     who: &str,
     token: Option<Secret>,
-    expires: Option<&str>,
+    expires: &Text,
     now: Timestamp,
 ) -> Result<Lease, FetchError> {
     let Some(token) = token else {
         return Err(FetchError::new(format!("the response of {who} has no token")));
     };
-    let credential = Credential::token(token)
-        .map_err(|error| FetchError::new(format!("the response of {who}: {error}")))?;
-    lease_until(who, credential, expires, now)
+    lease_until(who, Credential::token(token), expires, now)
 }
 
 /// Builds a temporary credential from the parts of a response.
 pub(crate) fn lease(
     who: &str,
-    id: Option<String>,
-    secret: Option<String>,
-    token: Option<String>,
-    expires: Option<&str>,
+    [id, secret, token]: [Text; 3],
+    expires: &Text,
     now: Timestamp,
 ) -> Result<Lease, FetchError> {
-    let (secret, token) = (secret.map(Secret::new), token.map(Secret::new));
-    let (Some(id), Some(secret), Some(token)) = (id, secret, token) else {
+    let (secret, token) = (secret.0.map(Secret::new), token.0.map(Secret::new));
+    let (Some(id), Some(secret), Some(token)) = (id.0, secret, token) else {
         return Err(FetchError::new(format!("the response of {who} has no complete credential")));
     };
-    let credential = Credential::new(id, secret, Some(token))
-        .map_err(|error| FetchError::new(format!("the response of {who}: {error}")))?;
-    lease_until(who, credential, expires, now)
+    lease_until(who, Credential::new(id, secret, Some(token)), expires, now)
 }
 
 fn lease_until(
     who: &str,
-    credential: Credential,
-    expires: Option<&str>,
+    credential: Result<Credential, InvalidCredential>,
+    expires: &Text,
     now: Timestamp,
 ) -> Result<Lease, FetchError> {
-    let Some(expires) = expires.and_then(|text| text.trim().parse::<Timestamp>().ok()) else {
+    let credential =
+        credential.map_err(|error| FetchError::new(format!("the response of {who}: {error}")))?;
+    let Some(expires) = expires.0.as_ref().and_then(|text| text.trim().parse::<Timestamp>().ok())
+    else {
         return Err(FetchError::new(format!("the response of {who} has no valid expiry")));
     };
     if expires <= now {

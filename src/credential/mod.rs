@@ -7,19 +7,21 @@ mod client;
 mod credentials;
 mod files;
 mod lease;
+mod metadata;
 mod metrics;
 mod options;
 mod redact;
 mod source;
 
 pub use client::SourceClient;
-pub(crate) use client::rejected;
+pub(crate) use client::{granted, rejected};
 pub use credentials::Credentials;
-pub use files::{Directory, Problems, SecretFile};
+pub use files::{Directory, SecretFile};
 pub use lease::Lease;
 pub(crate) use lease::{lease, token_lease};
+pub(crate) use metadata::Metadata;
 pub use metrics::CredentialMetrics;
-pub(crate) use options::{Choice, SESSION_NAME, key_from_environment, no_credential, of_files};
+pub(crate) use options::{SESSION_NAME, Sources, key_from_environment, of_files};
 pub(crate) use redact::Redactor;
 pub use source::Source;
 pub(crate) use source::{Changed, Fetch};
@@ -33,10 +35,8 @@ use crate::rpc::reason::Reason;
 use crate::secret::Secret;
 
 /// An access key or a token.
-#[derive(PartialEq, Eq)]
 pub struct Credential(Kind);
 
-#[derive(PartialEq, Eq)]
 enum Kind {
     Key(Box<AccessKey>),
     Token(Secret),
@@ -65,14 +65,10 @@ impl Credential {
     ) -> Result<Self, InvalidCredential> {
         let access_key_id = access_key_id.into();
         let security_token = security_token.filter(|token| !token.expose().is_empty());
-        let token = security_token.as_ref().map(Secret::expose);
-        for (part, text) in [
-            ("access key id", Some(access_key_id.as_str())),
-            ("access key secret", Some(access_key_secret.expose())),
-            ("security token", token),
-        ] {
-            let Some(text) = text else { continue };
-            check(part, text)?;
+        check("access key id", &access_key_id)?;
+        check("access key secret", access_key_secret.expose())?;
+        if let Some(token) = &security_token {
+            check("security token", token.expose())?;
         }
         if access_key_id.contains([',', ';', '=']) {
             return Err(InvalidCredential {
@@ -160,15 +156,12 @@ impl AccessKey {
     }
 }
 
-impl PartialEq for AccessKey {
+/// Compares the texts: a key has more of them than a token.
+impl PartialEq for Credential {
     fn eq(&self, other: &Self) -> bool {
-        self.access_key_id == other.access_key_id
-            && self.access_key_secret == other.access_key_secret
-            && self.security_token == other.security_token
+        self.secrets().eq(other.secrets())
     }
 }
-
-impl Eq for AccessKey {}
 
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,27 +11,65 @@ use crate::secret::Secret;
 /// The session name in the providers' audit logs.
 pub(crate) const SESSION_NAME: &str = "savepoint-gateway";
 
-/// A source as an option selects it: `kind` or `kind:rest`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Choice<'a>(pub(crate) &'a str, pub(crate) Option<&'a str>);
+/// The sources of a provider, and how one is selected.
+pub(crate) struct Sources<W: 'static> {
+    pub(crate) provider: &'static Provider,
+    /// The option that selects a source.
+    pub(crate) flag: &'static str,
+    /// The variables of an access key: its id, its secret and its token.
+    pub(crate) key: [&'static str; 3],
+    pub(crate) rows: &'static [SourceRow<W>],
+}
 
-impl<'a> Choice<'a> {
-    /// Parses the text, which must have the shape of one of these forms: the same kind, with or
-    /// without a rest.
-    pub(crate) fn parse(text: &'a str, forms: &[&'static str]) -> Option<Self> {
-        let found = Self::split(text)?;
-        let known = forms.iter().filter_map(|form| Choice::split(form));
-        let mut fitting =
-            known.filter(|form| form.0 == found.0 && form.1.is_some() == found.1.is_some());
-        fitting.next().map(|_| found)
+/// A source: its form, `kind` or `kind:rest`; the variables, each of which selects it if the option
+/// is not set; and a function that builds it from the rest.
+pub(crate) type SourceRow<W> = (
+    &'static str,
+    &'static [&'static str],
+    fn(&mut Problems<'_>, Option<&str>, &W) -> Option<Credentials>,
+);
+
+impl<W> Sources<W> {
+    pub(crate) fn forms(&self) -> Vec<&'static str> {
+        self.rows.iter().map(|(form, ..)| *form).collect()
     }
 
-    fn split(text: &'a str) -> Option<Self> {
-        match text.split_once(':') {
-            Some((_, "")) => None,
-            Some((kind, rest)) => Some(Self(kind, Some(rest))),
-            None => Some(Self(text, None)),
+    /// The credentials of the source that `text` selects, else of the first whose variables are set.
+    pub(crate) fn credentials(
+        &self,
+        problems: &mut Problems<'_>,
+        text: Option<&str>,
+        with: &W,
+    ) -> Option<Credentials> {
+        let chosen = match text {
+            Some(text) => self.rows.iter().find(|(form, ..)| fits(text, form)),
+            None => self.rows.iter().find(|(_, names, _)| problems.any_variable(names)),
+        };
+        match (chosen, text) {
+            (Some((_, _, make)), text) => {
+                let rest = text.and_then(|text| text.split_once(':'));
+                return make(problems, rest.map(|(_, rest)| rest), with);
+            }
+            (None, Some(_)) => {
+                let forms = self.forms().join(", ");
+                problems.report(self.flag, format_args!("is not one of {forms}"));
+            }
+            (None, None) => problems.add(format!(
+                "{}, or select another source with {}",
+                no_credential(self.provider, self.key),
+                self.flag
+            )),
         }
+        None
+    }
+}
+
+/// Whether the text has the shape of this form: the same kind, with or without a rest.
+fn fits(text: &str, form: &str) -> bool {
+    match (text.split_once(':'), form.split_once(':')) {
+        (Some((kind, rest)), Some((known, _))) => kind == known && !rest.is_empty(),
+        (None, None) => text == form,
+        _ => false,
     }
 }
 
@@ -39,41 +77,21 @@ impl<'a> Choice<'a> {
 pub(crate) fn key_from_environment(
     problems: &mut Problems<'_>,
     provider: &'static Provider,
-    [id, secret, token]: [&str; 3],
+    names: [&str; 3],
 ) -> Option<Credentials> {
-    let values = [id, secret, token].map(|name| problems.variable(name));
-    match values {
-        [Some(id_value), Some(secret_value), token_value] => {
-            let token_value = token_value.map(Secret::new);
-            match Credential::new(id_value, Secret::new(secret_value), token_value) {
-                Ok(credential) => return Some(Credentials::fixed(credential)),
-                Err(error) => problems.report(&format!("{id}, {secret}, {token}"), error),
-            }
-        }
-        [None, None, _] => problems
-            .add(format!("{provider} is configured without a credential: set {id} and {secret}")),
-        [Some(_), None, _] => {
-            problems.report(secret, format_args!("is missing, while {id} is set"))
-        }
-        [None, Some(_), _] => {
-            problems.report(id, format_args!("is missing, while {secret} is set"))
-        }
+    let [id, secret, token] = names.map(|name| problems.variable(name));
+    if id.is_none() && secret.is_none() {
+        problems.add(no_credential(provider, names));
     }
-    None
+    let (id, secret) = problems.pair((names[0], id.as_deref()), (names[1], secret.as_deref()))?;
+    Credential::new(id, Secret::new(secret), token.map(Secret::new))
+        .map(Credentials::fixed)
+        .map_err(|error| problems.report(&names.join(", "), error))
+        .ok()
 }
 
-/// Reports that no source is configured.
-pub(crate) fn no_credential(
-    problems: &mut Problems<'_>,
-    provider: &'static Provider,
-    [id, secret, _]: [&str; 3],
-    flag: &str,
-) -> Option<Credentials> {
-    problems.add(format!(
-        "{provider} is configured without a credential: set {id} and {secret}, or select another \
-         source with {flag}"
-    ));
-    None
+fn no_credential(provider: &'static Provider, [id, secret, _]: [&str; 3]) -> String {
+    format!("{provider} is configured without a credential: set {id} and {secret}")
 }
 
 /// Credentials from files. Reads them once, so that a wrong path stops the start.
@@ -85,9 +103,7 @@ pub(crate) fn of_files(
     match source.read() {
         Ok(credential) => Some(Credentials::refreshed(source, Some(Lease::open(credential)))),
         Err(found) => {
-            for problem in found.iter() {
-                problems.report(flag, problem);
-            }
+            found.iter().for_each(|problem| problems.report(flag, problem));
             None
         }
     }

@@ -4,7 +4,7 @@
 //! be recognized. The cost is linear in a bounded prefix of the text.
 
 use super::Credential;
-use crate::text::{clean, clip};
+use crate::text::{clean, clip, identifier};
 
 const REDACTED: &str = "[redacted]";
 
@@ -39,10 +39,8 @@ impl<'a> Redactor<'a> {
 
     /// An identifier of at most `max` bytes of visible ASCII; none if it is empty.
     pub(crate) fn identifier(&self, text: &str, max: usize) -> Option<String> {
-        let visible: String =
-            text.chars().filter(char::is_ascii_graphic).take(LOOK_AHEAD * max).collect();
-        let shown = self.redact(&visible);
-        (!shown.is_empty()).then(|| clip(&shown, max).to_owned())
+        let shown = self.redact(&identifier(text, LOOK_AHEAD * max)?);
+        Some(clip(&shown, max).to_owned())
     }
 
     /// Whether an identifier contains a secret or a prefix of one.

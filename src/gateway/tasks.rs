@@ -20,10 +20,10 @@ pub(super) fn start(config: &Config, shared: &Shared, trust: &Trust) -> Result<J
     let mut tasks = JoinSet::new();
     let clock = || Arc::clone(&shared.clock);
     if let Some(tls) = &config.server.tls {
-        tasks.spawn(Arc::clone(tls).run(shared.tls_metrics.clone(), clock()));
+        tasks.spawn(Arc::clone(tls).run(shared.tls_metrics.server.clone(), clock()));
     }
     if let Some(identity) = &config.upstream.identity {
-        tasks.spawn(Arc::clone(identity).run(shared.tls_metrics.clone(), clock()));
+        tasks.spawn(Arc::clone(identity).run(shared.tls_metrics.upstream.clone(), clock()));
     }
     let client = |proxy: Option<Proxy>| {
         Client::new(&ClientOptions {

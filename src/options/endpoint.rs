@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use http::HeaderValue;
+use http::header::HOST;
+use http::request::Builder;
+use http::{HeaderValue, Method, Request};
 use url::{Host, Url};
 
 /// The origin of a provider's REST API.
@@ -75,6 +77,12 @@ impl Endpoint {
             origin: format!("{}://{authority}", url.scheme()),
             tls,
         })
+    }
+
+    /// Starts a request to this path, which may include a query.
+    pub(crate) fn request(&self, method: Method, path: &str) -> Builder {
+        let uri = format!("{}{path}", self.origin);
+        Request::builder().method(method).uri(uri).header(HOST, &self.host)
     }
 
     /// `scheme://host[:port]`, without a slash at the end.

@@ -66,14 +66,11 @@ pub(crate) struct LookupContext {
     pub(crate) telemetry: Telemetry,
 }
 
-/// A flag with its value.
-type Flag<'a> = (&'static str, Option<&'a str>);
-
 /// The configured endpoint, else the region's, which `of_region` returns.
 fn endpoint(
     problems: &mut Problems<'_>,
-    (endpoint_flag, endpoint): Flag<'_>,
-    (region_flag, region): Flag<'_>,
+    (endpoint_flag, endpoint): (&str, Option<&str>),
+    (region_flag, region): (&str, Option<&str>),
     insecure: bool,
     of_region: impl FnOnce(&str) -> Result<String, String>,
 ) -> Option<Endpoint> {

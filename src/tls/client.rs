@@ -2,24 +2,21 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
 use rustls::sign::CertifiedKey;
 
-use super::TlsMetrics;
 use super::not_after::not_after;
 use super::pem::{FileProblem, PemFile, pair};
 use super::reload::{Loaded, PemSource, Reloading};
-use crate::clock::Clock;
 
 /// A certificate and its key. New connections use the current one; open connections continue.
-#[derive(Debug)]
-pub struct ClientIdentity(Reloading<Pair>);
+pub type ClientIdentity = Reloading<Pair>;
 
+/// The paths of the two files.
 #[derive(Debug, Clone)]
-struct Pair {
+pub struct Pair {
     cert: PathBuf,
     key: PathBuf,
 }
@@ -33,22 +30,7 @@ impl ClientIdentity {
         cert: impl Into<PathBuf>,
         key: impl Into<PathBuf>,
     ) -> Result<Self, Vec<FileProblem>> {
-        Reloading::load(Pair { cert: cert.into(), key: key.into() }).map(Self)
-    }
-
-    /// Overrides the poll interval, and how long a change must be stable.
-    #[must_use]
-    pub fn with_times(self, poll: Duration, settle: Duration) -> Self {
-        Self(self.0.with_times(poll, settle))
-    }
-
-    pub(crate) fn reload(&self) {
-        self.0.reload();
-    }
-
-    /// Applies valid changes of the files. Exactly one task must run this.
-    pub(crate) async fn run(self: Arc<Self>, metrics: TlsMetrics, clock: Arc<dyn Clock>) {
-        self.0.run(&metrics.upstream, &*clock).await;
+        Self::of(Pair { cert: cert.into(), key: key.into() })
     }
 }
 
@@ -56,7 +38,7 @@ impl ResolvesClientCert for ClientIdentity {
     /// Ignores the issuers that the provider names: it reports a wrong issuer better than the
     /// gateway could.
     fn resolve(&self, _: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        let key = self.0.current();
+        let key = self.current();
         key.key.choose_scheme(schemes).is_some().then_some(key)
     }
 

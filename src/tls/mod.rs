@@ -76,11 +76,7 @@ impl Trust {
         Self::roots(rustls::RootCertStore::empty())
     }
 
-    /// Only these CAs.
-    ///
-    /// # Errors
-    /// If the cryptographic library supports no common protocol version.
-    pub(crate) fn roots(roots: rustls::RootCertStore) -> Result<Self, rustls::Error> {
+    fn roots(roots: rustls::RootCertStore) -> Result<Self, rustls::Error> {
         // Named explicitly, because rustls cannot choose if another crate brings a second provider.
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = rustls::ClientConfig::builder_with_provider(provider)

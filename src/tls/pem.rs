@@ -15,7 +15,8 @@ use crate::files::{self, FileError};
 const BYTES: u64 = 4 * 1024 * 1024;
 
 /// A problem of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
 pub struct FileProblem {
     /// The flag that named it.
     pub flag: &'static str,
@@ -23,18 +24,18 @@ pub struct FileProblem {
     pub why: String,
 }
 
-impl fmt::Display for FileProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.why)
-    }
-}
-
 /// The content of a file, or why it cannot be read. It may be a key.
 #[derive(PartialEq)]
-pub(crate) struct PemFile {
+pub struct PemFile {
     flag: &'static str,
     path: PathBuf,
     content: Result<Zeroizing<Vec<u8>>, FileError>,
+}
+
+impl fmt::Debug for PemFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.path.fmt(f)
+    }
 }
 
 impl PemFile {

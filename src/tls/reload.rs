@@ -1,20 +1,21 @@
 //! Values built from PEM files, and rebuilt when one of them changes.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
 use super::metrics::CertificateMetrics;
 use super::pem::FileProblem;
 use crate::clock::Clock;
 use crate::files::{POLL, Reader, SETTLE};
-use crate::refresh::{FetchError, Fetched, Next, Refresh, Upkeep};
+use crate::refresh::{FetchError, Refresh, Upkeep};
 
 /// PEM files, and how a value is built from them.
-pub(super) trait PemSource: fmt::Debug + Clone + Send + Sync + 'static {
-    type Content: PartialEq + Send + 'static;
+pub trait PemSource: fmt::Debug + Clone + Send + Sync + 'static {
+    type Content: PartialEq + Send + Sync + 'static;
     type Output: Send + Sync;
 
     /// Whose certificate it is, for the log.
@@ -30,13 +31,13 @@ pub(super) trait PemSource: fmt::Debug + Clone + Send + Sync + 'static {
 
 /// A value, and the expiry of its certificate.
 #[derive(Debug)]
-pub(super) struct Loaded<T> {
+pub struct Loaded<T> {
     pub(super) value: Arc<T>,
     pub(super) not_after: Option<Timestamp>,
 }
 
 /// The value of the current files, or of their last valid version.
-pub(super) struct Reloading<S: PemSource> {
+pub struct Reloading<S: PemSource> {
     source: S,
     poll: Duration,
     settle: Duration,
@@ -44,7 +45,7 @@ pub(super) struct Reloading<S: PemSource> {
     /// The value at the start, before [`Refresh`] has one.
     first: Arc<S::Output>,
     reader: Reader<S::Content>,
-    last: Mutex<Last<S::Content>>,
+    last: ArcSwap<Last<S::Content>>,
 }
 
 /// The content that was last examined, and the result.
@@ -64,7 +65,7 @@ impl<S: PemSource> Reloading<S> {
     ///
     /// # Errors
     /// All problems of the files.
-    pub(super) fn load(source: S) -> Result<Self, Vec<FileProblem>> {
+    pub(super) fn of(source: S) -> Result<Self, Vec<FileProblem>> {
         let content = source.read();
         let loaded = source.load(&content)?;
         Ok(Self {
@@ -74,12 +75,13 @@ impl<S: PemSource> Reloading<S> {
             first: Arc::clone(&loaded.value),
             refresh: Refresh::new(Some(loaded)),
             reader: Reader::default(),
-            last: Mutex::new(Last { content, result: Ok(()) }),
+            last: ArcSwap::from_pointee(Last { content, result: Ok(()) }),
         })
     }
 
     /// Overrides the poll interval, and how long a change must be stable.
-    pub(super) fn with_times(self, poll: Duration, settle: Duration) -> Self {
+    #[must_use]
+    pub fn with_times(self, poll: Duration, settle: Duration) -> Self {
         Self { poll, settle, ..self }
     }
 
@@ -87,24 +89,20 @@ impl<S: PemSource> Reloading<S> {
         self.refresh.map(|loaded| Arc::clone(&loaded.value)).unwrap_or_else(|| self.first.clone())
     }
 
-    pub(super) fn reload(&self) {
+    pub(crate) fn reload(&self) {
         self.refresh.reload();
     }
 
     /// Applies valid changes of the files. Exactly one task must run this.
-    pub(super) async fn run(&self, metrics: &CertificateMetrics, clock: &dyn Clock) {
+    pub(crate) async fn run(self: Arc<Self>, metrics: CertificateMetrics, clock: Arc<dyn Clock>) {
         metrics.in_use(self.refresh.map(|loaded| loaded.not_after).flatten());
-        self.refresh.run(&PemUpkeep { reloading: self, metrics }, clock).await;
-    }
-
-    fn last(&self) -> MutexGuard<'_, Last<S::Content>> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+        self.refresh.run(&PemUpkeep { reloading: &self, metrics }, &*clock).await;
     }
 }
 
 struct PemUpkeep<'a, S: PemSource> {
     reloading: &'a Reloading<S>,
-    metrics: &'a CertificateMetrics,
+    metrics: CertificateMetrics,
 }
 
 impl<S: PemSource> Upkeep for PemUpkeep<'_, S> {
@@ -117,11 +115,11 @@ impl<S: PemSource> Upkeep for PemUpkeep<'_, S> {
             move || source.read()
         };
         let mut content = reader.read(read.clone()).await.map_err(FetchError::new)?;
-        if content != self.reloading.last().content {
+        if content != self.reloading.last.load().content {
             let settled = reader.settled(self.reloading.settle, read).await;
             content = settled.map_err(FetchError::new)?;
         }
-        let mut last = self.reloading.last();
+        let last = self.reloading.last.load();
         if content == last.content {
             return last.result.clone().map(|()| None);
         }
@@ -130,18 +128,24 @@ impl<S: PemSource> Upkeep for PemUpkeep<'_, S> {
             let texts: Vec<_> = problems.iter().map(ToString::to_string).collect();
             FetchError::new(texts.join("; "))
         });
-        *last = Last { content, result: result.as_ref().map(drop).map_err(Clone::clone) };
+        let last = Last { content, result: result.as_ref().map(drop).map_err(Clone::clone) };
+        self.reloading.last.store(Arc::new(last));
         result.map(Some)
     }
 
-    fn fetched(&self, fetched: Fetched<'_, Self::Value>) -> Next {
-        if let Some(loaded) = fetched.new {
+    fn fetched(
+        &self,
+        new: Option<&Self::Value>,
+        _: Option<&Self::Value>,
+        _: bool,
+    ) -> Option<Duration> {
+        if let Some(loaded) = new {
             self.metrics.in_use(loaded.not_after);
             self.metrics.reloaded(true);
             let not_after = loaded.not_after.map(tracing::field::display);
             tracing::info!(whose = S::WHOSE, not_after, "certificate reloaded");
         }
-        Next::After(self.reloading.poll)
+        Some(self.reloading.poll)
     }
 
     fn failed(&self, error: &FetchError, _: Option<&Self::Value>, repeated: bool) {

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::crypto::CryptoProvider;
 use rustls::server::WebPkiClientVerifier;
@@ -14,11 +13,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::TlsMetrics;
 use super::not_after::not_after;
 use super::pem::{FileProblem, PemFile, pair};
 use super::reload::{Loaded, PemSource, Reloading};
-use crate::clock::Clock;
 
 /// Whether a caller must present a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,8 +52,7 @@ impl FromStr for ClientAuth {
 }
 
 /// TLS for new connections. Open connections keep the configuration that they started with.
-#[derive(Debug)]
-pub struct ServerTls(Reloading<TlsFiles>);
+pub type ServerTls = Reloading<TlsFiles>;
 
 impl ServerTls {
     /// Reads the files.
@@ -64,27 +60,12 @@ impl ServerTls {
     /// # Errors
     /// All problems of the files.
     pub fn load(files: TlsFiles) -> Result<Self, Vec<FileProblem>> {
-        Reloading::load(files).map(Self)
-    }
-
-    /// Overrides the poll interval, and how long a change must be stable.
-    #[must_use]
-    pub fn with_times(self, poll: Duration, settle: Duration) -> Self {
-        Self(self.0.with_times(poll, settle))
+        Self::of(files)
     }
 
     /// Performs the handshake of a new connection.
     pub(crate) async fn accept(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
-        TlsAcceptor::from(self.0.current()).accept(stream).await
-    }
-
-    pub(crate) fn reload(&self) {
-        self.0.reload();
-    }
-
-    /// Applies valid changes of the files. Exactly one task must run this.
-    pub(crate) async fn run(self: Arc<Self>, metrics: TlsMetrics, clock: Arc<dyn Clock>) {
-        self.0.run(&metrics.server, &*clock).await;
+        TlsAcceptor::from(self.current()).accept(stream).await
     }
 }
 

@@ -4,10 +4,8 @@ use savepoint_gateway::gateway::Config;
 use savepoint_gateway::options::ConfigError;
 use savepoint_gateway::options::Endpoint;
 use savepoint_gateway::pb::ImportSavepointRequest;
-use savepoint_gateway::providers::alibaba::{ALIBABA, SOURCES as ALIBABA_SOURCES};
-use savepoint_gateway::providers::alibaba::{EcsRole, Rrsa};
-use savepoint_gateway::providers::huawei::EcsAgency;
-use savepoint_gateway::providers::huawei::{HUAWEI, Project, SOURCES as HUAWEI_SOURCES};
+use savepoint_gateway::providers::alibaba::{self, ALIBABA, EcsRole, Rrsa};
+use savepoint_gateway::providers::huawei::{self, EcsAgency, HUAWEI, Project};
 use savepoint_gateway::rpc::operation::Provider;
 
 use super::credentials::{ALIBABA_KEY, HUAWEI_KEY, HUAWEI_OIDC_KEY, TOKEN, success};
@@ -197,7 +195,7 @@ fn proven(request: &Recorded, (name, part): (&str, &str)) {
 
 #[tokio::test]
 async fn every_source_of_huawei_cloud_makes_calls_and_finds_the_project() {
-    for form in HUAWEI_SOURCES {
+    for form in huawei::sources() {
         let (cloud, folder) =
             (FakeCloud::start(|request, _| services(request)).await, Folder::new());
         let case = huawei_case(form, &cloud, &folder)
@@ -223,7 +221,7 @@ async fn every_source_of_huawei_cloud_makes_calls_and_finds_the_project() {
 
 #[tokio::test]
 async fn every_source_of_alibaba_cloud_makes_calls() {
-    for form in ALIBABA_SOURCES {
+    for form in alibaba::sources() {
         let (cloud, folder) =
             (FakeCloud::start(|request, _| services(request)).await, Folder::new());
         let case = alibaba_case(form, &cloud, &folder)
@@ -253,7 +251,7 @@ fn section<'a>(text: &'a str, heading: &str) -> &'a str {
 fn the_tables_of_sources_are_complete_and_their_examples_work() {
     let (docs, readme) = (read("docs/credentials.md"), read("README.md"));
     for (heading, forms) in
-        [("\n### Huawei Cloud\n", HUAWEI_SOURCES), ("\n### Alibaba Cloud\n", ALIBABA_SOURCES)]
+        [("\n### Huawei Cloud\n", huawei::sources()), ("\n### Alibaba Cloud\n", alibaba::sources())]
     {
         let rows: Vec<Vec<&str>> = section(&docs, heading)
             .lines()

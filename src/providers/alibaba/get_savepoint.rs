@@ -51,20 +51,19 @@ impl Alibaba {
         rest::check_segment(&mut violations, "namespace", &request.namespace);
         rest::check_segment(&mut violations, "savepoint_id", &request.savepoint_id);
         violations.into_result()?;
-        let uri = format!(
-            "{}/api/v2/namespaces/{}/savepoints/{}",
-            self.upstream.endpoint().origin(),
+        let path = format!(
+            "/api/v2/namespaces/{}/savepoints/{}",
             percent_encode(&request.namespace),
             percent_encode(&request.savepoint_id),
         );
-        Ok(Get { alibaba: self, uri, workspace })
+        Ok(Get { alibaba: self, path, workspace })
     }
 }
 
 #[derive(Debug)]
 pub(crate) struct Get<'a> {
     alibaba: &'a Alibaba,
-    uri: String,
+    path: String,
     workspace: &'a str,
 }
 
@@ -76,7 +75,7 @@ impl RestCall for Get<'_> {
     }
 
     fn request(&self, credential: &Credential) -> Result<Request<Bytes>, Error> {
-        self.alibaba.request((Method::GET, &self.uri), self.workspace, "GetSavepoint", credential)
+        self.alibaba.request((Method::GET, &self.path), self.workspace, "GetSavepoint", credential)
     }
 
     fn response(&self, reply: &Reply<'_>) -> Result<GetSavepointResponse, NotSuccess> {

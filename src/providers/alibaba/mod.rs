@@ -14,7 +14,7 @@ pub use credential::{CredentialsUri, EcsRole, Rrsa};
 pub use get_savepoint::GET_SAVEPOINT;
 #[cfg(feature = "internals")]
 pub(crate) use get_savepoint::Get;
-pub use options::{Options, SOURCES, Setup};
+pub use options::{Options, Setup, sources};
 
 use crate::rpc::operation::Pattern::{EndsWith, Exactly, StartsWith, StartsWithAndHas};
 use crate::rpc::operation::{Pattern, Provider, RequestId};
@@ -89,21 +89,24 @@ impl Alibaba {
     }
 }
 
-/// The endpoint of Realtime Compute in a region, for example `cn-hangzhou`; none if the text cannot
-/// be the name of a region.
+/// The endpoint of Realtime Compute in a region, for example `cn-hangzhou`.
 ///
 /// This rule holds for all public endpoints. Endpoints inside a VPC differ, and must be configured.
 ///
+/// # Errors
+/// If the text cannot be the name of a region.
+///
 /// # Reference
 /// The endpoint rule of Alibaba's Python SDK, `alibabacloud-ververica20220718` 1.14.0.
-fn endpoint_of_region(region: &str) -> Option<String> {
+fn endpoint_of_region(region: &str) -> Result<String, String> {
     let mut parts = region.split('-');
     let well_formed = region.len() <= 64
         && parts.clone().count() >= 2
         && parts.all(|part| {
             !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
         });
-    well_formed.then(|| format!("https://ververica.{region}.aliyuncs.com"))
+    let why = "is not the name of a region, such as cn-hangzhou";
+    well_formed.then(|| format!("https://ververica.{region}.aliyuncs.com")).ok_or(why.to_owned())
 }
 
 #[cfg(test)]
@@ -122,7 +125,7 @@ mod tests {
             ("cn.evil.example/", None),
             ("", None),
         ] {
-            assert_eq!(endpoint_of_region(region).as_deref(), want, "{region:?}");
+            assert_eq!(endpoint_of_region(region).ok().as_deref(), want, "{region:?}");
         }
     }
 }

@@ -7,7 +7,7 @@ use url::Url;
 use super::credential::{CredentialsUri, EcsRole, METADATA, Rrsa};
 use super::{ALIBABA, Alibaba, endpoint_of_region};
 use crate::credential::{
-    Choice, Credentials, Directory, SESSION_NAME, key_from_environment, no_credential, of_files,
+    Credentials, Directory, SESSION_NAME, Sources, key_from_environment, of_files,
 };
 use crate::options::problems::{non_empty, non_empty_secret};
 use crate::options::{Endpoint, InvalidEndpoint, Problems};
@@ -18,9 +18,34 @@ use crate::upstream::Upstream;
 
 const CREDENTIALS: &str = "--alibaba-credentials";
 
+/// Built with a flag: whether http:// is allowed.
+const SOURCES: Sources<bool> = Sources {
+    provider: &ALIBABA,
+    flag: CREDENTIALS,
+    key: KEY,
+    rows: &[
+        ("env", &[KEY[0], KEY[1]], |problems, _, _| key_from_environment(problems, &ALIBABA, KEY)),
+        ("dir:/path", &[], |problems, path, _| {
+            of_files(problems, CREDENTIALS, Directory::of_key(path?))
+        }),
+        // The role ARN alone does not select a source.
+        ("oidc", &[OIDC[1], OIDC[2]], |problems, _, _| oidc(problems)),
+        ("ecs", &[ECS_ROLE], |problems, _, _| ecs(problems, None)),
+        ("ecs:role", &[], |problems, role, _| ecs(problems, role)),
+        ("uri", &[URI], |problems, _, insecure| {
+            let [uri] = problems.variables([URI])?;
+            credentials_uri(problems, URI, &uri, *insecure)
+        }),
+        ("uri:http://...", &[], |problems, uri, insecure| {
+            credentials_uri(problems, CREDENTIALS, uri?, *insecure)
+        }),
+    ],
+};
+
 /// Every form of `--alibaba-credentials`. Only sources in this list can be selected.
-pub const SOURCES: [&str; 7] =
-    ["env", "dir:/path", "oidc", "ecs", "ecs:role", "uri", "uri:http://..."];
+pub fn sources() -> Vec<&'static str> {
+    SOURCES.forms()
+}
 
 const KEY: [&str; 3] = [
     "ALIBABA_CLOUD_ACCESS_KEY_ID",
@@ -86,50 +111,17 @@ impl Options {
         }
         let region = non_empty(&self.alibaba_region);
         let endpoint = non_empty(&self.alibaba_endpoint);
-        if region.is_none() && endpoint.is_none() {
-            return None;
-        }
+        region.or(endpoint)?;
         let endpoint = providers::endpoint(
             problems,
             ("--alibaba-endpoint", endpoint),
             ("--alibaba-region", region),
             insecure,
-            |region| {
-                let why = "is not the name of a region, such as cn-hangzhou";
-                endpoint_of_region(region).ok_or_else(|| why.to_owned())
-            },
+            endpoint_of_region,
         );
-        let credentials = self.credentials(problems, insecure);
+        let source = non_empty_secret(&self.alibaba_credentials);
+        let credentials = SOURCES.credentials(problems, source, &insecure);
         Some(Setup::new(endpoint?, credentials?, workspace))
-    }
-
-    fn credentials(&self, problems: &mut Problems<'_>, insecure: bool) -> Option<Credentials> {
-        let choice = match non_empty_secret(&self.alibaba_credentials) {
-            Some(text) => Choice::parse(text, &SOURCES),
-            None if problems.any_variable(&KEY[..2]) => Choice::parse("env", &SOURCES),
-            // The role ARN alone does not select a source.
-            None if problems.any_variable(&OIDC[1..]) => Choice::parse("oidc", &SOURCES),
-            None if problems.any_variable(&[ECS_ROLE]) => Choice::parse("ecs", &SOURCES),
-            None if problems.any_variable(&[URI]) => Choice::parse("uri", &SOURCES),
-            None => return no_credential(problems, &ALIBABA, KEY, CREDENTIALS),
-        };
-        match choice {
-            Some(Choice("env", None)) => key_from_environment(problems, &ALIBABA, KEY),
-            Some(Choice("dir", Some(path))) => {
-                of_files(problems, CREDENTIALS, Directory::of_key(path))
-            }
-            Some(Choice("ecs", role)) => ecs(problems, role),
-            Some(Choice("oidc", None)) => oidc(problems),
-            Some(Choice("uri", None)) => {
-                let [uri] = problems.variables([URI])?;
-                credentials_uri(problems, URI, &uri, insecure)
-            }
-            Some(Choice("uri", Some(uri))) => credentials_uri(problems, CREDENTIALS, uri, insecure),
-            _ => {
-                problems.report(CREDENTIALS, format_args!("is not one of {}", SOURCES.join(", ")));
-                None
-            }
-        }
     }
 }
 

@@ -2,14 +2,13 @@
 //! of responses.
 
 use bytes::Bytes;
-use http::header::HOST;
 use http::{Method, Request};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{Alibaba, sign};
 use crate::credential::Credential;
-use crate::json;
+use crate::json::{self, Text};
 use crate::rpc::Error;
 use crate::rpc::reason::Reason;
 use crate::rpc::validate::{Violations, WORKSPACE, is_path_segment, is_workspace};
@@ -27,15 +26,14 @@ impl Alibaba {
     /// A signed request without a body.
     pub(super) fn request(
         &self,
-        (method, uri): (Method, &str),
+        (method, path): (Method, &str),
         workspace: &str,
         action: &'static str,
         credential: &Credential,
     ) -> Result<Request<Bytes>, Error> {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(uri)
-            .header(HOST, self.upstream.endpoint().host())
+        let endpoint = self.upstream.endpoint();
+        let mut request = endpoint
+            .request(method, path)
             .header("workspace", workspace)
             .header("x-acs-action", action)
             .header("x-acs-version", "2022-07-18")
@@ -71,10 +69,10 @@ pub(super) fn check_segment(violations: &mut Violations, field: &'static str, va
 struct EnvelopeWire<T> {
     #[serde(default, deserialize_with = "json::boolean")]
     success: Option<bool>,
-    #[serde(default, deserialize_with = "json::text")]
-    request_id: Option<String>,
-    #[serde(default, rename = "RequestId", deserialize_with = "json::text")]
-    gateway_request_id: Option<String>,
+    #[serde(default)]
+    request_id: Text,
+    #[serde(default, rename = "RequestId")]
+    gateway_request_id: Text,
     #[serde(default, deserialize_with = "json::object")]
     data: Option<T>,
 }
@@ -94,7 +92,7 @@ where
             request_id,
             gateway_request_id,
         }) if data != T::default() => {
-            let ids = [request_id.as_deref(), gateway_request_id.as_deref()];
+            let ids = [request_id.0.as_deref(), gateway_request_id.0.as_deref()];
             Ok((data, reply.request_id(ids).unwrap_or_default()))
         }
         other => Err(NotSuccess {

@@ -4,30 +4,23 @@ use prost_types::Timestamp;
 use serde::Deserialize;
 
 use super::ALIBABA;
-use crate::json::{self, Integer};
+use crate::json::{self, Integer, Text};
 use crate::pb::{Savepoint, SavepointFailure, SavepointOrigin, SavepointState, SavepointStatus};
 
 #[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct SavepointWire {
-    #[serde(deserialize_with = "json::text")]
-    savepoint_id: Option<String>,
-    #[serde(deserialize_with = "json::text")]
-    deployment_id: Option<String>,
-    #[serde(deserialize_with = "json::text")]
-    job_id: Option<String>,
-    #[serde(deserialize_with = "json::text")]
-    namespace: Option<String>,
-    #[serde(deserialize_with = "json::text")]
-    savepoint_origin: Option<String>,
+    savepoint_id: Text,
+    deployment_id: Text,
+    job_id: Text,
+    namespace: Text,
+    savepoint_origin: Text,
     #[serde(deserialize_with = "json::boolean")]
     native_format: Option<bool>,
-    #[serde(deserialize_with = "json::text")]
-    description: Option<String>,
+    description: Text,
     #[serde(deserialize_with = "json::boolean")]
     stop_with_drain_enabled: Option<bool>,
-    #[serde(deserialize_with = "json::text")]
-    savepoint_location: Option<String>,
+    savepoint_location: Text,
     #[serde(deserialize_with = "json::object")]
     status: Option<StatusWire>,
     #[serde(deserialize_with = "json::integer")]
@@ -39,8 +32,7 @@ pub(super) struct SavepointWire {
 #[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct StatusWire {
-    #[serde(deserialize_with = "json::text")]
-    state: Option<String>,
+    state: Text,
     #[serde(deserialize_with = "json::object")]
     failure: Option<FailureWire>,
 }
@@ -48,28 +40,27 @@ struct StatusWire {
 #[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct FailureWire {
-    #[serde(deserialize_with = "json::text")]
-    message: Option<String>,
-    #[serde(deserialize_with = "json::text")]
-    reason: Option<String>,
+    message: Text,
+    reason: Text,
     #[serde(deserialize_with = "json::integer")]
     failed_at: Integer,
 }
 
 impl From<SavepointWire> for Savepoint {
     fn from(wire: SavepointWire) -> Self {
-        let origin = wire.savepoint_origin.as_deref().map_or(SavepointOrigin::Unspecified, origin);
+        let origin =
+            wire.savepoint_origin.0.as_deref().map_or(SavepointOrigin::Unspecified, origin);
         Self {
-            savepoint_id: wire.savepoint_id.unwrap_or_default(),
-            deployment_id: wire.deployment_id.unwrap_or_default(),
-            job_id: wire.job_id.unwrap_or_default(),
-            namespace: wire.namespace.unwrap_or_default(),
+            savepoint_id: wire.savepoint_id.0.unwrap_or_default(),
+            deployment_id: wire.deployment_id.0.unwrap_or_default(),
+            job_id: wire.job_id.0.unwrap_or_default(),
+            namespace: wire.namespace.0.unwrap_or_default(),
             origin: origin.into(),
-            provider_origin: wire.savepoint_origin.unwrap_or_default(),
+            provider_origin: wire.savepoint_origin.0.unwrap_or_default(),
             native_format: wire.native_format,
-            description: wire.description.unwrap_or_default(),
+            description: wire.description.0.unwrap_or_default(),
             stop_with_drain_enabled: wire.stop_with_drain_enabled,
-            savepoint_location: wire.savepoint_location.unwrap_or_default(),
+            savepoint_location: wire.savepoint_location.0.unwrap_or_default(),
             status: wire.status.map(SavepointStatus::from),
             create_time: timestamp("createdAt", wire.created_at),
             update_time: timestamp("modifiedAt", wire.modified_at),
@@ -79,13 +70,13 @@ impl From<SavepointWire> for Savepoint {
 
 impl From<StatusWire> for SavepointStatus {
     fn from(wire: StatusWire) -> Self {
-        let state = wire.state.as_deref().map_or(SavepointState::Unspecified, state);
+        let state = wire.state.0.as_deref().map_or(SavepointState::Unspecified, state);
         Self {
             state: state.into(),
-            provider_state: wire.state.unwrap_or_default(),
+            provider_state: wire.state.0.unwrap_or_default(),
             failure: wire.failure.map(|failure| SavepointFailure {
-                message: failure.message.unwrap_or_default(),
-                reason: failure.reason.unwrap_or_default(),
+                message: failure.message.0.unwrap_or_default(),
+                reason: failure.reason.0.unwrap_or_default(),
                 fail_time: timestamp("failedAt", failure.failed_at),
             }),
         }

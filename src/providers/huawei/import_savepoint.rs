@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{HUAWEI, Huawei, rest};
 use crate::call::Call;
 use crate::credential::Credential;
-use crate::json;
+use crate::json::{self, Text};
 use crate::pb::savepoint_service_server::SERVICE_NAME;
 use crate::pb::{ImportSavepointRequest, ImportSavepointResponse};
 use crate::rpc::Error;
@@ -48,10 +48,10 @@ struct ImportSavepointWire<'a> {
 struct ImportedWire {
     #[serde(default, deserialize_with = "json::boolean")]
     is_success: Option<bool>,
-    #[serde(default, deserialize_with = "json::text")]
-    message: Option<String>,
-    #[serde(default, deserialize_with = "json::text")]
-    request_id: Option<String>,
+    #[serde(default)]
+    message: Text,
+    #[serde(default)]
+    request_id: Text,
 }
 
 impl Huawei {
@@ -82,7 +82,7 @@ impl Huawei {
 #[derive(Debug)]
 pub(crate) struct Import<'a> {
     huawei: &'a Huawei,
-    uri: String,
+    path: String,
     project_id: Cow<'a, str>,
     body: Bytes,
 }
@@ -100,12 +100,8 @@ impl<'a> Import<'a> {
         .map_err(|_| {
             Error::new(Reason::GatewayInternal, "the request body cannot be serialized")
         })?;
-        let uri = format!(
-            "{}/v1.0/{project_id}/streaming/jobs/{}/import-savepoint",
-            huawei.upstream.endpoint().origin(),
-            request.job_id,
-        );
-        Ok(Self { huawei, uri, project_id, body: Bytes::from(body) })
+        let path = format!("/v1.0/{project_id}/streaming/jobs/{}/import-savepoint", request.job_id);
+        Ok(Self { huawei, path, project_id, body: Bytes::from(body) })
     }
 }
 
@@ -118,15 +114,15 @@ impl RestCall for Import<'_> {
 
     fn request(&self, credential: &Credential) -> Result<Request<Bytes>, Error> {
         let body = self.body.clone();
-        self.huawei.request((Method::POST, &self.uri), &self.project_id, body, credential)
+        self.huawei.request((Method::POST, &self.path), &self.project_id, body, credential)
     }
 
     fn response(&self, reply: &Reply<'_>) -> Result<ImportSavepointResponse, NotSuccess> {
         match reply.json() {
             Some(ImportedWire { is_success: Some(true), message, request_id }) => {
                 Ok(ImportSavepointResponse {
-                    message: message.unwrap_or_default(),
-                    request_id: reply.request_id([request_id.as_deref()]).unwrap_or_default(),
+                    message: message.0.unwrap_or_default(),
+                    request_id: reply.request_id([request_id.0.as_deref()]).unwrap_or_default(),
                 })
             }
             other => Err(NotSuccess {

@@ -15,7 +15,7 @@ pub use credential::{EcsAgency, Oidc, Password, PasswordOf, TokenScope};
 pub use import_savepoint::IMPORT_SAVEPOINT;
 #[cfg(feature = "internals")]
 pub(crate) use import_savepoint::Import;
-pub use options::{Options, SOURCES, Setup};
+pub use options::{Options, Setup, sources};
 pub use project::{Project, ProjectLookup};
 
 use crate::rpc::operation::Pattern::{Exactly, Prefixed};

@@ -9,7 +9,7 @@ use super::project::{Project, ProjectLookup};
 use super::regions::{endpoint_of_region, iam_endpoint_of_region};
 use super::{HUAWEI, Huawei};
 use crate::credential::{
-    Choice, Credentials, Directory, SESSION_NAME, key_from_environment, no_credential, of_files,
+    Credentials, Directory, SESSION_NAME, SecretFile, Sources, key_from_environment, of_files,
 };
 use crate::options::problems::non_empty;
 use crate::options::{Endpoint, Problems};
@@ -20,9 +20,32 @@ use crate::upstream::Upstream;
 
 const CREDENTIALS: &str = "--huawei-credentials";
 
+const SOURCES: Sources<Options> = Sources {
+    provider: &HUAWEI,
+    flag: CREDENTIALS,
+    key: KEY,
+    rows: &[
+        ("env", &[KEY[0], KEY[1]], |problems, _, _| key_from_environment(problems, &HUAWEI, KEY)),
+        ("dir:/path", &[], |problems, path, _| {
+            of_files(problems, CREDENTIALS, Directory::of_key(path?))
+        }),
+        ("oidc", &OIDC, |problems, _, _| oidc(problems)),
+        ("ecs", &[], |problems, _, _| {
+            let endpoint = problems.endpoint(CREDENTIALS, METADATA, true)?;
+            Some(Credentials::refreshed(EcsAgency { endpoint }, None))
+        }),
+        ("token-file:/path", &[], |problems, path, _| {
+            of_files(problems, CREDENTIALS, Directory::of_token(path?))
+        }),
+        ("password", &[USER[1], PASSWORD], password),
+        ("password:/path", &[], password),
+    ],
+};
+
 /// Every form of `--huawei-credentials`. Only sources in this list can be selected.
-pub const SOURCES: [&str; 7] =
-    ["env", "dir:/path", "oidc", "ecs", "token-file:/path", "password", "password:/path"];
+pub fn sources() -> Vec<&'static str> {
+    SOURCES.forms()
+}
 
 const PROJECT_ID: &str = "HUAWEICLOUD_SDK_PROJECT_ID";
 const KEY: [&str; 3] =
@@ -85,9 +108,7 @@ impl Options {
     pub(crate) fn setup(&self, insecure: bool, problems: &mut Problems<'_>) -> Option<Setup> {
         let region = non_empty(&self.huawei_region);
         let endpoint = non_empty(&self.huawei_endpoint);
-        if region.is_none() && endpoint.is_none() {
-            return None;
-        }
+        region.or(endpoint)?;
         let endpoint = providers::endpoint(
             problems,
             ("--huawei-endpoint", endpoint),
@@ -95,76 +116,35 @@ impl Options {
             insecure,
             endpoint_of_region,
         );
-        let project_id = self.project_id(problems);
-        let credentials = self.credentials(problems, region, project_id.as_deref());
-        let project = match project_id {
-            Some(id) => Project::Id(id.into()),
-            None => default_project(problems, region),
+        let project = self.project(problems);
+        let source = non_empty(&self.huawei_credentials);
+        let credentials = SOURCES.credentials(problems, source, self);
+        let project = match project {
+            Some(TokenScope::Id(id)) => Project::Id(id.into()),
+            Some(TokenScope::Name(name)) => iam(problems, region).map_or(Project::None, |iam| {
+                Project::Lookup(Arc::new(ProjectLookup::new(iam, name)))
+            }),
+            None => Project::None,
         };
         Some(Setup::new(endpoint?, credentials?, project))
     }
 
-    fn project_id(&self, problems: &mut Problems<'_>) -> Option<String> {
+    /// Without an id the project is looked up by name. The default project of each region has the
+    /// region's name.
+    fn project(&self, problems: &mut Problems<'_>) -> Option<TokenScope> {
         let (name, id) = match non_empty(&self.huawei_project_id) {
-            Some(id) => ("--huawei-project-id", id.to_owned()),
-            None => (PROJECT_ID, problems.variable(PROJECT_ID)?),
+            Some(id) => ("--huawei-project-id", Some(id.to_owned())),
+            None => (PROJECT_ID, problems.variable(PROJECT_ID)),
+        };
+        let Some(id) = id else {
+            let region = non_empty(&self.huawei_region).map(str::to_owned);
+            return problems.variable(PROJECT_NAME).or(region).map(TokenScope::Name);
         };
         if !is_project_id(&id) {
             problems.report(name, "must be 1 to 64 of 0-9, A-Z, a-z, _ and -");
         }
-        Some(id)
+        Some(TokenScope::Id(id))
     }
-
-    /// `region` and `project_id`: the scope of a token.
-    fn credentials(
-        &self,
-        problems: &mut Problems<'_>,
-        region: Option<&str>,
-        project_id: Option<&str>,
-    ) -> Option<Credentials> {
-        let choice = match non_empty(&self.huawei_credentials) {
-            Some(text) => Choice::parse(text, &SOURCES),
-            None if problems.any_variable(&KEY[..2]) => Choice::parse("env", &SOURCES),
-            None if problems.any_variable(&OIDC) => Choice::parse("oidc", &SOURCES),
-            None if problems.any_variable(&[USER[1], PASSWORD]) => {
-                Choice::parse("password", &SOURCES)
-            }
-            None => return no_credential(problems, &HUAWEI, KEY, CREDENTIALS),
-        };
-        match choice {
-            Some(Choice("env", None)) => key_from_environment(problems, &HUAWEI, KEY),
-            Some(Choice("dir", Some(path))) => {
-                of_files(problems, CREDENTIALS, Directory::of_key(path))
-            }
-            Some(Choice("token-file", Some(path))) => {
-                of_files(problems, CREDENTIALS, Directory::of_token(path))
-            }
-            Some(Choice("ecs", None)) => {
-                let endpoint = problems.endpoint(CREDENTIALS, METADATA, true)?;
-                Some(Credentials::refreshed(EcsAgency { endpoint }, None))
-            }
-            Some(Choice("oidc", None)) => oidc(problems),
-            Some(Choice("password", file)) => password(problems, file, region, project_id),
-            _ => {
-                problems.report(CREDENTIALS, format_args!("is not one of {}", SOURCES.join(", ")));
-                None
-            }
-        }
-    }
-}
-
-/// Without an id the project is looked up by name. The default project of each region has the
-/// region's name.
-fn default_project(problems: &mut Problems<'_>, region: Option<&str>) -> Project {
-    let name = project_name(problems, region);
-    match name.and_then(|name| Some(ProjectLookup::new(iam(problems, region)?, name))) {
-        Some(lookup) => Project::Lookup(Arc::new(lookup)),
-        None => Project::None,
-    }
-}
-
-fn project_name(problems: &mut Problems<'_>, region: Option<&str>) -> Option<String> {
-    problems.variable(PROJECT_NAME).or_else(|| region.map(str::to_owned))
 }
 
 fn iam(problems: &mut Problems<'_>, region: Option<&str>) -> Option<Endpoint> {
@@ -175,32 +155,26 @@ fn iam(problems: &mut Problems<'_>, region: Option<&str>) -> Option<Endpoint> {
 fn password(
     problems: &mut Problems<'_>,
     file: Option<&str>,
-    region: Option<&str>,
-    project_id: Option<&str>,
+    options: &Options,
 ) -> Option<Credentials> {
     let user = problems.variables(USER);
     let password = match file {
-        Some(path) => Some(PasswordOf::File(path.into())),
+        Some(path) => {
+            let file = SecretFile::from(path);
+            let read = file.read().map_err(|problem| problems.report(CREDENTIALS, problem));
+            read.ok().map(|_| PasswordOf::File(file))
+        }
         None => problems.variables([PASSWORD]).map(|[text]| PasswordOf::Text(Secret::new(text))),
     };
-    let scope = match project_id {
-        Some(id) => Some(TokenScope::Id(id.to_owned())),
-        None => project_name(problems, region).map(TokenScope::Name),
-    };
+    let scope = options.project(problems);
     if scope.is_none() {
         let why = "needs a project: set --huawei-project-id or --huawei-region";
         problems.report(CREDENTIALS, why);
     }
-    let iam = iam(problems, region);
+    let iam = iam(problems, non_empty(&options.huawei_region));
     let [domain, user] = user?;
     let source = Password::new(iam?, domain, user, password?, scope?);
-    match source.read() {
-        Ok(_) => Some(Credentials::refreshed(source, None)),
-        Err(problem) => {
-            problems.report(CREDENTIALS, problem);
-            None
-        }
-    }
+    Some(Credentials::refreshed(source, None))
 }
 
 fn oidc(problems: &mut Problems<'_>) -> Option<Credentials> {

@@ -7,12 +7,13 @@
 
 use std::borrow::Cow;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use http::header::{ACCEPT, HOST};
-use http::{HeaderValue, Method, Request};
+use http::header::ACCEPT;
+use http::{HeaderValue, Method};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -21,11 +22,11 @@ use serde::Deserialize;
 use super::rest::authorize;
 use super::{HUAWEI, Huawei};
 use crate::call::Call;
-use crate::credential::{Credential, rejected};
-use crate::json;
+use crate::credential::{Credential, granted};
+use crate::json::Text;
 use crate::options::Endpoint;
 use crate::providers::{Lookup, LookupContext};
-use crate::refresh::{FetchError, Fetched, Next, Refresh, Upkeep};
+use crate::refresh::{FetchError, Refresh, Upkeep};
 use crate::rpc::Error;
 use crate::rpc::reason::Reason;
 use crate::rpc::validate::is_project_id;
@@ -69,11 +70,10 @@ impl Huawei {
         call: &Call,
     ) -> Result<Cow<'a, str>, Error> {
         match (known, &self.project) {
-            (Some(id), _) => Ok(id),
             (None, Project::Lookup(lookup)) => {
                 call.bound(pin!(lookup.wait())).await.map(Cow::Owned)
             }
-            (None, Project::None | Project::Id(_)) => Ok(Cow::Borrowed("")),
+            (known, _) => Ok(known.unwrap_or_default()),
         }
     }
 }
@@ -94,10 +94,10 @@ struct ProjectsWire {
 
 #[derive(Deserialize)]
 struct ProjectWire {
-    #[serde(default, deserialize_with = "json::text")]
-    id: Option<String>,
-    #[serde(default, deserialize_with = "json::text")]
-    name: Option<String>,
+    #[serde(default)]
+    id: Text,
+    #[serde(default)]
+    name: Text,
 }
 
 impl ProjectLookup {
@@ -107,7 +107,7 @@ impl ProjectLookup {
     }
 
     /// The id, if it is known.
-    pub fn id(&self) -> Option<String> {
+    fn id(&self) -> Option<String> {
         self.id.map(String::clone)
     }
 
@@ -128,7 +128,7 @@ impl Lookup for ProjectLookup {
     fn run(self: Arc<Self>, with: LookupContext) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
             let metrics = ProjectMetrics::register(with.telemetry.metrics());
-            let last_used = Mutex::default();
+            let last_used = ArcSwapOption::empty();
             let upkeep = ProjectUpkeep { lookup: &self, with: &with, metrics, last_used };
             self.id.run(&upkeep, &*with.clock).await;
         })
@@ -143,7 +143,7 @@ impl Lookup for ProjectLookup {
     }
 
     fn missing(&self) -> Option<String> {
-        if self.id.current().is_some() {
+        if self.id().is_some() {
             return None;
         }
         let why = self.id.last_error().map(|why| format!(": {why}")).unwrap_or_default();
@@ -160,23 +160,29 @@ struct ProjectUpkeep<'a> {
     with: &'a LookupContext,
     metrics: ProjectMetrics,
     /// The credential of the last lookup.
-    last_used: Mutex<Option<Arc<Credential>>>,
+    last_used: ArcSwapOption<Credential>,
 }
 
 impl Upkeep for ProjectUpkeep<'_> {
     type Value = String;
 
     async fn fetch(&self) -> Result<Option<String>, FetchError> {
-        let credential = self.with.credentials.current(&*self.with.clock).await;
-        *self.last_used() = credential.as_ref().ok().map(Arc::clone);
-        let credential = credential.map_err(|error| FetchError::new(error.to_string()))?;
-        self.ask(&credential).await.map(Some)
+        let (ProjectLookup { iam, name, .. }, clock) = (self.lookup, &*self.with.clock);
+        let credential = self.with.credentials.current(clock).await;
+        self.last_used.store(credential.as_ref().ok().cloned());
+        let failed = |error: Error| FetchError::new(error.to_string());
+        let path = format!("/v3/projects?name={}", percent_encode(name));
+        let request = iam.request(Method::GET, &path).body(Bytes::new());
+        let mut request = request.map_err(|_| FetchError::new("the request cannot be built"))?;
+        authorize(&mut request, &*credential.map_err(failed)?, clock).map_err(failed)?;
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+        read(name, &self.with.client.remote.send(WHO, Ok(request)).await?).map(Some)
     }
 
-    fn fetched(&self, fetched: Fetched<'_, String>) -> Next {
+    fn fetched(&self, new: Option<&String>, _: Option<&String>, _: bool) -> Option<Duration> {
         self.metrics.ended(true);
-        tracing::info!(provider = %HUAWEI, project_id = fetched.new, "project found");
-        Next::Done
+        tracing::info!(provider = %HUAWEI, project_id = new, "project found");
+        None
     }
 
     fn failed(&self, error: &FetchError, _: Option<&String>, repeated: bool) {
@@ -187,29 +193,9 @@ impl Upkeep for ProjectUpkeep<'_> {
     }
 
     async fn changed(&self, _: bool) -> Duration {
-        let last = self.last_used().clone();
+        let last = self.last_used.load_full();
         self.with.credentials.replaced(last.as_deref()).await;
         Duration::ZERO
-    }
-}
-
-impl ProjectUpkeep<'_> {
-    fn last_used(&self) -> MutexGuard<'_, Option<Arc<Credential>>> {
-        self.last_used.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn ask(&self, credential: &Credential) -> Result<String, FetchError> {
-        let ProjectLookup { iam, name, .. } = self.lookup;
-        let mut request = Request::builder()
-            .method(Method::GET)
-            .uri(format!("{}/v3/projects?name={}", iam.origin(), percent_encode(name)))
-            .header(HOST, iam.host())
-            .body(Bytes::new())
-            .map_err(|_| FetchError::new("the request cannot be built"))?;
-        authorize(&mut request, credential, &*self.with.clock)
-            .map_err(|error| FetchError::new(error.to_string()))?;
-        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
-        read(name, &self.with.client.send(WHO, request).await?)
     }
 }
 
@@ -250,22 +236,16 @@ impl ProjectMetrics {
 
 /// Reads the id of the only project with this name.
 fn read(name: &str, answer: &Response) -> Result<String, FetchError> {
-    let wire = match answer.status {
-        200 => json::read_object::<ProjectsWire>(&answer.body).ok(),
-        _ => None,
-    };
-    let Some(ProjectsWire { mut projects }) = wire else {
-        let error = rejected(WHO, answer);
-        return Err(match answer.status {
-            401 => error.with_retry_after(REJECTED_INTERVAL),
-            _ => error,
-        });
-    };
+    let projects = granted(WHO, answer, 200..=200, |wire: ProjectsWire| Some(wire.projects));
+    let mut projects = projects.map_err(|error| match answer.status {
+        401 => error.with_retry_after(REJECTED_INTERVAL),
+        _ => error,
+    })?;
     // If the service ignores the filter, the gateway must not use another project.
-    projects.retain(|project| project.name.as_ref().is_none_or(|found| found == name));
+    projects.retain(|project| project.name.0.as_ref().is_none_or(|found| found == name));
     let fix = "set --huawei-project-id";
     match <[ProjectWire; 1]>::try_from(projects) {
-        Ok([ProjectWire { id: Some(id), .. }]) if is_project_id(&id) => Ok(id),
+        Ok([ProjectWire { id: Text(Some(id)), .. }]) if is_project_id(&id) => Ok(id),
         Ok(_) => Err(FetchError::new(format!("{WHO} returned a project without a valid id"))),
         Err(none) if none.is_empty() => Err(FetchError::new(format!(
             "{WHO} has no project {name:?} that this identity may see; {fix}"
@@ -309,7 +289,7 @@ mod tests {
                 (Err(found), Err((text, wait))) => {
                     assert!(found.to_string().contains(text), "{found}");
                     assert!(!found.to_string().contains("hidden"), "{found}");
-                    assert_eq!(found.retry_after(), wait, "{found}");
+                    assert_eq!(found.retry_after, wait, "{found}");
                 }
                 (found, want) => panic!("{answer:?}: {found:?}, not {want:?}"),
             }

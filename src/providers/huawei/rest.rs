@@ -1,7 +1,7 @@
 //! The common parts of all REST calls: headers, and a token or signature.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::CONTENT_TYPE;
 use http::{HeaderName, Method, Request};
 
 use super::{Huawei, sign};
@@ -19,15 +19,14 @@ impl Huawei {
     /// A request with a JSON body and a token or signature.
     pub(super) fn request(
         &self,
-        (method, uri): (Method, &str),
+        (method, path): (Method, &str),
         project_id: &str,
         body: Bytes,
         credential: &Credential,
     ) -> Result<Request<Bytes>, Error> {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(uri)
-            .header(HOST, self.upstream.endpoint().host())
+        let endpoint = self.upstream.endpoint();
+        let mut request = endpoint
+            .request(method, path)
             .header(CONTENT_TYPE, "application/json")
             .header("x-project-id", project_id)
             .body(body)

@@ -12,26 +12,21 @@ pub use uri::CredentialsUri;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::credential::{Lease, lease, rejected};
-use crate::json;
+use crate::credential::{Lease, granted, lease};
+use crate::json::Text;
 use crate::refresh::FetchError;
 use crate::transport::Response;
 
 /// A temporary credential, in the format of all services of Alibaba Cloud. Metadata services add a
 /// `Code`.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 struct CredentialsWire {
-    #[serde(default, deserialize_with = "json::text")]
-    code: Option<String>,
-    #[serde(default, deserialize_with = "json::text")]
-    access_key_id: Option<String>,
-    #[serde(default, deserialize_with = "json::text")]
-    access_key_secret: Option<String>,
-    #[serde(default, deserialize_with = "json::text")]
-    security_token: Option<String>,
-    #[serde(default, deserialize_with = "json::text")]
-    expiration: Option<String>,
+    code: Text,
+    access_key_id: Text,
+    access_key_secret: Text,
+    security_token: Text,
+    expiration: Text,
 }
 
 /// Reads the response of a metadata service or credentials URI.
@@ -39,19 +34,14 @@ struct CredentialsWire {
 /// # Errors
 /// If it has no credential.
 fn read_local(who: &str, answer: &Response, now: Timestamp) -> Result<Lease, FetchError> {
-    let wire = match answer.status {
-        200 => json::read_object::<CredentialsWire>(&answer.body).ok(),
-        _ => None,
-    };
-    match wire {
-        Some(wire) if wire.code.as_deref() == Some("Success") => wire.into_lease(who, now),
-        _ => Err(rejected(who, answer)),
-    }
+    let successful =
+        |wire: CredentialsWire| (wire.code.0.as_deref() == Some("Success")).then_some(wire);
+    granted(who, answer, 200..=200, successful)?.into_lease(who, now)
 }
 
 impl CredentialsWire {
     fn into_lease(self, who: &str, now: Timestamp) -> Result<Lease, FetchError> {
-        let expires = self.expiration.as_deref();
-        lease(who, self.access_key_id, self.access_key_secret, self.security_token, expires, now)
+        let parts = [self.access_key_id, self.access_key_secret, self.security_token];
+        lease(who, parts, &self.expiration, now)
     }
 }

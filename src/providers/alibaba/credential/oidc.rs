@@ -5,15 +5,14 @@
 //! The requests of Alibaba's Go SDK for credentials, which keeps the token out of the URL.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
-use http::{Method, Request};
+use http::Method;
+use http::header::CONTENT_TYPE;
 
 use super::CredentialsWire;
 use crate::clock::Clock;
-use crate::credential::{Fetch, Lease, SecretFile, Source, SourceClient, rejected};
+use crate::credential::{Fetch, SecretFile, Source, SourceClient, granted};
 use crate::json;
 use crate::options::endpoint::Endpoint;
-use crate::refresh::FetchError;
 use crate::signing::{percent_encode, utc};
 
 const WHO: &str = "Alibaba Cloud's security token service";
@@ -42,45 +41,29 @@ struct AssumedWire {
     credentials: Option<CredentialsWire>,
 }
 
-impl Rrsa {
-    async fn assume(&self, client: &SourceClient, clock: &dyn Clock) -> Result<Lease, FetchError> {
-        let token = self.token_file.fetch_token().await?;
-        let uri = format!(
-            "{}/?Action=AssumeRoleWithOIDC&Format=JSON&Version=2015-04-01&Timestamp={}",
-            self.endpoint.origin(),
-            percent_encode(&utc(clock.now(), true)),
-        );
-        let form = [
-            ("RoleArn", self.role_arn.as_str()),
-            ("OIDCProviderArn", &self.oidc_provider_arn),
-            ("OIDCToken", token.expose()),
-            ("RoleSessionName", &self.session_name),
-            ("DurationSeconds", DURATION_SECONDS),
-        ]
-        .map(|(name, value)| format!("{name}={}", percent_encode(value)))
-        .join("&");
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri(uri)
-            .header(HOST, self.endpoint.host())
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(Bytes::from(form))
-            .map_err(|_| FetchError::new("the request cannot be built"))?;
-        let answer = client.send(WHO, request).await?;
-        let wire = match answer.status {
-            200 => json::read_object::<AssumedWire>(&answer.body).ok(),
-            _ => None,
-        };
-        match wire.and_then(|wire| wire.credentials) {
-            Some(credentials) => credentials.into_lease(WHO, clock.now()),
-            None => Err(rejected(WHO, &answer)),
-        }
-    }
-}
-
 impl Source for Rrsa {
     fn fetch<'a>(&'a self, client: &'a SourceClient, clock: &'a dyn Clock) -> Fetch<'a> {
-        Box::pin(self.assume(client, clock))
+        Box::pin(async {
+            let token = self.token_file.fetch_token().await?;
+            let path = format!(
+                "/?Action=AssumeRoleWithOIDC&Format=JSON&Version=2015-04-01&Timestamp={}",
+                percent_encode(&utc(clock.now(), true)),
+            );
+            let form = [
+                ("RoleArn", self.role_arn.as_str()),
+                ("OIDCProviderArn", &self.oidc_provider_arn),
+                ("OIDCToken", token.expose()),
+                ("RoleSessionName", &self.session_name),
+                ("DurationSeconds", DURATION_SECONDS),
+            ]
+            .map(|(name, value)| format!("{name}={}", percent_encode(value)))
+            .join("&");
+            let request = self.endpoint.request(Method::POST, &path);
+            let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+            let answer = client.remote.send(WHO, request.body(Bytes::from(form))).await?;
+            granted(WHO, &answer, 200..=200, |wire: AssumedWire| wire.credentials)?
+                .into_lease(WHO, clock.now())
+        })
     }
 
     fn is_tls(&self) -> bool {

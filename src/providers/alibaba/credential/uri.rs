@@ -8,8 +8,7 @@ use http::{Request, Uri};
 
 use super::read_local;
 use crate::clock::Clock;
-use crate::credential::{Fetch, Lease, Source, SourceClient};
-use crate::refresh::FetchError;
+use crate::credential::{Fetch, Source, SourceClient};
 
 const WHO: &str = "the credentials URI";
 
@@ -26,18 +25,13 @@ impl std::fmt::Debug for CredentialsUri {
     }
 }
 
-impl CredentialsUri {
-    async fn get(&self, client: &SourceClient, clock: &dyn Clock) -> Result<Lease, FetchError> {
-        let mut request = Request::new(Bytes::new());
-        *request.uri_mut() = self.uri.clone();
-        let answer = client.send_local(WHO, request).await?;
-        read_local(WHO, &answer, clock.now())
-    }
-}
-
 impl Source for CredentialsUri {
     fn fetch<'a>(&'a self, client: &'a SourceClient, clock: &'a dyn Clock) -> Fetch<'a> {
-        Box::pin(self.get(client, clock))
+        Box::pin(async {
+            let request = Request::get(&self.uri).body(Bytes::new());
+            let answer = client.local.send(WHO, request).await?;
+            read_local(WHO, &answer, clock.now())
+        })
     }
 
     fn is_tls(&self) -> bool {

@@ -4,15 +4,16 @@
 //! The requests of Huawei's Python SDK, `huaweicloudsdkcore` 3.1.219.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
-use http::{Method, Request};
-use serde::{Deserialize, Serialize};
+use http::Method;
+use http::header::CONTENT_TYPE;
+use serde::Deserialize;
+use serde_json::json;
 
+use super::CredentialsWire;
 use crate::clock::Clock;
-use crate::credential::{Fetch, Lease, SecretFile, Source, SourceClient, lease, rejected};
+use crate::credential::{Fetch, SecretFile, Source, SourceClient, granted};
 use crate::json;
 use crate::options::endpoint::Endpoint;
-use crate::refresh::FetchError;
 
 const WHO: &str = "Huawei Cloud's security token service";
 
@@ -36,69 +37,30 @@ pub struct Oidc {
     pub duration_seconds: u32,
 }
 
-#[derive(Serialize)]
-struct AssumeWire<'a> {
-    provider_urn: &'a str,
-    agency_urn: &'a str,
-    agency_session_name: &'a str,
-    id_token: &'a str,
-    duration_seconds: u32,
-}
-
 #[derive(Deserialize)]
 struct AssumedWire {
     #[serde(default, deserialize_with = "json::object")]
     credentials: Option<CredentialsWire>,
 }
 
-#[derive(Deserialize)]
-struct CredentialsWire {
-    #[serde(default, deserialize_with = "json::text")]
-    access_key_id: Option<String>,
-    #[serde(default, deserialize_with = "json::text")]
-    secret_access_key: Option<String>,
-    #[serde(default, deserialize_with = "json::text")]
-    security_token: Option<String>,
-    #[serde(default, deserialize_with = "json::text")]
-    expiration: Option<String>,
-}
-
-impl Oidc {
-    async fn assume(&self, client: &SourceClient, clock: &dyn Clock) -> Result<Lease, FetchError> {
-        let token = self.token_file.fetch_token().await?;
-        let body = serde_json::to_vec(&AssumeWire {
-            provider_urn: &self.provider_urn,
-            agency_urn: &self.agency_urn,
-            agency_session_name: &self.session_name,
-            id_token: token.expose(),
-            duration_seconds: self.duration_seconds,
-        })
-        .map_err(|_| FetchError::new("the request cannot be serialized"))?;
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri(format!("{}/v5/agencies/assume-with-oidc", self.endpoint.origin()))
-            .header(HOST, self.endpoint.host())
-            .header(CONTENT_TYPE, "application/json;charset=UTF-8")
-            .body(Bytes::from(body))
-            .map_err(|_| FetchError::new("the request cannot be built"))?;
-        let answer = client.send(WHO, request).await?;
-        let wire = match answer.status {
-            200..=299 => json::read_object::<AssumedWire>(&answer.body).ok(),
-            _ => None,
-        };
-        let Some(found) = wire.and_then(|wire| wire.credentials) else {
-            return Err(rejected(WHO, &answer));
-        };
-        let CredentialsWire { access_key_id, secret_access_key, security_token, expiration } =
-            found;
-        let expires = expiration.as_deref();
-        lease(WHO, access_key_id, secret_access_key, security_token, expires, clock.now())
-    }
-}
-
 impl Source for Oidc {
     fn fetch<'a>(&'a self, client: &'a SourceClient, clock: &'a dyn Clock) -> Fetch<'a> {
-        Box::pin(self.assume(client, clock))
+        Box::pin(async {
+            let token = self.token_file.fetch_token().await?;
+            let body = json!({
+                "provider_urn": self.provider_urn,
+                "agency_urn": self.agency_urn,
+                "agency_session_name": self.session_name,
+                "id_token": token.expose(),
+                "duration_seconds": self.duration_seconds,
+            });
+            let request = self.endpoint.request(Method::POST, "/v5/agencies/assume-with-oidc");
+            let request = request.header(CONTENT_TYPE, "application/json;charset=UTF-8");
+            let answer =
+                client.remote.send(WHO, request.body(Bytes::from(body.to_string()))).await?;
+            granted(WHO, &answer, 200..=299, |wire: AssumedWire| wire.credentials)?
+                .into_lease(WHO, clock.now())
+        })
     }
 
     fn is_tls(&self) -> bool {

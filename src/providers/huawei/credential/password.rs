@@ -7,21 +7,23 @@
 //!   (read 2026-11-22)
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
-use http::{Method, Request};
+use http::Method;
+use http::header::CONTENT_TYPE;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::clock::Clock;
 use crate::credential::{
-    Changed, Fetch, Lease, SecretFile, Source, SourceClient, rejected, token_lease,
+    Changed, Fetch, Lease, SecretFile, Source, SourceClient, granted, token_lease,
 };
 use crate::files::{POLL, SETTLE};
-use crate::json;
+use crate::json::{self, Text};
 use crate::options::endpoint::Endpoint;
 use crate::refresh::FetchError;
 use crate::secret::Secret;
@@ -43,7 +45,7 @@ pub struct Password {
     poll: Duration,
     settle: Duration,
     /// The password of the last login.
-    last_read: Mutex<Option<Read>>,
+    last_read: ArcSwapOption<Read>,
 }
 
 type Read = Result<Secret, String>;
@@ -85,7 +87,7 @@ impl Password {
             scope,
             poll: POLL,
             settle: SETTLE,
-            last_read: Mutex::default(),
+            last_read: ArcSwapOption::empty(),
         }
     }
 
@@ -95,63 +97,9 @@ impl Password {
         (self.poll, self.settle) = (poll, settle);
         self
     }
-
-    /// Reads the password.
-    ///
-    /// # Errors
-    /// The problem of its file, with its path and without its content.
-    pub fn read(&self) -> Result<Secret, String> {
-        self.password.read()
-    }
-
-    async fn log_in(&self, client: &SourceClient, clock: &dyn Clock) -> Result<Lease, FetchError> {
-        let read_now = self.password.fetch().await;
-        *self.last_read() = Some(read_now.clone());
-        let password = read_now.map_err(FetchError::new)?;
-        let body = body(&self.domain_name, &self.user_name, &password, &self.scope)
-            .map_err(|_| FetchError::new("the request cannot be serialized"))?;
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri(format!("{}/v3/auth/tokens?nocatalog=true", self.endpoint.origin()))
-            .header(HOST, self.endpoint.host())
-            .header(CONTENT_TYPE, "application/json;charset=utf-8")
-            .body(Bytes::from(body))
-            .map_err(|_| FetchError::new("the request cannot be built"))?;
-        read(&client.send(WHO, request).await?, clock.now())
-    }
-
-    /// Returns once the file has changed since the last login, also if it has become unusable: this
-    /// must be reported before the token expires.
-    async fn wait_for_another(&self) {
-        if matches!(self.password, PasswordOf::Text(_)) {
-            return std::future::pending().await;
-        }
-        loop {
-            tokio::time::sleep(self.poll).await;
-            let found = self.password.fetch().await;
-            if self.last_read().as_ref() == Some(&found) {
-                continue;
-            }
-            tokio::time::sleep(self.settle).await;
-            if self.password.fetch().await == found {
-                return;
-            }
-        }
-    }
-
-    fn last_read(&self) -> MutexGuard<'_, Option<Read>> {
-        self.last_read.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl PasswordOf {
-    fn read(&self) -> Read {
-        match self {
-            Self::Text(secret) => Ok(secret.clone()),
-            Self::File(file) => file.read(),
-        }
-    }
-
     async fn fetch(&self) -> Read {
         match self {
             Self::Text(secret) => Ok(secret.clone()),
@@ -172,55 +120,49 @@ impl fmt::Debug for Password {
 
 impl Source for Password {
     fn fetch<'a>(&'a self, client: &'a SourceClient, clock: &'a dyn Clock) -> Fetch<'a> {
-        Box::pin(self.log_in(client, clock))
+        Box::pin(async {
+            let read_now = self.password.fetch().await;
+            self.last_read.store(Some(Arc::new(read_now.clone())));
+            let password = read_now.map_err(FetchError::new)?;
+            let body = json!({"auth": {
+                "identity": {"methods": ["password"], "password": {"user": {
+                    "domain": {"name": self.domain_name},
+                    "name": self.user_name,
+                    "password": password.expose(),
+                }}},
+                "scope": {"project": self.scope},
+            }});
+            let request = self.endpoint.request(Method::POST, "/v3/auth/tokens?nocatalog=true");
+            let request = request.header(CONTENT_TYPE, "application/json;charset=utf-8");
+            let body = Bytes::from(body.to_string());
+            read(&client.remote.send(WHO, request.body(body)).await?, clock.now())
+        })
     }
 
+    /// Returns once the file has changed since the last login, also if it has become unusable: this
+    /// must be reported before the token expires.
     fn changed(&self) -> Changed<'_> {
-        Box::pin(self.wait_for_another())
+        if matches!(self.password, PasswordOf::Text(_)) {
+            return Box::pin(std::future::pending());
+        }
+        Box::pin(async {
+            loop {
+                tokio::time::sleep(self.poll).await;
+                let found = self.password.fetch().await;
+                if self.last_read.load().as_deref() == Some(&found) {
+                    continue;
+                }
+                tokio::time::sleep(self.settle).await;
+                if self.password.fetch().await == found {
+                    return;
+                }
+            }
+        })
     }
 
     fn is_tls(&self) -> bool {
         self.endpoint.is_tls()
     }
-}
-
-#[derive(Serialize)]
-struct LoginWire<'a> {
-    auth: AuthWire<'a>,
-}
-
-#[derive(Serialize)]
-struct AuthWire<'a> {
-    identity: IdentityWire<'a>,
-    scope: ScopeWire<'a>,
-}
-
-#[derive(Serialize)]
-struct IdentityWire<'a> {
-    methods: [&'static str; 1],
-    password: PasswordWire<'a>,
-}
-
-#[derive(Serialize)]
-struct PasswordWire<'a> {
-    user: UserWire<'a>,
-}
-
-#[derive(Serialize)]
-struct UserWire<'a> {
-    domain: DomainWire<'a>,
-    name: &'a str,
-    password: &'a str,
-}
-
-#[derive(Serialize)]
-struct DomainWire<'a> {
-    name: &'a str,
-}
-
-#[derive(Serialize)]
-struct ScopeWire<'a> {
-    project: &'a TokenScope,
 }
 
 #[derive(Deserialize)]
@@ -232,46 +174,19 @@ struct TokenWire {
 /// The token itself is in a header.
 #[derive(Deserialize)]
 struct TokenPartsWire {
-    #[serde(default, deserialize_with = "json::text")]
-    expires_at: Option<String>,
+    #[serde(default)]
+    expires_at: Text,
 }
 
 /// Reads the token of a response.
 fn read(answer: &Response, now: Timestamp) -> Result<Lease, FetchError> {
-    let wire = match answer.status {
-        200..=299 => json::read_object::<TokenWire>(&answer.body).ok(),
-        _ => None,
-    };
-    let Some(found) = wire.and_then(|wire| wire.token) else {
-        let error = rejected(WHO, answer);
-        return Err(match answer.status {
-            400..=403 => error.with_retry_after(REFUSED),
-            _ => error,
-        });
-    };
+    let found = granted(WHO, answer, 200..=299, |wire: TokenWire| wire.token);
+    let found = found.map_err(|error| match answer.status {
+        400..=403 => error.with_retry_after(REFUSED),
+        _ => error,
+    })?;
     let token = answer.header("x-subject-token").map(Secret::new);
-    token_lease(WHO, token, found.expires_at.as_deref(), now)
-}
-
-/// # Format
-/// ```text
-/// {"auth": {"identity": {"methods": ["password"], "password": {"user": {
-///     "domain": {"name": "IAMDomain"}, "name": "IAMUser", "password": "..."}}},
-///   "scope": {"project": {"name": "cn-north-4"}}}}
-/// ```
-fn body(
-    domain: &str,
-    user: &str,
-    password: &Secret,
-    scope: &TokenScope,
-) -> serde_json::Result<Vec<u8>> {
-    let domain = DomainWire { name: domain };
-    let user = UserWire { domain, name: user, password: password.expose() };
-    let password = PasswordWire { user };
-    let identity = IdentityWire { methods: ["password"], password };
-    serde_json::to_vec(&LoginWire {
-        auth: AuthWire { identity, scope: ScopeWire { project: scope } },
-    })
+    token_lease(WHO, token, &found.expires_at, now)
 }
 
 #[cfg(test)]
@@ -312,7 +227,7 @@ mod tests {
                 (Ok(_), Ok(())) => {}
                 (Err(found), Err((text, wait))) => {
                     assert!(found.to_string().contains(text), "{found}");
-                    assert_eq!(found.retry_after(), wait, "{found}");
+                    assert_eq!(found.retry_after, wait, "{found}");
                 }
                 (found, want) => panic!("{answer:?}: {found:?}, not {want:?}"),
             }
