@@ -3,14 +3,16 @@
 mod log;
 mod metrics;
 mod options;
+mod registry;
 mod span_metrics;
 mod trace;
 mod trace_context;
 
 pub use log::{LogFormat, LogLevel, LogSink, install};
 pub use metrics::Metrics;
-pub(crate) use metrics::{OutcomeLabels, ProviderLabels, method_names, providers_of};
+pub(crate) use metrics::{method_names, providers_of};
 pub use options::{LogConfig, LogOptions};
+pub(crate) use registry::Labels;
 pub(crate) use span_metrics::{NotExported, NotQueued, SpanMetrics};
 pub(crate) use trace::{AttemptSpan, Span, SpanKind, SpanQueue};
 pub use trace::{Sampler, Trace};

@@ -3,15 +3,10 @@
 //! # Reference
 //! <https://opentelemetry.io/docs/specs/semconv/otel/sdk-metrics/>
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::registry::Registry;
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ErrorLabels {
-    error_type: &'static str,
-}
+use super::registry::{Labels, MetricRegistry};
 
 /// Why spans did not get into the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,22 +40,18 @@ pub(crate) struct SpanMetrics {
 }
 
 impl SpanMetrics {
-    pub(super) fn new(registry: &mut Registry) -> Self {
-        let processed = Family::<ErrorLabels, Counter>::default();
-        let exported = Family::<ErrorLabels, Counter>::default();
-        let count = |family: &Family<ErrorLabels, Counter>, error_type| {
-            family.get_or_create_owned(&ErrorLabels { error_type })
-        };
-        registry.register(
+    pub(super) fn new(registry: &MetricRegistry) -> Self {
+        let processed = registry.add(
             "otel_sdk_processor_span_processed",
             "Spans queued for export, and by error_type those lost before it",
-            processed.clone(),
         );
-        registry.register(
+        let exported = registry.add(
             "otel_sdk_exporter_span_exported",
             "Spans that the collector took, and by error_type those lost on the way to it",
-            exported.clone(),
         );
+        let count = |family: &Family<Labels<1>, Counter>, error_type| {
+            family.get_or_create_owned(&[("error_type", error_type)])
+        };
         Self {
             queued: count(&processed, ""),
             not_queued: ["queue_full", "already_shutdown"].map(|why| count(&processed, why)),

@@ -1,18 +1,11 @@
 //! Metrics of certificates: the server's, and the one that the gateway presents to providers.
 
 use jiff::Timestamp;
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Unit;
 
-use crate::telemetry::Metrics;
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReloadLabels {
-    outcome: &'static str,
-}
+use crate::telemetry::{Labels, Metrics};
 
 /// The certificates, and the TLS handshakes of callers that failed.
 #[derive(Debug, Clone)]
@@ -35,22 +28,16 @@ pub(crate) struct CertificateMetrics {
 impl TlsMetrics {
     /// Registers them.
     pub(crate) fn register(metrics: &Metrics) -> Self {
-        let handshakes_failed = Counter::default();
-        metrics.register(|registry| {
-            registry.register(
-                "tls_handshakes_failed",
-                "Connections that ended in their TLS handshake",
-                handshakes_failed.clone(),
-            );
-        });
         Self {
+            handshakes_failed: metrics
+                .registry()
+                .add("tls_handshakes_failed", "Connections that ended in their TLS handshake"),
             server: CertificateMetrics::register(metrics, "tls", "of the gRPC port"),
             upstream: CertificateMetrics::register(
                 metrics,
                 "upstream_tls",
                 "that is presented to providers",
             ),
-            handshakes_failed,
         }
     }
 
@@ -62,26 +49,21 @@ impl TlsMetrics {
 
 impl CertificateMetrics {
     fn register(metrics: &Metrics, prefix: &str, which: &str) -> Self {
-        let reloads = Family::<ReloadLabels, Counter>::default();
-        let made = Self {
-            expiry: Gauge::default(),
-            taken: reloads.get_or_create_owned(&ReloadLabels { outcome: "success" }),
-            refused: reloads.get_or_create_owned(&ReloadLabels { outcome: "failure" }),
-        };
-        metrics.register(|registry| {
-            registry.register_with_unit(
-                format!("{prefix}_certificate_expiry_timestamp"),
-                format!("When the certificate {which} expires; 0 where there is none"),
-                Unit::Seconds,
-                made.expiry.clone(),
-            );
-            registry.register(
-                format!("{prefix}_reloads"),
-                format!("Changes of the files of the certificate {which}, used or refused"),
-                reloads,
-            );
-        });
-        made
+        let registry = metrics.registry();
+        let expiry = registry.add_seconds(
+            format!("{prefix}_certificate_expiry_timestamp"),
+            format!("When the certificate {which} expires; 0 where there is none"),
+            Gauge::default(),
+        );
+        let reloads: Family<Labels<1>, Counter> = registry.add(
+            format!("{prefix}_reloads"),
+            format!("Changes of the files of the certificate {which}, used or refused"),
+        );
+        Self {
+            expiry,
+            taken: reloads.get_or_create_owned(&[("outcome", "success")]),
+            refused: reloads.get_or_create_owned(&[("outcome", "failure")]),
+        }
     }
 
     /// This certificate is in use, which expires then.
