@@ -88,11 +88,10 @@ impl Drop for Record {
     fn drop(&mut self) {
         let code = self.code.unwrap_or(Code::Cancelled);
         let operation = self.call.operation();
-        let took = self.began.elapsed();
-        self.telemetry.metrics().handled(operation, code, took);
+        self.telemetry.metrics().handled(operation, code, self.began.elapsed());
         if let (Some(trace), Some(operation)) = (self.call.trace(), operation) {
             let reason = self.call.reason().map(|reason| reason.row().name);
-            trace.end(operation, code, reason, self.call.peer(), took);
+            trace.end(operation, code, reason, self.call.peer());
         }
         let level = level_of(operation.is_some(), code);
         if level <= self.telemetry.log().level() {

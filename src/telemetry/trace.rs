@@ -93,7 +93,8 @@ pub struct Trace {
 struct Recording {
     tracer: Arc<Tracer>,
     parent: Option<SpanId>,
-    began: u64,
+    /// In nanoseconds since the epoch, and by the clock that never jumps.
+    began: (u64, Instant),
 }
 
 impl Trace {
@@ -123,7 +124,7 @@ impl Trace {
         let recording = context.is_sampled().then(|| Recording {
             tracer: Arc::clone(tracer),
             parent,
-            began: now(),
+            began: (now(), Instant::now()),
         });
         Self { context, recording }
     }
@@ -145,14 +146,13 @@ impl Trace {
         code: Code,
         reason: Option<&'static str>,
         peer: Option<SocketAddr>,
-        took: Duration,
     ) {
         let Some(Recording { tracer, parent, began }) = &self.recording else { return };
         tracer.queue.push(Span {
             context: self.context.clone(),
             parent: *parent,
-            began: *began,
-            took,
+            began: began.0,
+            took: began.1.elapsed(),
             kind: SpanKind::Call { operation, code, reason, peer },
         });
     }
@@ -166,7 +166,7 @@ impl Trace {
     ) -> AttemptSpan<'_> {
         let recorded = self.recording.as_ref().map(|recording| RecordedAttempt {
             recording,
-            began: (now(), Instant::now()),
+            began: Instant::now(),
             span_id: new_span_id(),
             rest,
             host: endpoint.host().clone(),
@@ -187,7 +187,7 @@ pub(crate) struct AttemptSpan<'a> {
 #[derive(Debug)]
 struct RecordedAttempt<'a> {
     recording: &'a Recording,
-    began: (u64, Instant),
+    began: Instant,
     span_id: SpanId,
     rest: &'static Rest,
     host: HeaderValue,
@@ -214,11 +214,13 @@ impl AttemptSpan<'_> {
         else {
             return;
         };
+        // By one reading of the time of day for the whole call, so that no attempt ends after it.
+        let ahead = began.saturating_duration_since(recording.began.1).as_nanos();
         recording.tracer.queue.push(Span {
             context: TraceContext { span_id, ..self.context.clone() },
             parent: Some(self.context.span_id),
-            began: began.0,
-            took: began.1.elapsed(),
+            began: recording.began.0 + ahead as u64,
+            took: began.elapsed(),
             kind: SpanKind::Attempt { rest, host, tls, result, resent },
         });
     }
