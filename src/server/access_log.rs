@@ -13,6 +13,7 @@ use http_body::{Frame, SizeHint};
 use serde::Serialize;
 use tonic::Code;
 use tonic::body::Body;
+use tracing::Level;
 
 use super::rescue;
 use crate::call::Call;
@@ -21,7 +22,7 @@ use crate::rpc::Error;
 use crate::rpc::operation::Kind;
 use crate::rpc::reason::{Outcome, Reason};
 use crate::rpc::status::code_names;
-use crate::telemetry::{LogFormat, LogLevel, SpanId, Telemetry, Trace, TraceId, method_names};
+use crate::telemetry::{LogFormat, SpanId, Telemetry, Trace, TraceId, method_names};
 
 /// Writes one log line and the metrics of a call when it is dropped. So a caller that leaves,
 /// which drops the handler or the response, is recorded like any other.
@@ -45,18 +46,13 @@ impl Record {
         self.code = Some(code);
     }
 
-    fn line(&self, code: Code, level: LogLevel) -> Vec<u8> {
+    fn line(&self, code: Code, level: Level) -> Vec<u8> {
         let ended = self.call.ended();
         let operation = self.call.operation();
         let (service, method) = method_names(operation);
         let line = Line {
             timestamp: SystemClock.now(),
-            level: match level {
-                LogLevel::Error => "ERROR",
-                LogLevel::Warn => "WARN",
-                LogLevel::Info => "INFO",
-                LogLevel::Debug | LogLevel::Trace | LogLevel::Off => "DEBUG",
-            },
+            level: level.as_str(),
             message: "call",
             service,
             method,
@@ -102,14 +98,14 @@ impl Drop for Record {
 
 /// The level of a call's line: a defect here is an error, trouble elsewhere a warning, and what
 /// the caller did wrong is nothing new for the operator.
-fn level_of(is_of_the_contract: bool, code: Code) -> LogLevel {
+fn level_of(is_of_the_contract: bool, code: Code) -> Level {
     match (is_of_the_contract, code) {
-        (_, Code::Internal | Code::Unknown | Code::DataLoss) => LogLevel::Error,
+        (_, Code::Internal | Code::Unknown | Code::DataLoss) => Level::ERROR,
         (_, Code::Unavailable | Code::DeadlineExceeded | Code::Unauthenticated)
-        | (true, Code::ResourceExhausted | Code::Unimplemented) => LogLevel::Warn,
+        | (true, Code::ResourceExhausted | Code::Unimplemented) => Level::WARN,
         // Probes come every few seconds.
-        (false, _) => LogLevel::Debug,
-        (true, _) => LogLevel::Info,
+        (false, _) => Level::DEBUG,
+        (true, _) => Level::INFO,
     }
 }
 

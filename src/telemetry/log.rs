@@ -2,10 +2,9 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::str::FromStr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
@@ -24,39 +23,6 @@ pub enum LogFormat {
     },
 }
 
-/// How much is logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LogLevel {
-    /// Nothing.
-    Off,
-    /// Defects of the gateway and of its configuration.
-    Error,
-    /// Also what a provider or the network did wrong.
-    Warn,
-    /// Also each call.
-    Info,
-    /// Also each attempt and connection.
-    Debug,
-    /// Everything the gateway can tell.
-    Trace,
-}
-
-impl FromStr for LogLevel {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(match text {
-            "off" => Self::Off,
-            "error" => Self::Error,
-            "warn" => Self::Warn,
-            "info" => Self::Info,
-            "debug" => Self::Debug,
-            "trace" => Self::Trace,
-            _ => return Err("is none of off, error, warn, info, debug and trace"),
-        })
-    }
-}
-
 /// More than this is not kept for a reader that does not read: further lines are dropped and
 /// counted.
 const CAPACITY: usize = 4 * 1024 * 1024;
@@ -70,9 +36,10 @@ const GATHER: Duration = Duration::from_millis(5);
 pub struct LogSink {
     shared: Arc<Shared>,
     format: LogFormat,
-    level: LogLevel,
+    level: LevelFilter,
 }
 
+#[derive(Default)]
 struct Shared {
     queue: Mutex<Queue>,
     filled: Condvar,
@@ -95,32 +62,14 @@ impl LogSink {
     pub fn new(
         writer: impl Write + Send + 'static,
         format: LogFormat,
-        level: LogLevel,
+        level: LevelFilter,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
-            queue: Mutex::default(),
-            filled: Condvar::new(),
-            emptied: Condvar::new(),
-        });
+        let shared = Arc::new(Shared::default());
         let _: JoinHandle<()> = std::thread::Builder::new().name("log".into()).spawn({
             let shared = Arc::clone(&shared);
             move || shared.write_to(writer)
         })?;
         Ok(Self { shared, format, level })
-    }
-
-    /// A log that nobody reads.
-    pub fn discard() -> Self {
-        let closed = Queue { closed: true, ..Queue::default() };
-        Self {
-            shared: Arc::new(Shared {
-                queue: Mutex::new(closed),
-                filled: Condvar::new(),
-                emptied: Condvar::new(),
-            }),
-            format: LogFormat::Json,
-            level: LogLevel::Off,
-        }
     }
 
     /// How lines look.
@@ -129,7 +78,7 @@ impl LogSink {
     }
 
     /// How much is logged.
-    pub fn level(&self) -> LogLevel {
+    pub fn level(&self) -> LevelFilter {
         self.level
     }
 
@@ -160,18 +109,9 @@ impl LogSink {
 
     /// Waits until all that was taken is written, but no longer than this.
     pub fn flush(&self, timeout: Duration) {
-        let until = Instant::now() + timeout;
-        let mut queue = self.shared.lock();
-        while (!queue.bytes.is_empty() || queue.writing) && !queue.closed {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            queue = match self.shared.emptied.wait_timeout(queue, left) {
-                Ok((queue, _)) => queue,
-                Err(poisoned) => poisoned.into_inner().0,
-            };
-        }
+        let is_busy =
+            |queue: &mut Queue| (!queue.bytes.is_empty() || queue.writing) && !queue.closed;
+        let _ = self.shared.emptied.wait_timeout_while(self.shared.lock(), timeout, is_busy);
     }
 }
 
@@ -197,10 +137,7 @@ impl Shared {
             if queue.bytes.is_empty() {
                 self.emptied.notify_all();
             }
-            while queue.bytes.is_empty() {
-                queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
-            }
-            drop(queue);
+            drop(self.filled.wait_while(queue, |queue| queue.bytes.is_empty()));
             std::thread::sleep(GATHER);
             let mut queue = self.lock();
             std::mem::swap(&mut queue.bytes, &mut lines);
@@ -261,17 +198,9 @@ impl<'a> MakeWriter<'a> for LogSink {
 /// # Errors
 /// When the process has a subscriber already.
 pub fn install(sink: &LogSink) -> Result<(), TryInitError> {
-    let own = match sink.level {
-        LogLevel::Off => LevelFilter::OFF,
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    };
     let filter = Targets::new()
-        .with_target("savepoint_gateway", own)
-        .with_default(own.min(LevelFilter::WARN));
+        .with_target("savepoint_gateway", sink.level)
+        .with_default(sink.level.min(LevelFilter::WARN));
     let layer = tracing_subscriber::fmt::layer().with_writer(sink.clone());
     let registry = tracing_subscriber::registry().with(filter);
     match sink.format {
@@ -325,7 +254,7 @@ mod tests {
     #[test]
     fn lines_arrive_whole_and_in_order() {
         let buffer = Buffer::default();
-        let sink = LogSink::new(buffer.clone(), LogFormat::Json, LogLevel::Info).unwrap();
+        let sink = LogSink::new(buffer.clone(), LogFormat::Json, LevelFilter::INFO).unwrap();
         let want: String = (0..1000).map(|i| format!("line {i}\n")).collect();
         for line in want.split_inclusive('\n') {
             sink.write(line.as_bytes());
@@ -338,7 +267,7 @@ mod tests {
     #[test]
     fn a_reader_that_does_not_read_costs_lines_and_bounded_memory_only() {
         let (_unblock, blocked) = mpsc::channel();
-        let sink = LogSink::new(Blocked(blocked), LogFormat::Json, LogLevel::Info).unwrap();
+        let sink = LogSink::new(Blocked(blocked), LogFormat::Json, LevelFilter::INFO).unwrap();
         let line = [b'x'; 1024];
         for _ in 0..3 * CAPACITY / line.len() {
             sink.write(&line);
@@ -352,7 +281,7 @@ mod tests {
     fn a_closed_pipe_ends_the_log_and_nothing_else() {
         let (unblock, blocked) = mpsc::channel();
         drop(unblock);
-        let sink = LogSink::new(Blocked(blocked), LogFormat::Json, LogLevel::Info).unwrap();
+        let sink = LogSink::new(Blocked(blocked), LogFormat::Json, LevelFilter::INFO).unwrap();
         sink.write(b"lost\n");
         sink.flush(LONG);
         sink.write(b"lost, too\n");

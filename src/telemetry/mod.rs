@@ -8,7 +8,7 @@ mod span_metrics;
 mod trace;
 mod trace_context;
 
-pub use log::{LogFormat, LogLevel, LogSink, install};
+pub use log::{LogFormat, LogSink, install};
 pub use metrics::Metrics;
 pub(crate) use metrics::{method_names, providers_of};
 pub use options::{LogConfig, LogOptions};
@@ -17,6 +17,7 @@ pub(crate) use span_metrics::{NotExported, NotQueued, SpanMetrics};
 pub(crate) use trace::{AttemptSpan, Span, SpanKind, SpanQueue};
 pub use trace::{Sampler, Trace};
 pub(crate) use trace_context::{SpanId, TraceContext, TraceId};
+pub use tracing_subscriber::filter::LevelFilter;
 
 use std::sync::Arc;
 

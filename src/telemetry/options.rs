@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use clap::Args;
 
-use super::{LogFormat, LogLevel};
+use super::{LevelFilter, LogFormat};
 use crate::options::problems::non_empty;
 use crate::options::{Problems, environment};
 
@@ -25,8 +25,10 @@ pub struct LogOptions {
 pub struct LogConfig {
     /// The format of lines.
     pub format: LogFormat,
-    /// How much is logged.
-    pub level: LogLevel,
+    /// How much is logged: at `error` defects of the gateway and of its configuration, from
+    /// `warn` on also what a provider or the network did wrong, from `info` on also each call,
+    /// and from `debug` on also each attempt and connection.
+    pub level: LevelFilter,
 }
 
 impl LogOptions {
@@ -47,11 +49,16 @@ impl LogOptions {
         };
         let level = match self.log_level.as_str() {
             "" => None,
-            name => problems.parse("--log-level", name),
+            name => problems.read("--log-level", name, |name| {
+                // The type itself also takes numbers and capital letters.
+                let level =
+                    name.parse().ok().filter(|level: &LevelFilter| level.to_string() == name);
+                level.ok_or("is none of off, error, warn, info, debug and trace")
+            }),
         };
         LogConfig {
             format: format.unwrap_or(LogFormat::Json),
-            level: level.unwrap_or(LogLevel::Info),
+            level: level.unwrap_or(LevelFilter::INFO),
         }
     }
 }
