@@ -134,9 +134,7 @@ impl Export {
             collector: Collector::new(config)?,
             resource: wire::resource(&config.resource),
             server: wire::server(listen),
-            timeout: config.timeout,
-            delay: config.delay,
-            max_batch: config.max_batch,
+            config: config.clone(),
             metrics,
         };
         let (stop, stopped) = oneshot::channel();
@@ -155,9 +153,7 @@ struct Exporter {
     collector: Collector,
     resource: Resource,
     server: Vec<KeyValue>,
-    timeout: Duration,
-    delay: Duration,
-    max_batch: usize,
+    config: ExportConfig,
     metrics: Arc<Metrics>,
 }
 
@@ -165,7 +161,7 @@ impl Exporter {
     async fn run(mut self, mut queue: mpsc::Receiver<Span>, stop: oneshot::Receiver<Instant>) {
         let closing = CancellationToken::new();
         let metrics = Arc::clone(&self.metrics);
-        let mut batch = Vec::with_capacity(self.max_batch);
+        let mut batch = Vec::with_capacity(self.config.max_batch);
         {
             let mut exporting = std::pin::pin!(self.export(&mut queue, &mut batch, &closing));
             let until = tokio::select! {
@@ -229,14 +225,8 @@ impl Exporter {
         closing: &CancellationToken,
     ) {
         let mut due = None;
-        while batch.len() < self.max_batch {
-            let room = self.max_batch - batch.len();
-            let waited = async {
-                match due {
-                    Some(due) => tokio::time::sleep_until(due).await,
-                    None => std::future::pending().await,
-                }
-            };
+        while batch.len() < self.config.max_batch {
+            let room = self.config.max_batch - batch.len();
             tokio::select! {
                 biased;
                 () = closing.cancelled(), if !queue.is_closed() => queue.close(),
@@ -244,9 +234,9 @@ impl Exporter {
                     if received == 0 {
                         return;
                     }
-                    due.get_or_insert_with(|| Instant::now() + self.delay);
+                    due.get_or_insert_with(|| Instant::now() + self.config.delay);
                 }
-                () = waited => return,
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => return,
             }
         }
     }
@@ -254,7 +244,7 @@ impl Exporter {
     /// Sends one batch, again where that may help, within the timeout. Returns how many spans of
     /// it the collector rejected.
     async fn send(&mut self, request: &ExportTraceServiceRequest) -> Result<u64, Failed> {
-        let until = Instant::now() + self.timeout;
+        let until = Instant::now() + self.config.timeout;
         let mut wait = FIRST_WAIT;
         loop {
             let result = tokio::time::timeout_at(until, self.collector.send(request)).await;
@@ -279,13 +269,16 @@ impl Exporter {
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
 /// Why a batch was not exported.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 enum Failed {
     /// There was no answer in time.
+    #[error("no answer in time")]
     Timeout,
     /// The collector cannot be reached, or wants the batch again after this time.
+    #[error("it cannot be reached, or is overloaded")]
     Unavailable(Option<Duration>),
     /// It rejected the batch, for this reason.
+    #[error("refused with {0}")]
     Rejected(String),
 }
 
@@ -295,16 +288,6 @@ impl Failed {
             Self::Timeout => NotExported::Timeout,
             Self::Unavailable(_) => NotExported::Unavailable,
             Self::Rejected(_) => NotExported::Rejected,
-        }
-    }
-}
-
-impl fmt::Display for Failed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Timeout => f.write_str("no answer in time"),
-            Self::Unavailable(_) => f.write_str("it cannot be reached, or is overloaded"),
-            Self::Rejected(why) => write!(f, "refused with {why}"),
         }
     }
 }
@@ -324,11 +307,10 @@ impl Collector {
         let mut headers = config.headers.clone();
         Ok(match config.protocol {
             Protocol::Grpc => {
-                let client = TraceServiceClient::new(channel(config, &trust)?);
-                let client = match config.gzip {
-                    true => client.send_compressed(CompressionEncoding::Gzip),
-                    false => client,
-                };
+                let mut client = TraceServiceClient::new(channel(config, &trust)?);
+                if config.gzip {
+                    client = client.send_compressed(CompressionEncoding::Gzip);
+                }
                 Self::Grpc { client, headers: MetadataMap::from_headers(headers) }
             }
             Protocol::Http => {

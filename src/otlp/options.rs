@@ -4,6 +4,8 @@
 //! - <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>
 //! - <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>
 
+use std::borrow::Cow;
+use std::fmt::Display;
 use std::path::Path;
 use std::time::Duration;
 
@@ -28,52 +30,37 @@ struct EnvVar {
 /// How traces are accepted, forwarded and exported. Spans are exported when an endpoint is set;
 /// without one, variables that only concern the export are not read.
 pub(crate) fn traces(problems: &mut Problems<'_>, forward: bool) -> TraceConfig {
-    Variables(problems).traces(forward)
+    let mut variables = Variables(problems);
+    let off = variables.one_of("OTEL_SDK_DISABLED", &["true", "false"]) == Some("true");
+    let accept = variables.accepts_context() && !off;
+    let exporter = variables.one_of("OTEL_TRACES_EXPORTER", &["otlp", "none"]);
+    let export = match variables.of_exporter("ENDPOINT") {
+        Some(endpoint) if !off && exporter != Some("none") => variables.export(&endpoint),
+        _ => None,
+    };
+    TraceConfig { accept, forward, export }
 }
 
 /// The variables of OpenTelemetry.
 struct Variables<'a, 'p>(&'a mut Problems<'p>);
 
 impl Variables<'_, '_> {
-    fn traces(&mut self, forward: bool) -> TraceConfig {
-        let off = self.one_of("OTEL_SDK_DISABLED", &["true", "false"]) == Some("true");
-        let accept = self.accepts_context() && !off;
-        let exporter = self.one_of("OTEL_TRACES_EXPORTER", &["otlp", "none"]);
-        let export = match self.of_exporter("ENDPOINT") {
-            Some(endpoint) if !off && exporter != Some("none") => self.export(&endpoint),
-            _ => None,
-        };
-        TraceConfig { accept, forward, export }
-    }
-
     fn export(&mut self, endpoint: &EnvVar) -> Option<ExportConfig> {
-        let protocol = match self.of_exporter("PROTOCOL") {
-            None => Protocol::Http,
-            Some(EnvVar { name, value }) => match value.as_str() {
-                "grpc" => Protocol::Grpc,
-                "http/protobuf" => Protocol::Http,
-                other => {
-                    self.0
-                        .report(&name, format_args!("{other:?} is neither grpc nor http/protobuf"));
-                    Protocol::Http
-                }
-            },
-        };
-        let uri = match collector(endpoint, protocol) {
-            Ok(uri) => Some(uri),
-            Err(why) => {
-                // Not repeated: it may hold a password.
-                self.0.report(&endpoint.name, why);
-                None
-            }
-        };
-        let gzip = match self.of_exporter("COMPRESSION") {
-            Some(EnvVar { name, value }) if value != "gzip" && value != "none" => {
-                self.0.report(&name, format_args!("{value:?} is neither gzip nor none"));
-                false
-            }
-            other => other.is_some_and(|other| other.value == "gzip"),
-        };
+        let protocol = self.of_exporter("PROTOCOL");
+        let protocol = self.read(protocol, |value| match value {
+            "grpc" => Ok(Protocol::Grpc),
+            "http/protobuf" => Ok(Protocol::Http),
+            _ => Err("is neither grpc nor http/protobuf"),
+        });
+        let protocol = protocol.unwrap_or(Protocol::Http);
+        // Not repeated: it may hold a password.
+        let uri = collector(endpoint, protocol).map_err(|why| self.0.report(&endpoint.name, why));
+        let gzip = self.of_exporter("COMPRESSION");
+        let gzip = self.read(gzip, |value| match value {
+            "gzip" => Ok(true),
+            "none" => Ok(false),
+            _ => Err("is neither gzip nor none"),
+        });
         let timeout = self.of_exporter("TIMEOUT");
         let timeout = self.milliseconds(timeout, 10_000);
         let batch_timeout = self.plain("OTEL_BSP_EXPORT_TIMEOUT");
@@ -94,14 +81,14 @@ impl Variables<'_, '_> {
                 );
             }
         }
-        let is_tls = uri.as_ref().is_some_and(|uri| uri.scheme_str() == Some("https"));
+        let is_tls = uri.as_ref().is_ok_and(|uri| uri.scheme_str() == Some("https"));
         let trust = self.collector_trust(is_tls);
         Some(ExportConfig {
-            endpoint: uri?,
+            endpoint: uri.ok()?,
             protocol,
             headers,
             timeout: timeout.min(batch_timeout),
-            gzip,
+            gzip: gzip.unwrap_or_default(),
             trust,
             sampler,
             max_queue,
@@ -122,13 +109,23 @@ impl Variables<'_, '_> {
         (!value.is_empty()).then(|| EnvVar { name: name.to_owned(), value })
     }
 
+    /// The value that `read` makes of a variable that is set; without one, the problem is
+    /// reported.
+    fn read<T, E: Display>(
+        &mut self,
+        variable: Option<EnvVar>,
+        read: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let EnvVar { name, value } = variable?;
+        self.0.read(&name, &value, read)
+    }
+
     fn one_of(&mut self, name: &str, known: &[&'static str]) -> Option<&'static str> {
-        let EnvVar { name, value } = self.plain(name)?;
-        let found = known.iter().find(|known| known.eq_ignore_ascii_case(&value)).copied();
-        if found.is_none() {
-            self.0.report(&name, format_args!("{value:?} is none of {}", known.join(", ")));
-        }
-        found
+        let variable = self.plain(name);
+        self.read(variable, |value| {
+            let found = known.iter().find(|known| known.eq_ignore_ascii_case(value)).copied();
+            found.ok_or_else(|| format!("is none of {}", known.join(", ")))
+        })
     }
 
     /// Baggage is not used here, but is in the default of every other program.
@@ -136,16 +133,12 @@ impl Variables<'_, '_> {
         let Some(EnvVar { name, value }) = self.plain("OTEL_PROPAGATORS") else { return true };
         let mut accepts = false;
         for propagator in value.split(',').map(str::trim) {
-            match propagator {
-                "tracecontext" => accepts = true,
-                "baggage" | "none" | "" => {}
-                other => {
-                    self.0.report(
-                        &name,
-                        format_args!("{other:?} is none of tracecontext, baggage, none"),
-                    );
-                }
-            }
+            let read = self.0.read(&name, propagator, |propagator| match propagator {
+                "tracecontext" => Ok(true),
+                "baggage" | "none" | "" => Ok(false),
+                _ => Err("is none of tracecontext, baggage, none"),
+            });
+            accepts |= read.unwrap_or_default();
         }
         accepts
     }
@@ -165,46 +158,37 @@ impl Variables<'_, '_> {
         } else if name.ends_with("always_off") {
             0.0
         } else {
-            self.plain("OTEL_TRACES_SAMPLER_ARG").map_or(1.0, |EnvVar { name, value }| match value
-                .parse::<f64>(
-            ) {
-                Ok(ratio) if (0.0..=1.0).contains(&ratio) => ratio,
-                _ => {
-                    self.0.report(&name, format_args!("{value:?} is not a number from 0 to 1"));
-                    1.0
-                }
-            })
+            let ratio = self.plain("OTEL_TRACES_SAMPLER_ARG");
+            let ratio = self.read(ratio, |value| match value.parse() {
+                Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
+                _ => Err("is not a number from 0 to 1"),
+            });
+            ratio.unwrap_or(1.0)
         };
         Sampler { parent_based: name.starts_with("parentbased"), ratio }
     }
 
     /// A length of time as these variables have it: in milliseconds, without a unit.
     fn milliseconds(&mut self, variable: Option<EnvVar>, default: u64) -> Duration {
-        let parsed = variable.map(|EnvVar { name, value }| match value.parse() {
-            Ok(count @ 1..=86_400_000) => count,
-            _ => {
-                self.0.report(&name, format_args!("{value:?} is not a number of milliseconds"));
-                default
-            }
+        let read = self.read(variable, |value| match value.parse() {
+            Ok(count @ 1..=86_400_000) => Ok(count),
+            _ => Err("is not a number of milliseconds"),
         });
-        Duration::from_millis(parsed.unwrap_or(default))
+        Duration::from_millis(read.unwrap_or(default))
     }
 
     fn number(&mut self, name: &str, default: usize, most: usize) -> usize {
-        match self.plain(name) {
-            Some(EnvVar { name, value }) => self.0.count(&name, &value, most),
-            None => default,
-        }
+        let variable = self.plain(name);
+        variable.map_or(default, |EnvVar { name, value }| self.0.count(&name, &value, most))
     }
 
     /// The headers of every request, which often hold a key: no value is repeated.
     fn headers(&mut self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let Some(EnvVar { name, value }) = self.of_exporter("HEADERS") else { return headers };
-        for pair in value.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
-            let header = pair.split_once('=').and_then(|(key, value)| {
-                let key = HeaderName::try_from(key.trim()).ok()?;
-                let value = percent_decode_str(value.trim()).decode_utf8().ok()?;
+        for pair in pairs(&value) {
+            let header = key_value(pair).and_then(|(key, value)| {
+                let key = HeaderName::try_from(key).ok()?;
                 let mut value = HeaderValue::from_str(&value).ok()?;
                 value.set_sensitive(true);
                 // The protocol's own headers cannot be set.
@@ -225,14 +209,17 @@ impl Variables<'_, '_> {
 
     /// The attributes of the process. The service name has a variable of its own.
     fn resource(&mut self) -> Vec<(String, String)> {
-        let mut attributes = vec![
-            ("service.name".to_owned(), env!("CARGO_PKG_NAME").to_owned()),
-            ("service.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-            ("service.instance.id".to_owned(), instance_id()),
-            ("telemetry.sdk.name".to_owned(), env!("CARGO_PKG_NAME").to_owned()),
-            ("telemetry.sdk.language".to_owned(), "rust".to_owned()),
-            ("telemetry.sdk.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        const NAME: &str = env!("CARGO_PKG_NAME");
+        const VERSION: &str = env!("CARGO_PKG_VERSION");
+        let own = [
+            ("service.name", NAME),
+            ("service.version", VERSION),
+            ("service.instance.id", &instance_id()),
+            ("telemetry.sdk.name", NAME),
+            ("telemetry.sdk.language", "rust"),
+            ("telemetry.sdk.version", VERSION),
         ];
+        let mut attributes = own.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
         let mut set = |key: &str, value: String| match attributes
             .iter_mut()
             .find(|(known, _)| known == key)
@@ -241,14 +228,13 @@ impl Variables<'_, '_> {
             None => attributes.push((key.to_owned(), value)),
         };
         if let Some(EnvVar { name, value }) = self.plain("OTEL_RESOURCE_ATTRIBUTES") {
-            for pair in value.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
-                let attribute = pair.split_once('=').and_then(|(key, value)| {
-                    let value = percent_decode_str(value.trim()).decode_utf8().ok()?;
-                    (!key.trim().is_empty()).then(|| (key.trim(), value.into_owned()))
+            for pair in pairs(&value) {
+                let attribute = self.0.read(&name, pair, |_| {
+                    let attribute = key_value(pair).filter(|(key, _)| !key.is_empty());
+                    attribute.ok_or("is not key=value")
                 });
-                match attribute {
-                    Some((key, value)) => set(key, value),
-                    None => self.0.report(&name, format_args!("{pair:?} is not key=value")),
+                if let Some((key, value)) = attribute {
+                    set(key, value.into_owned());
                 }
             }
         }
@@ -270,6 +256,15 @@ impl Variables<'_, '_> {
         };
         trust.map_err(|found| FileProblem::report(vec![found], self.0)).ok()
     }
+}
+
+fn pairs(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|pair| !pair.is_empty())
+}
+
+fn key_value(pair: &str) -> Option<(&str, Cow<'_, str>)> {
+    let (key, value) = pair.split_once('=')?;
+    Some((key.trim(), percent_decode_str(value.trim()).decode_utf8().ok()?))
 }
 
 /// Where batches are sent: for gRPC the origin; for HTTP the URL itself when it is that of

@@ -9,10 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue};
-use tonic::Code;
-
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tonic::Code;
 
 use super::trace_context::{SpanId, TRACEPARENT, TRACESTATE, TraceContext, TraceId, new_span_id};
 use super::{Metrics, NotQueued};
@@ -263,6 +262,7 @@ fn now() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::trace_context::Id;
     use super::*;
 
     #[test]
@@ -272,7 +272,7 @@ mod tests {
             .map(|n: u64| {
                 let mut id = [0xff; 16];
                 id[8..].copy_from_slice(&(n * (u64::MAX / 2000)).to_be_bytes());
-                TraceId(id)
+                Id(id)
             })
             .collect();
         for (ratio, want) in [(0.0, 0), (0.25, 501), (1.0, 2000)] {
@@ -282,8 +282,8 @@ mod tests {
         }
         let half = Sampler { parent_based: false, ratio: 0.5 };
         let mut id = [0xff; 16];
-        assert!(!half.wants(TraceId(id)));
+        assert!(!half.wants(Id(id)));
         id[8] = 0x7f;
-        assert!(half.wants(TraceId(id)));
+        assert!(half.wants(Id(id)));
     }
 }
