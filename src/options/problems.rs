@@ -12,22 +12,11 @@ use crate::secret::Secret;
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Everything that is wrong with a configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, thiserror::Error)]
+#[error("the configuration is wrong:\n  {}", problems.join("\n  "))]
 pub struct ConfigError {
     problems: Vec<String>,
 }
-
-impl Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the configuration is wrong:")?;
-        for problem in &self.problems {
-            write!(f, "\n  {problem}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for ConfigError {}
 
 /// The variable of a flag such as `--max-timeout`.
 pub fn variable_of(flag: &str) -> String {

@@ -44,8 +44,7 @@ impl Deadline {
         Self(Instant::now() + timeout)
     }
 
-    /// The instant itself.
-    pub fn instant(&self) -> Instant {
+    pub(crate) fn instant(&self) -> Instant {
         self.0
     }
 
@@ -54,8 +53,7 @@ impl Deadline {
         self.0.saturating_duration_since(Instant::now())
     }
 
-    /// Whether it has passed.
-    pub fn has_passed(&self) -> bool {
+    pub(crate) fn has_passed(&self) -> bool {
         self.remaining().is_zero()
     }
 }

@@ -4,7 +4,6 @@
 //! works for any of them (routing, metrics, logs, failures) reads them.
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
 
 use super::reason::Reason;
 
@@ -150,12 +149,6 @@ impl PartialEq for Operation {
 }
 
 impl Eq for Operation {}
-
-impl Hash for Operation {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        std::ptr::hash(self, state);
-    }
-}
 
 impl fmt::Display for Operation {
     /// As OpenTelemetry names it: `savepoint.v1.SavepointService/GetSavepoint`.
