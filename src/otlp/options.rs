@@ -34,7 +34,7 @@ pub(crate) fn traces(problems: &mut Problems<'_>, forward: bool) -> TraceConfig 
     let off = variables.one_of("OTEL_SDK_DISABLED", &["true", "false"]) == Some("true");
     let accept = variables.accepts_context() && !off;
     let exporter = variables.one_of("OTEL_TRACES_EXPORTER", &["otlp", "none"]);
-    let export = match variables.of_exporter("ENDPOINT") {
+    let export = match variables.variable("OTEL_EXPORTER_OTLP_ENDPOINT") {
         Some(endpoint) if !off && exporter != Some("none") => variables.export(&endpoint),
         _ => None,
     };
@@ -46,8 +46,7 @@ struct Variables<'a, 'p>(&'a mut Problems<'p>);
 
 impl Variables<'_, '_> {
     fn export(&mut self, endpoint: &EnvVar) -> Option<ExportConfig> {
-        let protocol = self.of_exporter("PROTOCOL");
-        let protocol = self.read(protocol, |value| match value {
+        let protocol = self.read("OTEL_EXPORTER_OTLP_PROTOCOL", |value| match value {
             "grpc" => Ok(Protocol::Grpc),
             "http/protobuf" => Ok(Protocol::Http),
             _ => Err("is neither grpc nor http/protobuf"),
@@ -55,26 +54,18 @@ impl Variables<'_, '_> {
         let protocol = protocol.unwrap_or(Protocol::Http);
         // Not repeated: it may hold a password.
         let uri = collector(endpoint, protocol).map_err(|why| self.0.report(&endpoint.name, why));
-        let gzip = self.of_exporter("COMPRESSION");
-        let gzip = self.read(gzip, |value| match value {
+        let gzip = self.read("OTEL_EXPORTER_OTLP_COMPRESSION", |value| match value {
             "gzip" => Ok(true),
             "none" => Ok(false),
             _ => Err("is neither gzip nor none"),
         });
-        let timeout = self.of_exporter("TIMEOUT");
-        let timeout = self.milliseconds(timeout, 10_000);
-        let batch_timeout = self.plain("OTEL_BSP_EXPORT_TIMEOUT");
-        let batch_timeout = self.milliseconds(batch_timeout, 30_000);
+        let timeout = self.milliseconds("OTEL_EXPORTER_OTLP_TIMEOUT", 10_000);
+        let batch_timeout = self.milliseconds("OTEL_BSP_EXPORT_TIMEOUT", 30_000);
         let max_queue = self.number("OTEL_BSP_MAX_QUEUE_SIZE", 2048, 1_000_000);
-        let max_batch =
-            self.number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512.min(max_queue), max_queue);
-        let delay = self.plain("OTEL_BSP_SCHEDULE_DELAY");
-        let delay = self.milliseconds(delay, 5_000);
-        let sampler = self.sampler();
-        let headers = self.headers();
-        let resource = self.resource();
-        for name in ["CLIENT_KEY", "CLIENT_CERTIFICATE"] {
-            if let Some(EnvVar { name, .. }) = self.of_exporter(name) {
+        let default = 512.min(max_queue);
+        let max_batch = self.number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", default, max_queue);
+        for name in ["OTEL_EXPORTER_OTLP_CLIENT_KEY", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"] {
+            if let Some(EnvVar { name, .. }) = self.variable(name) {
                 self.0.report(
                     &name,
                     "is not supported: the gateway presents no certificate to a collector",
@@ -82,47 +73,45 @@ impl Variables<'_, '_> {
             }
         }
         let is_tls = uri.as_ref().is_ok_and(|uri| uri.scheme_str() == Some("https"));
-        let trust = self.collector_trust(is_tls);
         Some(ExportConfig {
-            endpoint: uri.ok()?,
             protocol,
-            headers,
-            timeout: timeout.min(batch_timeout),
             gzip: gzip.unwrap_or_default(),
-            trust,
-            sampler,
+            timeout: timeout.min(batch_timeout),
             max_queue,
             max_batch,
-            delay,
-            resource,
+            delay: self.milliseconds("OTEL_BSP_SCHEDULE_DELAY", 5_000),
+            sampler: self.sampler(),
+            headers: self.headers(),
+            resource: self.resource(),
+            trust: self.collector_trust(is_tls),
+            // Everything is read before, so that all that is wrong is reported.
+            endpoint: uri.ok()?,
         })
     }
 
-    /// The variable of traces, or else the one of all signals.
-    fn of_exporter(&mut self, what: &str) -> Option<EnvVar> {
-        let own = self.plain(&format!("{EXPORTER}_TRACES_{what}"));
-        own.or_else(|| self.plain(&format!("{EXPORTER}_{what}")))
-    }
-
-    fn plain(&mut self, name: &str) -> Option<EnvVar> {
-        let value = self.0.variable(name)?.trim().to_owned();
-        (!value.is_empty()).then(|| EnvVar { name: name.to_owned(), value })
+    /// A variable that is set. Of the exporter's, the one of traces goes before the one of all
+    /// signals.
+    fn variable(&mut self, name: &str) -> Option<EnvVar> {
+        let own = name.strip_prefix(EXPORTER).map(|what| format!("{EXPORTER}_TRACES{what}"));
+        own.into_iter().chain([name.to_owned()]).find_map(|name| {
+            let value = self.0.variable(&name)?.trim().to_owned();
+            (!value.is_empty()).then_some(EnvVar { name, value })
+        })
     }
 
     /// The value that `read` makes of a variable that is set; without one, the problem is
     /// reported.
     fn read<T, E: Display>(
         &mut self,
-        variable: Option<EnvVar>,
+        name: &str,
         read: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
-        let EnvVar { name, value } = variable?;
+        let EnvVar { name, value } = self.variable(name)?;
         self.0.read(&name, &value, read)
     }
 
     fn one_of(&mut self, name: &str, known: &[&'static str]) -> Option<&'static str> {
-        let variable = self.plain(name);
-        self.read(variable, |value| {
+        self.read(name, |value| {
             let found = known.iter().find(|known| known.eq_ignore_ascii_case(value)).copied();
             found.ok_or_else(|| format!("is none of {}", known.join(", ")))
         })
@@ -130,7 +119,7 @@ impl Variables<'_, '_> {
 
     /// Baggage is not used here, but is in the default of every other program.
     fn accepts_context(&mut self) -> bool {
-        let Some(EnvVar { name, value }) = self.plain("OTEL_PROPAGATORS") else { return true };
+        let Some(EnvVar { name, value }) = self.variable("OTEL_PROPAGATORS") else { return true };
         let mut accepts = false;
         for propagator in value.split(',').map(str::trim) {
             let read = self.0.read(&name, propagator, |propagator| match propagator {
@@ -158,8 +147,7 @@ impl Variables<'_, '_> {
         } else if name.ends_with("always_off") {
             0.0
         } else {
-            let ratio = self.plain("OTEL_TRACES_SAMPLER_ARG");
-            let ratio = self.read(ratio, |value| match value.parse() {
+            let ratio = self.read("OTEL_TRACES_SAMPLER_ARG", |value| match value.parse() {
                 Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
                 _ => Err("is not a number from 0 to 1"),
             });
@@ -169,8 +157,8 @@ impl Variables<'_, '_> {
     }
 
     /// A length of time as these variables have it: in milliseconds, without a unit.
-    fn milliseconds(&mut self, variable: Option<EnvVar>, default: u64) -> Duration {
-        let read = self.read(variable, |value| match value.parse() {
+    fn milliseconds(&mut self, name: &str, default: u64) -> Duration {
+        let read = self.read(name, |value| match value.parse() {
             Ok(count @ 1..=86_400_000) => Ok(count),
             _ => Err("is not a number of milliseconds"),
         });
@@ -178,14 +166,16 @@ impl Variables<'_, '_> {
     }
 
     fn number(&mut self, name: &str, default: usize, most: usize) -> usize {
-        let variable = self.plain(name);
+        let variable = self.variable(name);
         variable.map_or(default, |EnvVar { name, value }| self.0.count(&name, &value, most))
     }
 
     /// The headers of every request, which often hold a key: no value is repeated.
     fn headers(&mut self) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        let Some(EnvVar { name, value }) = self.of_exporter("HEADERS") else { return headers };
+        let Some(EnvVar { name, value }) = self.variable("OTEL_EXPORTER_OTLP_HEADERS") else {
+            return headers;
+        };
         for pair in pairs(&value) {
             let header = key_value(pair).and_then(|(key, value)| {
                 let key = HeaderName::try_from(key).ok()?;
@@ -227,7 +217,7 @@ impl Variables<'_, '_> {
             Some((_, old)) => *old = value,
             None => attributes.push((key.to_owned(), value)),
         };
-        if let Some(EnvVar { name, value }) = self.plain("OTEL_RESOURCE_ATTRIBUTES") {
+        if let Some(EnvVar { name, value }) = self.variable("OTEL_RESOURCE_ATTRIBUTES") {
             for pair in pairs(&value) {
                 let attribute = self.0.read(&name, pair, |_| {
                     let attribute = key_value(pair).filter(|(key, _)| !key.is_empty());
@@ -238,7 +228,7 @@ impl Variables<'_, '_> {
                 }
             }
         }
-        if let Some(EnvVar { value, .. }) = self.plain("OTEL_SERVICE_NAME") {
+        if let Some(EnvVar { value, .. }) = self.variable("OTEL_SERVICE_NAME") {
             set("service.name", value);
         }
         attributes
@@ -246,7 +236,7 @@ impl Variables<'_, '_> {
 
     fn collector_trust(&mut self, is_tls: bool) -> Option<Trust> {
         const CERTIFICATE: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
-        let trust = match self.of_exporter("CERTIFICATE") {
+        let trust = match self.variable(CERTIFICATE) {
             Some(EnvVar { value, .. }) => Trust::of_file(CERTIFICATE, Path::new(&value)),
             None if is_tls => Trust::platform().map_err(|error| FileProblem {
                 flag: CERTIFICATE,
