@@ -29,7 +29,7 @@ impl CredentialMetrics {
         metrics: &Metrics,
         providers: impl Iterator<Item = &'static Provider>,
     ) -> Vec<Self> {
-        let registry = metrics.registry();
+        let registry = &metrics.registry;
         let obtained = registry.add_seconds(
             "credential_obtained_timestamp",
             "When the credential in use was obtained",

@@ -176,7 +176,7 @@ impl Exporter {
         tracing::warn!("the last spans were not exported in time");
         queue.close();
         queue.recv_many(&mut batch, usize::MAX).await;
-        metrics.spans().not_exported(NotExported::Shutdown, batch.len() as u64);
+        metrics.spans.not_exported(NotExported::Shutdown, batch.len() as u64);
     }
 
     /// Exports batches until the queue is closed and empty. What is not exported yet stays in
@@ -197,11 +197,11 @@ impl Exporter {
             let result = self.send(&request).await;
             let count = batch.len() as u64;
             batch.clear();
-            let spans = self.metrics.spans();
+            let spans = &self.metrics.spans;
             match &result {
                 Ok(rejected) => {
                     let rejected = (*rejected).min(count);
-                    spans.exported(count - rejected);
+                    spans.exported.inc_by(count - rejected);
                     spans.not_exported(NotExported::Rejected, rejected);
                 }
                 Err(failed) => spans.not_exported(failed.counted(), count),

@@ -71,7 +71,7 @@ impl Record {
         };
         let mut bytes = Vec::with_capacity(384);
         // Writing to a vector cannot fail.
-        let _ = match self.telemetry.log().format() {
+        let _ = match self.telemetry.log().format {
             LogFormat::Json => serde_json::to_writer(&mut bytes, &line).map_err(Into::into),
             LogFormat::Text { colour } => line.write_text(&mut bytes, colour),
         };
@@ -90,7 +90,7 @@ impl Drop for Record {
             trace.end(operation, code, reason, self.call.peer());
         }
         let level = level_of(operation.is_some(), code);
-        if level <= self.telemetry.log().level() {
+        if level <= self.telemetry.log().level {
             self.telemetry.log().write(&self.line(code, level));
         }
     }

@@ -35,8 +35,8 @@ const GATHER: Duration = Duration::from_millis(5);
 #[derive(Clone)]
 pub struct LogSink {
     shared: Arc<Shared>,
-    format: LogFormat,
-    level: LevelFilter,
+    pub(crate) format: LogFormat,
+    pub(crate) level: LevelFilter,
 }
 
 #[derive(Default)]
@@ -70,16 +70,6 @@ impl LogSink {
             move || shared.write_to(writer)
         })?;
         Ok(Self { shared, format, level })
-    }
-
-    /// How lines look.
-    pub fn format(&self) -> LogFormat {
-        self.format
-    }
-
-    /// How much is logged.
-    pub fn level(&self) -> LevelFilter {
-        self.level
     }
 
     /// How many lines were lost because nobody read.

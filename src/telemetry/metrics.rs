@@ -47,16 +47,19 @@ pub(crate) fn method_names(operation: Option<&'static Operation>) -> (&'static s
 /// What a call touches was looked up once, at start-up: a call then costs a few atomic additions.
 #[derive(Debug)]
 pub struct Metrics {
-    registry: MetricRegistry,
+    /// Where the other rooms register theirs.
+    pub(crate) registry: MetricRegistry,
     methods: Vec<MethodMetrics>,
     others: MethodMetrics,
     providers: Vec<ProviderMetrics>,
     exchanges: Family<ExchangeLabels, Histogram, fn() -> Histogram>,
     /// Those of `exchanges` that were answered with 200, as most are.
     exchanges_ok: Vec<(&'static Provider, &'static str, Histogram)>,
-    spans: SpanMetrics,
-    connections: Gauge,
-    connections_refused: Counter,
+    pub(crate) spans: SpanMetrics,
+    /// How many connections are open.
+    pub(crate) connections: Gauge,
+    /// How many were closed at once because there were too many.
+    pub(crate) connections_refused: Counter,
     log_lines_dropped: Counter,
 }
 
@@ -150,16 +153,16 @@ impl Metrics {
         let method = |operation: Option<&'static Operation>| {
             let (grpc_service, grpc_method) = method_names(operation);
             let grpc_type = operation.map_or(Kind::Unary, |operation| operation.kind).as_str();
-            let [kind, service, method] = [
+            let labels = [
                 ("grpc_type", grpc_type),
                 ("grpc_service", grpc_service),
                 ("grpc_method", grpc_method),
             ];
+            let [kind, service, method] = labels;
             let ended = |code: usize| {
                 let code = Code::from(i32::try_from(code).unwrap_or_default());
                 [kind, service, method, ("grpc_code", code_names(code).pascal)]
             };
-            let labels = [kind, service, method];
             MethodMetrics {
                 operation,
                 started: started.get_or_create_owned(&labels),
@@ -199,11 +202,6 @@ impl Metrics {
             connections_refused,
             log_lines_dropped,
         }
-    }
-
-    /// Where the other rooms register theirs.
-    pub(crate) fn registry(&self) -> &MetricRegistry {
-        &self.registry
     }
 
     fn method(&self, operation: Option<&'static Operation>) -> &MethodMetrics {
@@ -270,21 +268,6 @@ impl Metrics {
     /// How many RPCs are in flight to a provider.
     pub(crate) fn in_flight(&self, provider: &'static Provider) -> Option<&Gauge> {
         self.provider(provider).map(|metrics| &metrics.in_flight)
-    }
-
-    /// The spans that were made and exported.
-    pub(crate) fn spans(&self) -> &SpanMetrics {
-        &self.spans
-    }
-
-    /// How many connections are open.
-    pub(crate) fn connections(&self) -> &Gauge {
-        &self.connections
-    }
-
-    /// A connection was closed at once because there were too many.
-    pub(crate) fn connection_refused(&self) {
-        self.connections_refused.inc();
     }
 
     /// All of them in the OpenMetrics text format.

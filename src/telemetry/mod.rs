@@ -13,7 +13,7 @@ pub use metrics::Metrics;
 pub(crate) use metrics::{method_names, providers_of};
 pub use options::{LogConfig, LogOptions};
 pub(crate) use registry::Labels;
-pub(crate) use span_metrics::{NotExported, NotQueued, SpanMetrics};
+pub(crate) use span_metrics::{NotExported, SpanMetrics};
 pub(crate) use trace::{AttemptSpan, Span, SpanKind, SpanQueue};
 pub use trace::{Sampler, Trace};
 pub(crate) use trace_context::{SpanId, TraceContext, TraceId};
@@ -32,7 +32,8 @@ pub struct Telemetry {
     metrics: Arc<Metrics>,
     log: LogSink,
     accepts_traces: bool,
-    forwards_traces: bool,
+    /// Whether providers are sent the trace context.
+    pub(crate) forwards_traces: bool,
     tracer: Option<Arc<Tracer>>,
 }
 
@@ -57,7 +58,7 @@ impl Telemetry {
         forward: bool,
         export: Option<(Sampler, SpanQueue)>,
     ) -> Self {
-        let tracer = export.map(|(sampler, queue)| Arc::new(Tracer::new(sampler, queue)));
+        let tracer = export.map(|(sampler, queue)| Arc::new(Tracer { sampler, queue }));
         Self { accepts_traces: accept, forwards_traces: forward, tracer, ..self }
     }
 
@@ -73,11 +74,6 @@ impl Telemetry {
             // Probes come every few seconds, and nobody looks for them in traces.
             _ => parent.map(Trace::joined),
         }
-    }
-
-    /// Whether providers are sent the trace context.
-    pub(crate) fn forwards_traces(&self) -> bool {
-        self.forwards_traces
     }
 
     /// The metrics.

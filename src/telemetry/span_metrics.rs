@@ -8,15 +8,6 @@ use prometheus_client::metrics::family::Family;
 
 use super::registry::{Labels, MetricRegistry};
 
-/// Why spans did not get into the queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NotQueued {
-    /// It was full.
-    QueueFull,
-    /// The process was about to end.
-    AlreadyShutdown,
-}
-
 /// Why spans did not get from the queue to the collector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotExported {
@@ -33,9 +24,13 @@ pub(crate) enum NotExported {
 /// Spans on their way to the collector.
 #[derive(Debug)]
 pub(crate) struct SpanMetrics {
-    queued: Counter,
-    not_queued: [Counter; 2],
-    exported: Counter,
+    /// Those that wait for their export.
+    pub(super) queued: Counter,
+    /// Those that were lost because the queue was full, or the process about to end.
+    pub(super) queue_full: Counter,
+    pub(super) already_shutdown: Counter,
+    /// Those that the collector took.
+    pub(crate) exported: Counter,
     not_exported: [Counter; 4],
 }
 
@@ -54,26 +49,12 @@ impl SpanMetrics {
         };
         Self {
             queued: count(&processed, ""),
-            not_queued: ["queue_full", "already_shutdown"].map(|why| count(&processed, why)),
+            queue_full: count(&processed, "queue_full"),
+            already_shutdown: count(&processed, "already_shutdown"),
             exported: count(&exported, ""),
             not_exported: ["timeout", "unavailable", "rejected", "shutdown"]
                 .map(|why| count(&exported, why)),
         }
-    }
-
-    /// A span waits for its export.
-    pub(crate) fn queued(&self) {
-        self.queued.inc();
-    }
-
-    /// A span was lost before.
-    pub(crate) fn not_queued(&self, why: NotQueued) {
-        self.not_queued[why as usize].inc();
-    }
-
-    /// The collector took these many.
-    pub(crate) fn exported(&self, spans: u64) {
-        self.exported.inc_by(spans);
     }
 
     /// These many did not reach it.

@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tonic::Code;
 
+use super::Metrics;
 use super::trace_context::{SpanId, TRACEPARENT, TRACESTATE, TraceContext, TraceId, new_span_id};
-use super::{Metrics, NotQueued};
 use crate::clock::{Clock, SystemClock};
 use crate::options::Endpoint;
 use crate::rpc::operation::{Operation, Rest};
@@ -58,26 +58,21 @@ impl SpanQueue {
     }
 
     fn push(&self, span: Span) {
-        let metrics = self.metrics.spans();
-        match self.sender.try_send(span) {
-            Ok(()) => metrics.queued(),
-            Err(TrySendError::Full(_)) => metrics.not_queued(NotQueued::QueueFull),
-            Err(TrySendError::Closed(_)) => metrics.not_queued(NotQueued::AlreadyShutdown),
-        }
+        let spans = &self.metrics.spans;
+        let counter = match self.sender.try_send(span) {
+            Ok(()) => &spans.queued,
+            Err(TrySendError::Full(_)) => &spans.queue_full,
+            Err(TrySendError::Closed(_)) => &spans.already_shutdown,
+        };
+        counter.inc();
     }
 }
 
 /// Makes the spans of sampled calls.
 #[derive(Debug)]
 pub(super) struct Tracer {
-    sampler: Sampler,
-    queue: SpanQueue,
-}
-
-impl Tracer {
-    pub(super) fn new(sampler: Sampler, queue: SpanQueue) -> Self {
-        Self { sampler, queue }
-    }
+    pub(super) sampler: Sampler,
+    pub(super) queue: SpanQueue,
 }
 
 /// The trace that a call belongs to.
@@ -96,6 +91,15 @@ struct Recording {
     began: (u64, Instant),
 }
 
+impl Recording {
+    fn push(&self, context: TraceContext, parent: Option<SpanId>, began: Instant, kind: SpanKind) {
+        // By one reading of the time of day for the whole call, so that no attempt ends after it.
+        let ahead = began.saturating_duration_since(self.began.1).as_nanos();
+        let (began, took) = (self.began.0 + ahead as u64, began.elapsed());
+        self.tracer.queue.push(Span { context, parent, began, took, kind });
+    }
+}
+
 impl Trace {
     /// Joins the caller's trace without spans of its own.
     pub(super) fn joined(context: TraceContext) -> Self {
@@ -103,23 +107,20 @@ impl Trace {
     }
 
     /// Begins the span of a call, if its trace is sampled.
-    pub(super) fn begin(tracer: &Arc<Tracer>, parent: Option<TraceContext>) -> Self {
+    pub(super) fn begin(tracer: &Arc<Tracer>, caller: Option<TraceContext>) -> Self {
         let sampler = tracer.sampler;
-        let Some(parent) = parent else {
-            let context = TraceContext::root(|trace_id| sampler.wants(trace_id));
-            return Self::recorded(tracer, context, None);
+        let parent = caller.as_ref().map(|caller| caller.span_id);
+        let context = match caller {
+            None => TraceContext::root(|trace_id| sampler.wants(trace_id)),
+            Some(caller) => {
+                let sampled = match sampler.parent_based {
+                    true => caller.is_sampled(),
+                    false => sampler.wants(caller.trace_id),
+                };
+                let span_id = if sampled { new_span_id() } else { caller.span_id };
+                TraceContext { span_id, ..caller.sampled(sampled) }
+            }
         };
-        let sampled =
-            if sampler.parent_based { parent.is_sampled() } else { sampler.wants(parent.trace_id) };
-        let parent = parent.sampled(sampled);
-        if !sampled {
-            return Self::joined(parent);
-        }
-        let above = parent.span_id;
-        Self::recorded(tracer, TraceContext { span_id: new_span_id(), ..parent }, Some(above))
-    }
-
-    fn recorded(tracer: &Arc<Tracer>, context: TraceContext, parent: Option<SpanId>) -> Self {
         let recording = context.is_sampled().then(|| Recording {
             tracer: Arc::clone(tracer),
             parent,
@@ -146,61 +147,45 @@ impl Trace {
         reason: Option<&'static str>,
         peer: Option<SocketAddr>,
     ) {
-        let Some(Recording { tracer, parent, began }) = &self.recording else { return };
-        tracer.queue.push(Span {
-            context: self.context.clone(),
-            parent: *parent,
-            began: began.0,
-            took: began.1.elapsed(),
-            kind: SpanKind::Call { operation, code, reason, peer },
-        });
+        if let Some(recording) = &self.recording {
+            let kind = SpanKind::Call { operation, code, reason, peer };
+            recording.push(self.context.clone(), recording.parent, recording.began.1, kind);
+        }
     }
 
     /// Begins the span of an attempt: of the one with this number, which is 1 for the first.
-    pub(crate) fn attempt(
-        &self,
+    pub(crate) fn attempt<'a>(
+        &'a self,
         rest: &'static Rest,
-        endpoint: &Endpoint,
+        endpoint: &'a Endpoint,
         number: u32,
-    ) -> AttemptSpan<'_> {
-        let recorded = self.recording.as_ref().map(|recording| RecordedAttempt {
-            recording,
-            began: Instant::now(),
-            span_id: new_span_id(),
-            rest,
-            host: endpoint.host().clone(),
-            tls: endpoint.is_tls(),
-            resent: number.saturating_sub(1),
-        });
-        AttemptSpan { context: &self.context, recorded }
+    ) -> AttemptSpan<'a> {
+        let recorded = self.recording.as_ref().map(|_| new_span_id());
+        let span_id = recorded.unwrap_or(self.context.span_id);
+        let resent = number.saturating_sub(1);
+        AttemptSpan { trace: self, span_id, began: Instant::now(), rest, endpoint, resent }
     }
 }
 
 /// A request to a provider that is under way.
 #[derive(Debug)]
 pub(crate) struct AttemptSpan<'a> {
-    context: &'a TraceContext,
-    recorded: Option<RecordedAttempt<'a>>,
-}
-
-#[derive(Debug)]
-struct RecordedAttempt<'a> {
-    recording: &'a Recording,
-    began: Instant,
+    trace: &'a Trace,
+    /// Its own, or where nothing is recorded, the caller's.
     span_id: SpanId,
+    began: Instant,
     rest: &'static Rest,
-    host: HeaderValue,
-    tls: bool,
+    endpoint: &'a Endpoint,
     resent: u32,
 }
 
 impl AttemptSpan<'_> {
     /// Adds the trace context of this request. Neither header is part of a signature.
     pub(crate) fn write_to(&self, headers: &mut HeaderMap) {
-        let span_id = self.recorded.as_ref().map_or(self.context.span_id, |span| span.span_id);
-        if let Some(parent) = self.context.to_header(span_id) {
+        let context = &self.trace.context;
+        if let Some(parent) = context.to_header(self.span_id) {
             headers.insert(TRACEPARENT, parent);
-            if let Some(state) = &self.context.state {
+            if let Some(state) = &context.state {
                 headers.insert(TRACESTATE, state.clone());
             }
         }
@@ -208,20 +193,13 @@ impl AttemptSpan<'_> {
 
     /// Ends the span: with this HTTP status, or for this reason without one.
     pub(crate) fn end(self, result: Result<u16, &'static str>) {
-        let Some(RecordedAttempt { recording, began, span_id, rest, host, tls, resent }) =
-            self.recorded
-        else {
-            return;
-        };
-        // By one reading of the time of day for the whole call, so that no attempt ends after it.
-        let ahead = began.saturating_duration_since(recording.began.1).as_nanos();
-        recording.tracer.queue.push(Span {
-            context: TraceContext { span_id, ..self.context.clone() },
-            parent: Some(self.context.span_id),
-            began: recording.began.0 + ahead as u64,
-            took: began.elapsed(),
-            kind: SpanKind::Attempt { rest, host, tls, result, resent },
-        });
+        let Self { trace, span_id, began, rest, endpoint, resent } = self;
+        if let Some(recording) = &trace.recording {
+            let (host, tls) = (endpoint.host().clone(), endpoint.is_tls());
+            let kind = SpanKind::Attempt { rest, host, tls, result, resent };
+            let context = TraceContext { span_id, ..trace.context.clone() };
+            recording.push(context, Some(trace.context.span_id), began, kind);
+        }
     }
 }
 

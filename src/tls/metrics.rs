@@ -30,7 +30,7 @@ impl TlsMetrics {
     pub(crate) fn register(metrics: &Metrics) -> Self {
         Self {
             handshakes_failed: metrics
-                .registry()
+                .registry
                 .add("tls_handshakes_failed", "Connections that ended in their TLS handshake"),
             server: CertificateMetrics::register(metrics, "tls", "of the gRPC port"),
             upstream: CertificateMetrics::register(
@@ -49,7 +49,7 @@ impl TlsMetrics {
 
 impl CertificateMetrics {
     fn register(metrics: &Metrics, prefix: &str, which: &str) -> Self {
-        let registry = metrics.registry();
+        let registry = &metrics.registry;
         let expiry = registry.add_seconds(
             format!("{prefix}_certificate_expiry_timestamp"),
             format!("When the certificate {which} expires; 0 where there is none"),

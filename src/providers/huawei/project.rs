@@ -222,7 +222,7 @@ struct ProjectMetrics {
 
 impl ProjectMetrics {
     fn register(metrics: &Metrics) -> Self {
-        let registry = metrics.registry();
+        let registry = &metrics.registry;
         let known = registry
             .add("project_known", "Whether the project of requests that do not name one is known");
         let lookups: Family<_, Counter> =
