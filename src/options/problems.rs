@@ -12,22 +12,11 @@ use crate::secret::Secret;
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// All problems of a configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, thiserror::Error)]
+#[error("invalid configuration:\n  {}", problems.join("\n  "))]
 pub struct ConfigError {
     problems: Vec<String>,
 }
-
-impl Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("invalid configuration:")?;
-        for problem in &self.problems {
-            write!(f, "\n  {problem}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for ConfigError {}
 
 /// The variable of a flag, for example `SAVEPOINT_GATEWAY_MAX_TIMEOUT` of `--max-timeout`.
 pub(crate) fn variable_of(flag: &str) -> String {
