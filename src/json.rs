@@ -16,15 +16,11 @@ use serde_json::Value;
 /// # Errors
 /// When it is not, or when a field in it has no meaning.
 pub(crate) fn read_object<'de, T: Deserialize<'de>>(body: &'de [u8]) -> serde_json::Result<T> {
-    struct Whole<T>(Option<T>);
-    impl<'de, T: Deserialize<'de>> Deserialize<'de> for Whole<T> {
-        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-            object(from).map(Self)
-        }
-    }
     // What is skipped is not looked at otherwise, and a body that is no UTF-8 is no JSON.
     let body = std::str::from_utf8(body).map_err(de::Error::custom)?;
-    let Whole(value) = serde_json::from_str(body)?;
+    let mut from = serde_json::Deserializer::from_str(body);
+    let value = object(&mut from)?;
+    from.end()?;
     value.ok_or_else(|| de::Error::invalid_type(Unexpected::Unit, &"an object"))
 }
 
