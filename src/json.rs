@@ -16,15 +16,11 @@ use serde_json::Value;
 /// # Errors
 /// If it is not, or a field has an invalid value.
 pub(crate) fn read_object<'de, T: Deserialize<'de>>(body: &'de [u8]) -> serde_json::Result<T> {
-    struct Whole<T>(Option<T>);
-    impl<'de, T: Deserialize<'de>> Deserialize<'de> for Whole<T> {
-        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-            object(from).map(Self)
-        }
-    }
     // serde_json does not validate UTF-8 in skipped values; check the whole body.
     let body = std::str::from_utf8(body).map_err(de::Error::custom)?;
-    let Whole(value) = serde_json::from_str(body)?;
+    let mut from = serde_json::Deserializer::from_str(body);
+    let value = object(&mut from)?;
+    from.end()?;
     value.ok_or_else(|| de::Error::invalid_type(Unexpected::Unit, &"an object"))
 }
 

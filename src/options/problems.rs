@@ -130,16 +130,13 @@ impl<'a> Problems<'a> {
         first: (&str, Option<&'t str>),
         second: (&str, Option<&'t str>),
     ) -> Option<(&'t str, &'t str)> {
-        match (first.1, second.1) {
+        let (missing, set) = match (first.1, second.1) {
             (Some(one), Some(other)) => return Some((one, other)),
-            (Some(_), None) => {
-                self.report(second.0, format_args!("is missing, while {} is set", first.0));
-            }
-            (None, Some(_)) => {
-                self.report(first.0, format_args!("is missing, while {} is set", second.0));
-            }
-            (None, None) => {}
-        }
+            (Some(_), None) => (second.0, first.0),
+            (None, Some(_)) => (first.0, second.0),
+            (None, None) => return None,
+        };
+        self.report(missing, format_args!("is missing, while {set} is set"));
         None
     }
 
