@@ -4,27 +4,23 @@
 //! meaning is accepted. Values without a meaning are errors.
 
 use std::fmt;
-
 use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, Unexpected, Visitor};
+use serde_json::Value;
 
 /// Parses a body that must be one JSON object.
 ///
 /// # Errors
 /// If it is not, or a field has an invalid value.
 pub(crate) fn read_object<'de, T: Deserialize<'de>>(body: &'de [u8]) -> serde_json::Result<T> {
-    struct Whole<T>(Option<T>);
-    impl<'de, T: Deserialize<'de>> Deserialize<'de> for Whole<T> {
-        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-            object(from).map(Self)
-        }
-    }
     // serde_json does not validate UTF-8 in skipped values; check the whole body.
     let body = std::str::from_utf8(body).map_err(de::Error::custom)?;
-    let Whole(value) = serde_json::from_str(body)?;
+    let mut from = serde_json::Deserializer::from_str(body);
+    let value = object(&mut from)?;
+    from.end()?;
     value.ok_or_else(|| de::Error::invalid_type(Unexpected::Unit, &"an object"))
 }
 
@@ -42,12 +38,27 @@ where
 
 /// Parses a boolean: `true`, or `"true"` in any case; null counts as absent.
 pub(crate) fn boolean<'de, D: Deserializer<'de>>(from: D) -> Result<Option<bool>, D::Error> {
-    from.deserialize_any(BooleanVisitor)
+    match Value::deserialize(from)? {
+        Value::Null => Ok(None),
+        Value::Bool(value) => Ok(Some(value)),
+        Value::String(text) if text.eq_ignore_ascii_case("true") => Ok(Some(true)),
+        Value::String(text) if text.eq_ignore_ascii_case("false") => Ok(Some(false)),
+        Value::String(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Err(de::Error::custom("expected true or false, perhaps as text"))
+        }
+    }
 }
 
 /// Parses a text: a string, or a number as it is written; null counts as absent.
 pub(crate) fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    from.deserialize_any(TextVisitor)
+    match Value::deserialize(from)? {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text)),
+        Value::Number(number) if !number.is_f64() => Ok(Some(number.to_string())),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Err(de::Error::custom("expected a text"))
+        }
+    }
 }
 
 /// A text, parsed by [`text`].
@@ -57,7 +68,21 @@ pub(crate) struct Text(#[serde(deserialize_with = "text")] pub(crate) Option<Str
 /// Parses an integer: a number, an integral float or a decimal string; null counts as absent. Other
 /// values are [`Integer::Unusable`] instead of an error.
 pub(crate) fn integer<'de, D: Deserializer<'de>>(from: D) -> Result<Integer, D::Error> {
-    from.deserialize_any(IntegerVisitor)
+    let value = match Value::deserialize(from)? {
+        Value::Null => return Ok(Integer::Absent),
+        Value::String(text) if text.trim().is_empty() => return Ok(Integer::Absent),
+        Value::String(text) => text.trim().parse().ok(),
+        Value::Number(number) => number.as_i64().or_else(|| integral(number.as_f64()?)),
+        Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    };
+    Ok(value.map_or(Integer::Unusable, Integer::Value))
+}
+
+fn integral(float: f64) -> Option<i64> {
+    // Beyond 2^53 a float is not exact.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    #[expect(clippy::cast_possible_truncation, reason = "integral and within 2^53")]
+    (float.fract() == 0.0 && float.abs() <= EXACT).then_some(float as i64)
 }
 
 /// A number that a provider sent.
@@ -86,118 +111,6 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
 
     fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
         Ok(None)
-    }
-}
-
-struct BooleanVisitor;
-
-impl Visitor<'_> for BooleanVisitor {
-    type Value = Option<bool>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("true or false, perhaps as text")
-    }
-
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Self::Value, E> {
-        Ok(Some(value))
-    }
-
-    fn visit_str<E: de::Error>(self, value: &str) -> Result<Self::Value, E> {
-        if value.eq_ignore_ascii_case("true") {
-            Ok(Some(true))
-        } else if value.eq_ignore_ascii_case("false") {
-            Ok(Some(false))
-        } else {
-            Err(E::invalid_value(Unexpected::Other("another text"), &self))
-        }
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-}
-
-struct TextVisitor;
-
-impl Visitor<'_> for TextVisitor {
-    type Value = Option<String>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text")
-    }
-
-    fn visit_str<E: de::Error>(self, value: &str) -> Result<Self::Value, E> {
-        Ok(Some(value.to_owned()))
-    }
-
-    fn visit_string<E: de::Error>(self, value: String) -> Result<Self::Value, E> {
-        Ok(Some(value))
-    }
-
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
-        Ok(Some(value.to_string()))
-    }
-
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(Some(value.to_string()))
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-}
-
-struct IntegerVisitor;
-
-impl<'de> Visitor<'de> for IntegerVisitor {
-    type Value = Integer;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an integer")
-    }
-
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
-        Ok(Integer::Value(value))
-    }
-
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(i64::try_from(value).map_or(Integer::Unusable, Integer::Value))
-    }
-
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Self::Value, E> {
-        // Beyond 2^53 a float is not exact.
-        const EXACT: f64 = 9_007_199_254_740_992.0;
-        if value.fract() == 0.0 && value.abs() <= EXACT {
-            #[expect(clippy::cast_possible_truncation, reason = "integral and within 2^53")]
-            return Ok(Integer::Value(value as i64));
-        }
-        Ok(Integer::Unusable)
-    }
-
-    fn visit_str<E: de::Error>(self, value: &str) -> Result<Self::Value, E> {
-        let value = value.trim();
-        if value.is_empty() {
-            return Ok(Integer::Absent);
-        }
-        Ok(value.parse().map_or(Integer::Unusable, Integer::Value))
-    }
-
-    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(Integer::Unusable)
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
-        Ok(Integer::Absent)
-    }
-
-    fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        while seq.next_element::<de::IgnoredAny>()?.is_some() {}
-        Ok(Integer::Unusable)
-    }
-
-    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        while map.next_entry::<de::IgnoredAny, de::IgnoredAny>()?.is_some() {}
-        Ok(Integer::Unusable)
     }
 }
 

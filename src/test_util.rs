@@ -23,7 +23,7 @@ use crate::rpc::{Deadline, Error};
 use crate::secret::Secret;
 use crate::server::Record;
 use crate::service::OPERATIONS;
-use crate::telemetry::{LogFormat, LogLevel, LogSink, Telemetry};
+use crate::telemetry::{LevelFilter, LogFormat, LogSink, Telemetry};
 use crate::tls::Trust;
 use crate::transport::{ClientOptions, Pool, Response};
 use crate::upstream::{Backoff, Limits, Upstream};
@@ -54,7 +54,7 @@ impl Providers {
             let [id, secret, token] = SECRETS;
             Credential::new(id, Secret::new(secret), Some(Secret::new(token))).expect("a key")
         };
-        let sink = LogSink::new(std::io::sink(), LogFormat::Json, LogLevel::Off).expect("a log");
+        let sink = LogSink::new(std::io::sink(), LogFormat::Json, LevelFilter::OFF).expect("a log");
         let upstream = |provider: &'static Provider, endpoint: &str| {
             let options = ClientOptions {
                 connect_timeout: Duration::from_secs(1),
@@ -148,7 +148,7 @@ impl Records {
     /// If the log cannot be created.
     #[expect(clippy::expect_used, reason = "a benchmark that cannot begin has nothing else to say")]
     pub fn new() -> Self {
-        let log = LogSink::new(Gone, LogFormat::Json, LogLevel::Info).expect("a log");
+        let log = LogSink::new(Gone, LogFormat::Json, LevelFilter::INFO).expect("a log");
         log.write(b"\n");
         log.flush(Duration::from_secs(60));
         Self { telemetry: Telemetry::new(log, OPERATIONS) }

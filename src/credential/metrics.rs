@@ -4,10 +4,9 @@ use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Unit;
 
 use crate::rpc::operation::Provider;
-use crate::telemetry::{Metrics, OutcomeLabels, ProviderLabels};
+use crate::telemetry::{Labels, Metrics};
 
 /// Metrics of one provider's credential. They are timestamps, so that queries can compute ages with
 /// `time()`.
@@ -16,10 +15,10 @@ use crate::telemetry::{Metrics, OutcomeLabels, ProviderLabels};
 /// failing one.
 #[derive(Debug)]
 pub struct CredentialMetrics {
-    labels: ProviderLabels,
-    obtained: Family<ProviderLabels, Gauge>,
-    expiry: Family<ProviderLabels, Gauge>,
-    fresh: Family<ProviderLabels, Gauge>,
+    labels: Labels<1>,
+    obtained: Family<Labels<1>, Gauge>,
+    expiry: Family<Labels<1>, Gauge>,
+    fresh: Family<Labels<1>, Gauge>,
     replaced: Counter,
     failed: Counter,
 }
@@ -30,39 +29,26 @@ impl CredentialMetrics {
         metrics: &Metrics,
         providers: impl Iterator<Item = &'static Provider>,
     ) -> Vec<Self> {
-        let obtained = Family::<ProviderLabels, Gauge>::default();
-        let expiry = Family::<ProviderLabels, Gauge>::default();
-        let fresh = Family::<ProviderLabels, Gauge>::default();
-        let refreshes = Family::<OutcomeLabels, Counter>::default();
-        metrics.register(|registry| {
-            registry.register_with_unit(
-                "credential_obtained_timestamp",
-                "When the current credential was obtained",
-                Unit::Seconds,
-                obtained.clone(),
-            );
-            registry.register_with_unit(
-                "credential_expiry_timestamp",
-                "When the current credential expires; 0 if that is not known",
-                Unit::Seconds,
-                expiry.clone(),
-            );
-            registry.register(
-                "credential_last_refresh_success",
-                "Whether the last refresh succeeded",
-                fresh.clone(),
-            );
-            registry.register(
-                "credential_refreshes",
-                "Refreshes that obtained a credential, or failed",
-                refreshes.clone(),
-            );
-        });
+        let registry = &metrics.registry;
+        let obtained = registry.add_seconds(
+            "credential_obtained_timestamp",
+            "When the current credential was obtained",
+            Family::default(),
+        );
+        let expiry = registry.add_seconds(
+            "credential_expiry_timestamp",
+            "When the current credential expires; 0 if that is not known",
+            Family::default(),
+        );
+        let fresh: Family<_, _> =
+            registry.add("credential_last_refresh_success", "Whether the last refresh succeeded");
+        let refreshes: Family<Labels<2>, Counter> =
+            registry.add("credential_refreshes", "Refreshes that obtained a credential, or failed");
         let of_provider = |provider: &'static Provider| {
-            let provider = provider.name;
-            let refresh = |outcome| OutcomeLabels { provider, outcome };
+            let provider = ("provider", provider.name);
+            let refresh = |outcome| [provider, ("outcome", outcome)];
             Self {
-                labels: ProviderLabels { provider },
+                labels: [provider],
                 obtained: obtained.clone(),
                 expiry: expiry.clone(),
                 fresh: fresh.clone(),

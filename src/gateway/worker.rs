@@ -96,7 +96,7 @@ pub(super) async fn accept<S: Services>(
         };
         match accepted {
             Ok(_) if shared.connections.len() >= shared.config.max_connections => {
-                shared.telemetry.metrics().connection_refused();
+                shared.telemetry.metrics().connections_refused.inc();
                 tracing::debug!("connection refused: too many connections");
             }
             Ok(accepted) => {
@@ -161,7 +161,7 @@ struct Open {
 impl Open {
     fn new(connections: Arc<AtomicUsize>, telemetry: Telemetry) -> Self {
         connections.fetch_add(1, Ordering::Relaxed);
-        telemetry.metrics().connections().inc();
+        telemetry.metrics().connections.inc();
         Self { connections, telemetry }
     }
 }
@@ -169,6 +169,6 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
-        self.telemetry.metrics().connections().dec();
+        self.telemetry.metrics().connections.dec();
     }
 }

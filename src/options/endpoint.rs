@@ -1,7 +1,5 @@
 //! The endpoint of a provider: scheme, host and port, fixed at start-up.
 
-use std::net::IpAddr;
-
 use http::header::HOST;
 use http::request::Builder;
 use http::{HeaderValue, Method, Request};
@@ -42,14 +40,8 @@ impl Endpoint {
     /// [`InvalidEndpoint`], which never shows the text: it may contain a password.
     pub fn parse(text: &str, allow_insecure: bool) -> Result<Self, InvalidEndpoint> {
         let text = text.trim();
-        let with_scheme;
-        let text = if text.contains("://") {
-            text
-        } else {
-            with_scheme = format!("https://{text}");
-            &with_scheme
-        };
-        let url = Url::parse(text).map_err(|_| InvalidEndpoint::NotAUrl)?;
+        let scheme = if text.contains("://") { "" } else { "https://" };
+        let url = Url::parse(&format!("{scheme}{text}")).map_err(|_| InvalidEndpoint::NotAUrl)?;
         let tls = match url.scheme() {
             "https" => true,
             "http" => false,
@@ -104,8 +96,8 @@ impl Endpoint {
 fn is_loopback(host: &Host<&str>) -> bool {
     match host {
         Host::Domain(name) => *name == "localhost" || name.ends_with(".localhost"),
-        Host::Ipv4(address) => IpAddr::V4(*address).is_loopback(),
-        Host::Ipv6(address) => IpAddr::V6(*address).is_loopback(),
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => address.is_loopback(),
     }
 }
 

@@ -12,22 +12,11 @@ use crate::secret::Secret;
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// All problems of a configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, thiserror::Error)]
+#[error("invalid configuration:\n  {}", problems.join("\n  "))]
 pub struct ConfigError {
     problems: Vec<String>,
 }
-
-impl Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("invalid configuration:")?;
-        for problem in &self.problems {
-            write!(f, "\n  {problem}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for ConfigError {}
 
 /// The variable of a flag, for example `SAVEPOINT_GATEWAY_MAX_TIMEOUT` of `--max-timeout`.
 pub(crate) fn variable_of(flag: &str) -> String {
@@ -141,16 +130,13 @@ impl<'a> Problems<'a> {
         first: (&str, Option<&'t str>),
         second: (&str, Option<&'t str>),
     ) -> Option<(&'t str, &'t str)> {
-        match (first.1, second.1) {
+        let (missing, set) = match (first.1, second.1) {
             (Some(one), Some(other)) => return Some((one, other)),
-            (Some(_), None) => {
-                self.report(second.0, format_args!("is missing, while {} is set", first.0));
-            }
-            (None, Some(_)) => {
-                self.report(first.0, format_args!("is missing, while {} is set", second.0));
-            }
-            (None, None) => {}
-        }
+            (Some(_), None) => (second.0, first.0),
+            (None, Some(_)) => (first.0, second.0),
+            (None, None) => return None,
+        };
+        self.report(missing, format_args!("is missing, while {set} is set"));
         None
     }
 

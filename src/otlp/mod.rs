@@ -132,9 +132,7 @@ impl Export {
             collector: Collector::new(config)?,
             resource: wire::resource(&config.resource),
             server: wire::server(listen),
-            timeout: config.timeout,
-            delay: config.delay,
-            max_batch: config.max_batch,
+            config: config.clone(),
             metrics,
         };
         let (stop, stopped) = oneshot::channel();
@@ -153,9 +151,7 @@ struct Exporter {
     collector: Collector,
     resource: Resource,
     server: Vec<KeyValue>,
-    timeout: Duration,
-    delay: Duration,
-    max_batch: usize,
+    config: ExportConfig,
     metrics: Arc<Metrics>,
 }
 
@@ -163,7 +159,7 @@ impl Exporter {
     async fn run(mut self, mut queue: mpsc::Receiver<Span>, stop: oneshot::Receiver<Instant>) {
         let closing = CancellationToken::new();
         let metrics = Arc::clone(&self.metrics);
-        let mut batch = Vec::with_capacity(self.max_batch);
+        let mut batch = Vec::with_capacity(self.config.max_batch);
         {
             let mut exporting = std::pin::pin!(self.export(&mut queue, &mut batch, &closing));
             let until = tokio::select! {
@@ -178,7 +174,7 @@ impl Exporter {
         tracing::warn!("exporting the last spans timed out");
         queue.close();
         queue.recv_many(&mut batch, usize::MAX).await;
-        metrics.spans().not_exported(NotExported::Shutdown, batch.len() as u64);
+        metrics.spans.not_exported(NotExported::Shutdown, batch.len() as u64);
     }
 
     /// Exports batches until the queue is closed and empty. `batch` holds the spans that are not
@@ -199,11 +195,11 @@ impl Exporter {
             let result = self.send(&request).await;
             let count = batch.len() as u64;
             batch.clear();
-            let spans = self.metrics.spans();
+            let spans = &self.metrics.spans;
             match &result {
                 Ok(rejected) => {
                     let rejected = (*rejected).min(count);
-                    spans.exported(count - rejected);
+                    spans.exported.inc_by(count - rejected);
                     spans.not_exported(NotExported::Rejected, rejected);
                 }
                 Err(failed) => spans.not_exported(failed.counted(), count),
@@ -227,14 +223,8 @@ impl Exporter {
         closing: &CancellationToken,
     ) {
         let mut due = None;
-        while batch.len() < self.max_batch {
-            let room = self.max_batch - batch.len();
-            let waited = async {
-                match due {
-                    Some(due) => tokio::time::sleep_until(due).await,
-                    None => std::future::pending().await,
-                }
-            };
+        while batch.len() < self.config.max_batch {
+            let room = self.config.max_batch - batch.len();
             tokio::select! {
                 biased;
                 () = closing.cancelled(), if !queue.is_closed() => queue.close(),
@@ -242,9 +232,9 @@ impl Exporter {
                     if received == 0 {
                         return;
                     }
-                    due.get_or_insert_with(|| Instant::now() + self.delay);
+                    due.get_or_insert_with(|| Instant::now() + self.config.delay);
                 }
-                () = waited => return,
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => return,
             }
         }
     }
@@ -252,7 +242,7 @@ impl Exporter {
     /// Sends one batch, with retries if allowed, within the time limit. Returns how many of its
     /// spans the collector rejected.
     async fn send(&mut self, request: &ExportTraceServiceRequest) -> Result<u64, Failed> {
-        let until = Instant::now() + self.timeout;
+        let until = Instant::now() + self.config.timeout;
         let mut wait = FIRST_WAIT;
         loop {
             let result = tokio::time::timeout_at(until, self.collector.send(request)).await;
@@ -277,12 +267,15 @@ impl Exporter {
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
 /// Why a batch was not exported.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 enum Failed {
+    #[error("timed out")]
     Timeout,
     /// The collector is unreachable, or asks for a retry after this time.
+    #[error("unreachable or overloaded")]
     Unavailable(Option<Duration>),
     /// The collector rejected the batch, for this reason.
+    #[error("rejected with {0}")]
     Rejected(String),
 }
 
@@ -292,16 +285,6 @@ impl Failed {
             Self::Timeout => NotExported::Timeout,
             Self::Unavailable(_) => NotExported::Unavailable,
             Self::Rejected(_) => NotExported::Rejected,
-        }
-    }
-}
-
-impl fmt::Display for Failed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Timeout => f.write_str("timed out"),
-            Self::Unavailable(_) => f.write_str("unreachable or overloaded"),
-            Self::Rejected(why) => write!(f, "rejected with {why}"),
         }
     }
 }
@@ -320,11 +303,10 @@ impl Collector {
         let mut headers = config.headers.clone();
         Ok(match config.protocol {
             Protocol::Grpc => {
-                let client = TraceServiceClient::new(channel(config, &trust)?);
-                let client = match config.gzip {
-                    true => client.send_compressed(CompressionEncoding::Gzip),
-                    false => client,
-                };
+                let mut client = TraceServiceClient::new(channel(config, &trust)?);
+                if config.gzip {
+                    client = client.send_compressed(CompressionEncoding::Gzip);
+                }
                 Self::Grpc { client, headers: MetadataMap::from_headers(headers) }
             }
             Protocol::Http => {

@@ -4,6 +4,8 @@
 //! - <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>
 //! - <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>
 
+use std::borrow::Cow;
+use std::fmt::Display;
 use std::path::Path;
 use std::time::Duration;
 
@@ -28,123 +30,102 @@ struct EnvVar {
 /// How traces are accepted, forwarded and exported. Spans are exported if an endpoint is set;
 /// without one, variables of the export are not read.
 pub(crate) fn traces(problems: &mut Problems<'_>, forward: bool) -> TraceConfig {
-    Variables(problems).traces(forward)
+    let mut variables = Variables(problems);
+    let off = variables.one_of("OTEL_SDK_DISABLED", &["true", "false"]) == Some("true");
+    let accept = variables.accepts_context() && !off;
+    let exporter = variables.one_of("OTEL_TRACES_EXPORTER", &["otlp", "none"]);
+    let export = match variables.variable("OTEL_EXPORTER_OTLP_ENDPOINT") {
+        Some(endpoint) if !off && exporter != Some("none") => variables.export(&endpoint),
+        _ => None,
+    };
+    TraceConfig { accept, forward, export }
 }
 
 struct Variables<'a, 'p>(&'a mut Problems<'p>);
 
 impl Variables<'_, '_> {
-    fn traces(&mut self, forward: bool) -> TraceConfig {
-        let off = self.one_of("OTEL_SDK_DISABLED", &["true", "false"]) == Some("true");
-        let accept = self.accepts_context() && !off;
-        let exporter = self.one_of("OTEL_TRACES_EXPORTER", &["otlp", "none"]);
-        let export = match self.of_exporter("ENDPOINT") {
-            Some(endpoint) if !off && exporter != Some("none") => self.export(&endpoint),
-            _ => None,
-        };
-        TraceConfig { accept, forward, export }
-    }
-
     fn export(&mut self, endpoint: &EnvVar) -> Option<ExportConfig> {
-        let protocol = match self.of_exporter("PROTOCOL") {
-            None => Protocol::Http,
-            Some(EnvVar { name, value }) => match value.as_str() {
-                "grpc" => Protocol::Grpc,
-                "http/protobuf" => Protocol::Http,
-                other => {
-                    self.0
-                        .report(&name, format_args!("{other:?} is neither grpc nor http/protobuf"));
-                    Protocol::Http
-                }
-            },
-        };
-        let uri = match collector(endpoint, protocol) {
-            Ok(uri) => Some(uri),
-            Err(why) => {
-                // Not shown: it may contain a password.
-                self.0.report(&endpoint.name, why);
-                None
-            }
-        };
-        let gzip = match self.of_exporter("COMPRESSION") {
-            Some(EnvVar { name, value }) if value != "gzip" && value != "none" => {
-                self.0.report(&name, format_args!("{value:?} is neither gzip nor none"));
-                false
-            }
-            other => other.is_some_and(|other| other.value == "gzip"),
-        };
-        let timeout = self.of_exporter("TIMEOUT");
-        let timeout = self.milliseconds(timeout, 10_000);
-        let batch_timeout = self.plain("OTEL_BSP_EXPORT_TIMEOUT");
-        let batch_timeout = self.milliseconds(batch_timeout, 30_000);
+        let protocol = self.read("OTEL_EXPORTER_OTLP_PROTOCOL", |value| match value {
+            "grpc" => Ok(Protocol::Grpc),
+            "http/protobuf" => Ok(Protocol::Http),
+            _ => Err("is neither grpc nor http/protobuf"),
+        });
+        let protocol = protocol.unwrap_or(Protocol::Http);
+        // Not shown: it may contain a password.
+        let uri = collector(endpoint, protocol).map_err(|why| self.0.report(&endpoint.name, why));
+        let gzip = self.read("OTEL_EXPORTER_OTLP_COMPRESSION", |value| match value {
+            "gzip" => Ok(true),
+            "none" => Ok(false),
+            _ => Err("is neither gzip nor none"),
+        });
+        let timeout = self.milliseconds("OTEL_EXPORTER_OTLP_TIMEOUT", 10_000);
+        let batch_timeout = self.milliseconds("OTEL_BSP_EXPORT_TIMEOUT", 30_000);
         let max_queue = self.number("OTEL_BSP_MAX_QUEUE_SIZE", 2048, 1_000_000);
-        let max_batch =
-            self.number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512.min(max_queue), max_queue);
-        let delay = self.plain("OTEL_BSP_SCHEDULE_DELAY");
-        let delay = self.milliseconds(delay, 5_000);
-        let sampler = self.sampler();
-        let headers = self.headers();
-        let resource = self.resource();
-        for name in ["CLIENT_KEY", "CLIENT_CERTIFICATE"] {
-            if let Some(EnvVar { name, .. }) = self.of_exporter(name) {
+        let default = 512.min(max_queue);
+        let max_batch = self.number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", default, max_queue);
+        for name in ["OTEL_EXPORTER_OTLP_CLIENT_KEY", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"] {
+            if let Some(EnvVar { name, .. }) = self.variable(name) {
                 self.0.report(
                     &name,
                     "is not supported: the gateway presents no certificate to a collector",
                 );
             }
         }
-        let is_tls = uri.as_ref().is_some_and(|uri| uri.scheme_str() == Some("https"));
-        let trust = self.collector_trust(is_tls);
+        let is_tls = uri.as_ref().is_ok_and(|uri| uri.scheme_str() == Some("https"));
         Some(ExportConfig {
-            endpoint: uri?,
             protocol,
-            headers,
+            gzip: gzip.unwrap_or_default(),
             timeout: timeout.min(batch_timeout),
-            gzip,
-            trust,
-            sampler,
             max_queue,
             max_batch,
-            delay,
-            resource,
+            delay: self.milliseconds("OTEL_BSP_SCHEDULE_DELAY", 5_000),
+            sampler: self.sampler(),
+            headers: self.headers(),
+            resource: self.resource(),
+            trust: self.collector_trust(is_tls),
+            // After all others, so that every problem is reported.
+            endpoint: uri.ok()?,
         })
     }
 
-    /// The variable for traces, else the one for all signals.
-    fn of_exporter(&mut self, what: &str) -> Option<EnvVar> {
-        let own = self.plain(&format!("{EXPORTER}_TRACES_{what}"));
-        own.or_else(|| self.plain(&format!("{EXPORTER}_{what}")))
+    /// A variable that is set. Of those of the exporter, the variable for traces, else the one for
+    /// all signals.
+    fn variable(&mut self, name: &str) -> Option<EnvVar> {
+        let own = name.strip_prefix(EXPORTER).map(|what| format!("{EXPORTER}_TRACES{what}"));
+        own.into_iter().chain([name.to_owned()]).find_map(|name| {
+            let value = self.0.variable(&name)?.trim().to_owned();
+            (!value.is_empty()).then_some(EnvVar { name, value })
+        })
     }
 
-    fn plain(&mut self, name: &str) -> Option<EnvVar> {
-        let value = self.0.variable(name)?.trim().to_owned();
-        (!value.is_empty()).then(|| EnvVar { name: name.to_owned(), value })
+    /// Parses a variable that is set with `read`, and reports a failure.
+    fn read<T, E: Display>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let EnvVar { name, value } = self.variable(name)?;
+        self.0.read(&name, &value, read)
     }
 
     fn one_of(&mut self, name: &str, known: &[&'static str]) -> Option<&'static str> {
-        let EnvVar { name, value } = self.plain(name)?;
-        let found = known.iter().find(|known| known.eq_ignore_ascii_case(&value)).copied();
-        if found.is_none() {
-            self.0.report(&name, format_args!("{value:?} is not one of {}", known.join(", ")));
-        }
-        found
+        self.read(name, |value| {
+            let found = known.iter().find(|known| known.eq_ignore_ascii_case(value)).copied();
+            found.ok_or_else(|| format!("is not one of {}", known.join(", ")))
+        })
     }
 
     /// Baggage is ignored, but allowed: it is part of the default value.
     fn accepts_context(&mut self) -> bool {
-        let Some(EnvVar { name, value }) = self.plain("OTEL_PROPAGATORS") else { return true };
+        let Some(EnvVar { name, value }) = self.variable("OTEL_PROPAGATORS") else { return true };
         let mut accepts = false;
         for propagator in value.split(',').map(str::trim) {
-            match propagator {
-                "tracecontext" => accepts = true,
-                "baggage" | "none" | "" => {}
-                other => {
-                    self.0.report(
-                        &name,
-                        format_args!("{other:?} is not one of tracecontext, baggage, none"),
-                    );
-                }
-            }
+            let read = self.0.read(&name, propagator, |propagator| match propagator {
+                "tracecontext" => Ok(true),
+                "baggage" | "none" | "" => Ok(false),
+                _ => Err("is not one of tracecontext, baggage, none"),
+            });
+            accepts |= read.unwrap_or_default();
         }
         accepts
     }
@@ -164,46 +145,38 @@ impl Variables<'_, '_> {
         } else if name.ends_with("always_off") {
             0.0
         } else {
-            self.plain("OTEL_TRACES_SAMPLER_ARG").map_or(1.0, |EnvVar { name, value }| match value
-                .parse::<f64>(
-            ) {
-                Ok(ratio) if (0.0..=1.0).contains(&ratio) => ratio,
-                _ => {
-                    self.0.report(&name, format_args!("{value:?} is not a number from 0 to 1"));
-                    1.0
-                }
-            })
+            let ratio = self.read("OTEL_TRACES_SAMPLER_ARG", |value| match value.parse() {
+                Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
+                _ => Err("is not a number from 0 to 1"),
+            });
+            ratio.unwrap_or(1.0)
         };
         Sampler { parent_based: name.starts_with("parentbased"), ratio }
     }
 
     /// A duration in milliseconds, without a unit.
-    fn milliseconds(&mut self, variable: Option<EnvVar>, default: u64) -> Duration {
-        let parsed = variable.map(|EnvVar { name, value }| match value.parse() {
-            Ok(count @ 1..=86_400_000) => count,
-            _ => {
-                self.0.report(&name, format_args!("{value:?} is not a number of milliseconds"));
-                default
-            }
+    fn milliseconds(&mut self, name: &str, default: u64) -> Duration {
+        let read = self.read(name, |value| match value.parse() {
+            Ok(count @ 1..=86_400_000) => Ok(count),
+            _ => Err("is not a number of milliseconds"),
         });
-        Duration::from_millis(parsed.unwrap_or(default))
+        Duration::from_millis(read.unwrap_or(default))
     }
 
     fn number(&mut self, name: &str, default: usize, most: usize) -> usize {
-        match self.plain(name) {
-            Some(EnvVar { name, value }) => self.0.count(&name, &value, most),
-            None => default,
-        }
+        let variable = self.variable(name);
+        variable.map_or(default, |EnvVar { name, value }| self.0.count(&name, &value, most))
     }
 
     /// The headers of every request. Values are not shown: they often contain a key.
     fn headers(&mut self) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        let Some(EnvVar { name, value }) = self.of_exporter("HEADERS") else { return headers };
-        for pair in value.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
-            let header = pair.split_once('=').and_then(|(key, value)| {
-                let key = HeaderName::try_from(key.trim()).ok()?;
-                let value = percent_decode_str(value.trim()).decode_utf8().ok()?;
+        let Some(EnvVar { name, value }) = self.variable("OTEL_EXPORTER_OTLP_HEADERS") else {
+            return headers;
+        };
+        for pair in pairs(&value) {
+            let header = key_value(pair).and_then(|(key, value)| {
+                let key = HeaderName::try_from(key).ok()?;
                 let mut value = HeaderValue::from_str(&value).ok()?;
                 value.set_sensitive(true);
                 // The protocol's own headers cannot be set.
@@ -224,14 +197,17 @@ impl Variables<'_, '_> {
 
     /// The attributes of the process. `OTEL_SERVICE_NAME` overrides `service.name`.
     fn resource(&mut self) -> Vec<(String, String)> {
-        let mut attributes = vec![
-            ("service.name".to_owned(), env!("CARGO_PKG_NAME").to_owned()),
-            ("service.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-            ("service.instance.id".to_owned(), instance_id()),
-            ("telemetry.sdk.name".to_owned(), env!("CARGO_PKG_NAME").to_owned()),
-            ("telemetry.sdk.language".to_owned(), "rust".to_owned()),
-            ("telemetry.sdk.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        const NAME: &str = env!("CARGO_PKG_NAME");
+        const VERSION: &str = env!("CARGO_PKG_VERSION");
+        let own = [
+            ("service.name", NAME),
+            ("service.version", VERSION),
+            ("service.instance.id", &instance_id()),
+            ("telemetry.sdk.name", NAME),
+            ("telemetry.sdk.language", "rust"),
+            ("telemetry.sdk.version", VERSION),
         ];
+        let mut attributes = own.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
         let mut set = |key: &str, value: String| match attributes
             .iter_mut()
             .find(|(known, _)| known == key)
@@ -239,19 +215,18 @@ impl Variables<'_, '_> {
             Some((_, old)) => *old = value,
             None => attributes.push((key.to_owned(), value)),
         };
-        if let Some(EnvVar { name, value }) = self.plain("OTEL_RESOURCE_ATTRIBUTES") {
-            for pair in value.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
-                let attribute = pair.split_once('=').and_then(|(key, value)| {
-                    let value = percent_decode_str(value.trim()).decode_utf8().ok()?;
-                    (!key.trim().is_empty()).then(|| (key.trim(), value.into_owned()))
+        if let Some(EnvVar { name, value }) = self.variable("OTEL_RESOURCE_ATTRIBUTES") {
+            for pair in pairs(&value) {
+                let attribute = self.0.read(&name, pair, |_| {
+                    let attribute = key_value(pair).filter(|(key, _)| !key.is_empty());
+                    attribute.ok_or("is not key=value")
                 });
-                match attribute {
-                    Some((key, value)) => set(key, value),
-                    None => self.0.report(&name, format_args!("{pair:?} is not key=value")),
+                if let Some((key, value)) = attribute {
+                    set(key, value.into_owned());
                 }
             }
         }
-        if let Some(EnvVar { value, .. }) = self.plain("OTEL_SERVICE_NAME") {
+        if let Some(EnvVar { value, .. }) = self.variable("OTEL_SERVICE_NAME") {
             set("service.name", value);
         }
         attributes
@@ -259,7 +234,7 @@ impl Variables<'_, '_> {
 
     fn collector_trust(&mut self, is_tls: bool) -> Option<Trust> {
         const CERTIFICATE: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
-        let trust = match self.of_exporter("CERTIFICATE") {
+        let trust = match self.variable(CERTIFICATE) {
             Some(EnvVar { value, .. }) => Trust::of_file(CERTIFICATE, Path::new(&value)),
             None if is_tls => Trust::platform().map_err(|error| FileProblem {
                 flag: CERTIFICATE,
@@ -269,6 +244,15 @@ impl Variables<'_, '_> {
         };
         trust.map_err(|found| FileProblem::report(vec![found], self.0)).ok()
     }
+}
+
+fn pairs(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|pair| !pair.is_empty())
+}
+
+fn key_value(pair: &str) -> Option<(&str, Cow<'_, str>)> {
+    let (key, value) = pair.split_once('=')?;
+    Some((key.trim(), percent_decode_str(value.trim()).decode_utf8().ok()?))
 }
 
 /// The URL of batches. For gRPC this is the origin. For HTTP `/v1/traces` is appended, except to

@@ -90,17 +90,15 @@ fn span(span: &Span, server: &[KeyValue]) -> wire::Span {
         Kind::Attempt { rest, host, tls, result, resent } => {
             let (address, port) = address(host.as_bytes(), *tls);
             let Rest { http_method, url_template } = *rest;
-            let mut attributes = Vec::with_capacity(8);
-            attributes.push(text("http.request.method", *http_method));
-            attributes.push(text("url.template", *url_template));
-            attributes.push(text("server.address", address));
-            attributes.push(number("server.port", port));
-            if let Ok(status) = result {
-                attributes.push(number("http.response.status_code", *status));
-            }
-            if *resent > 0 {
-                attributes.push(number("http.request.resend_count", *resent));
-            }
+            let mut attributes = vec![
+                text("http.request.method", *http_method),
+                text("url.template", *url_template),
+                text("server.address", address),
+                number("server.port", port),
+            ];
+            attributes
+                .extend(result.ok().map(|status| number("http.response.status_code", status)));
+            attributes.extend((*resent > 0).then(|| number("http.request.resend_count", *resent)));
             let failed = match result {
                 Ok(status @ 400..) => Some(status.to_string()),
                 Ok(_) => None,
@@ -118,15 +116,11 @@ fn span(span: &Span, server: &[KeyValue]) -> wire::Span {
         (Kind::Call { .. }, Some(_)) => PARENT_REMOTE,
         _ => 0,
     };
+    let state = context.state.as_ref();
     wire::Span {
         trace_id: context.trace_id.0.to_vec(),
         span_id: context.span_id.0.to_vec(),
-        trace_state: context
-            .state
-            .as_ref()
-            .and_then(|state| state.to_str().ok())
-            .unwrap_or_default()
-            .to_owned(),
+        trace_state: state.and_then(|state| state.to_str().ok()).unwrap_or_default().to_owned(),
         parent_span_id: span.parent.map(|id| id.0.to_vec()).unwrap_or_default(),
         flags: u32::from(context.flags) | PARENT_KNOWN | remote,
         name,

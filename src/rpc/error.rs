@@ -1,6 +1,6 @@
 //! The error of a failed call.
 
-use std::fmt;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::operation::{Operation, Provider};
@@ -10,6 +10,8 @@ use super::reason::{Outcome, Reason};
 ///
 /// It is opaque: [`Error::reason`] classifies it, and [`crate::rpc::status`] converts it to a gRPC
 /// status. Texts of a provider are cleaned and redacted before they are stored here.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.message)]
 pub struct Error(Box<Inner>);
 
 #[derive(Debug)]
@@ -83,7 +85,6 @@ impl Error {
         provider_error: ProviderError,
         expected: &str,
     ) -> Self {
-        use fmt::Write as _;
         let provider = operation.provider;
         #[expect(clippy::wildcard_enum_match_arm, reason = "the provider's own words say the rest")]
         let mut message = match reason {
@@ -172,17 +173,3 @@ impl Error {
         self.0.attempts
     }
 }
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)
-    }
-}
-
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for Error {}

@@ -4,7 +4,6 @@
 //! metrics, logs and errors read.
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
 
 use super::reason::Reason;
 
@@ -143,12 +142,6 @@ impl PartialEq for Operation {
 }
 
 impl Eq for Operation {}
-
-impl Hash for Operation {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        std::ptr::hash(self, state);
-    }
-}
 
 impl fmt::Display for Operation {
     /// As in OpenTelemetry: `savepoint.v1.SavepointService/GetSavepoint`.

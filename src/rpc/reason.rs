@@ -14,9 +14,23 @@
 
 use tonic::Code;
 
-/// Why a call failed: one variant for each row of the table in `docs/reference.md`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Reason {
+/// The reasons, and the list of all.
+macro_rules! reasons {
+    ($($(#[$doc:meta])+ $reason:ident,)+) => {
+        /// Why a call failed: one variant for each row of the table in `docs/reference.md`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Reason {
+            $($(#[$doc])+ $reason,)+
+        }
+
+        impl Reason {
+            /// All rows, in the order of the README's table.
+            pub const ALL: [Self; [$(Self::$reason),+].len()] = [$(Self::$reason),+];
+        }
+    };
+}
+
+reasons! {
     /// A field of the request violates its rule. The caller must change the request.
     InvalidRequest,
     /// The provider rejects a parameter. The caller must change the request.
@@ -139,46 +153,6 @@ pub struct Row {
 }
 
 impl Reason {
-    /// All rows, in the order of the table in `docs/reference.md`.
-    pub const ALL: [Self; 36] = [
-        Self::InvalidRequest,
-        Self::RejectedArgument,
-        Self::NotFound,
-        Self::AlreadyExists,
-        Self::ReportedFailure,
-        Self::Throttled,
-        Self::QuotaExceeded,
-        Self::PermissionDenied,
-        Self::CredentialsRejected,
-        Self::ClockSkew,
-        Self::ProviderTimeout,
-        Self::RequestTimeout,
-        Self::ProviderInternal,
-        Self::EndpointMisconfigured,
-        Self::RequestRejected,
-        Self::Conflict,
-        Self::Unimplemented,
-        Self::Unavailable,
-        Self::RedirectRefused,
-        Self::MalformedResponse,
-        Self::TruncatedResponse,
-        Self::ResponseTooLarge,
-        Self::ConnectFailed,
-        Self::CertificateRejected,
-        Self::ConnectionLost,
-        Self::DeadlineExceeded,
-        Self::NotConfigured,
-        Self::CredentialsUnavailable,
-        Self::Overloaded,
-        Self::Draining,
-        Self::GatewayInternal,
-        Self::MalformedMessage,
-        Self::MessageTooLarge,
-        Self::MessageCount,
-        Self::UnknownMethod,
-        Self::Cancelled,
-    ];
-
     /// The row of the table.
     #[rustfmt::skip]
     pub const fn row(self) -> Row {

@@ -46,36 +46,23 @@ impl From<Error> for Status {
 fn build(error: &Error, cut: &Cut) -> Status {
     let row = error.reason().row();
     let provider_error = error.provider_error();
-    let mut about = HashMap::new();
-    let mut add = |key: &str, value: String| about.insert(key.to_owned(), value);
-    if let Some(provider) = error.provider() {
-        add("provider", provider.name.to_owned());
-    }
-    if let Some(outcome) = error.outcome() {
-        add("outcome", outcome.as_str().to_owned());
-    }
-    if let Some(status) = provider_error.http_status {
-        add("httpStatus", status.to_string());
-    }
-    if let Some(code) = &provider_error.code {
-        add("providerCode", code.clone());
-    }
-    if let Some(message) = &provider_error.message
-        && cut.provider_message > 0
-    {
-        add("providerMessage", clip(message, cut.provider_message).to_owned());
-    }
-    if let Some(id) = &provider_error.request_id {
-        add("providerRequestId", id.clone());
-    }
-    if error.attempts() > 0 {
-        add("attempts", error.attempts().to_string());
-    }
-    if cut.hints {
-        for (key, value) in &provider_error.hints {
-            add(key, value.clone());
-        }
-    }
+    let message = provider_error.message.as_ref().filter(|_| cut.provider_message > 0);
+    let known = [
+        ("provider", error.provider().map(|provider| provider.name.to_owned())),
+        ("outcome", error.outcome().map(|outcome| outcome.as_str().to_owned())),
+        ("httpStatus", provider_error.http_status.map(|status| status.to_string())),
+        ("providerCode", provider_error.code.clone()),
+        ("providerMessage", message.map(|text| clip(text, cut.provider_message).to_owned())),
+        ("providerRequestId", provider_error.request_id.clone()),
+        ("attempts", (error.attempts() > 0).then(|| error.attempts().to_string())),
+    ];
+    let hints = provider_error.hints.iter().filter(|_| cut.hints).cloned();
+    let about: HashMap<_, _> = known
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value?)))
+        .chain(hints)
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect();
 
     let mut details = ErrorDetails::new();
     details.set_error_info(row.name, DOMAIN, about);

@@ -12,6 +12,7 @@ use http_body::{Frame, SizeHint};
 use serde::Serialize;
 use tonic::Code;
 use tonic::body::Body;
+use tracing::Level;
 
 use super::rescue;
 use crate::call::Call;
@@ -20,7 +21,7 @@ use crate::rpc::Error;
 use crate::rpc::operation::Kind;
 use crate::rpc::reason::{Outcome, Reason};
 use crate::rpc::status::code_names;
-use crate::telemetry::{LogFormat, LogLevel, SpanId, Telemetry, Trace, TraceId, method_names};
+use crate::telemetry::{LogFormat, SpanId, Telemetry, Trace, TraceId, method_names};
 
 /// Writes the log line and the metrics of a call when dropped. A caller that leaves drops the
 /// handler or the response, so its call is recorded, too.
@@ -43,18 +44,13 @@ impl Record {
         self.code = Some(code);
     }
 
-    fn line(&self, code: Code, level: LogLevel) -> Vec<u8> {
+    fn line(&self, code: Code, level: Level) -> Vec<u8> {
         let ended = self.call.ended();
         let operation = self.call.operation();
         let (service, method) = method_names(operation);
         let line = Line {
             timestamp: SystemClock.now(),
-            level: match level {
-                LogLevel::Error => "ERROR",
-                LogLevel::Warn => "WARN",
-                LogLevel::Info => "INFO",
-                LogLevel::Debug | LogLevel::Trace | LogLevel::Off => "DEBUG",
-            },
+            level: level.as_str(),
             message: "call",
             service,
             method,
@@ -73,7 +69,7 @@ impl Record {
         };
         let mut bytes = Vec::with_capacity(384);
         // Writing to a vector cannot fail.
-        let _ = match self.telemetry.log().format() {
+        let _ = match self.telemetry.log().format {
             LogFormat::Json => serde_json::to_writer(&mut bytes, &line).map_err(Into::into),
             LogFormat::Text { colour } => line.write_text(&mut bytes, colour),
         };
@@ -86,14 +82,13 @@ impl Drop for Record {
     fn drop(&mut self) {
         let code = self.code.unwrap_or(Code::Cancelled);
         let operation = self.call.operation();
-        let took = self.began.elapsed();
-        self.telemetry.metrics().handled(operation, code, took);
+        self.telemetry.metrics().handled(operation, code, self.began.elapsed());
         if let (Some(trace), Some(operation)) = (self.call.trace(), operation) {
             let reason = self.call.reason().map(|reason| reason.row().name);
             trace.end(operation, code, reason, self.call.peer());
         }
         let level = level_of(operation.is_some(), code);
-        if level <= self.telemetry.log().level() {
+        if level <= self.telemetry.log().level {
             self.telemetry.log().write(&self.line(code, level));
         }
     }
@@ -101,14 +96,14 @@ impl Drop for Record {
 
 /// The level of a call's line: ERROR for bugs, WARN for problems of others that an operator should
 /// see, INFO for mistakes of the caller.
-fn level_of(is_of_the_contract: bool, code: Code) -> LogLevel {
+fn level_of(is_of_the_contract: bool, code: Code) -> Level {
     match (is_of_the_contract, code) {
-        (_, Code::Internal | Code::Unknown | Code::DataLoss) => LogLevel::Error,
+        (_, Code::Internal | Code::Unknown | Code::DataLoss) => Level::ERROR,
         (_, Code::Unavailable | Code::DeadlineExceeded | Code::Unauthenticated)
-        | (true, Code::ResourceExhausted | Code::Unimplemented) => LogLevel::Warn,
+        | (true, Code::ResourceExhausted | Code::Unimplemented) => Level::WARN,
         // Probes are frequent.
-        (false, _) => LogLevel::Debug,
-        (true, _) => LogLevel::Info,
+        (false, _) => Level::DEBUG,
+        (true, _) => Level::INFO,
     }
 }
 

@@ -2,10 +2,9 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::str::FromStr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
@@ -24,39 +23,6 @@ pub enum LogFormat {
     },
 }
 
-/// The level of a line, or the minimum level of a log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LogLevel {
-    /// Nothing.
-    Off,
-    /// Bugs and wrong configuration.
-    Error,
-    /// Also problems of providers and the network.
-    Warn,
-    /// Also calls.
-    Info,
-    /// Also attempts and connections.
-    Debug,
-    /// Everything.
-    Trace,
-}
-
-impl FromStr for LogLevel {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(match text {
-            "off" => Self::Off,
-            "error" => Self::Error,
-            "warn" => Self::Warn,
-            "info" => Self::Info,
-            "debug" => Self::Debug,
-            "trace" => Self::Trace,
-            _ => return Err("is not one of off, error, warn, info, debug, trace"),
-        })
-    }
-}
-
 /// Maximum size of the buffer for a slow reader. Further lines are dropped and counted.
 const CAPACITY: usize = 4 * 1024 * 1024;
 
@@ -68,10 +34,11 @@ const GATHER: Duration = Duration::from_millis(5);
 #[derive(Clone)]
 pub struct LogSink {
     shared: Arc<Shared>,
-    format: LogFormat,
-    level: LogLevel,
+    pub(crate) format: LogFormat,
+    pub(crate) level: LevelFilter,
 }
 
+#[derive(Default)]
 struct Shared {
     queue: Mutex<Queue>,
     filled: Condvar,
@@ -94,42 +61,14 @@ impl LogSink {
     pub fn new(
         writer: impl Write + Send + 'static,
         format: LogFormat,
-        level: LogLevel,
+        level: LevelFilter,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
-            queue: Mutex::default(),
-            filled: Condvar::new(),
-            emptied: Condvar::new(),
-        });
+        let shared = Arc::new(Shared::default());
         let _: JoinHandle<()> = std::thread::Builder::new().name("log".into()).spawn({
             let shared = Arc::clone(&shared);
             move || shared.write_to(writer)
         })?;
         Ok(Self { shared, format, level })
-    }
-
-    /// A log that drops all lines.
-    pub fn discard() -> Self {
-        let closed = Queue { closed: true, ..Queue::default() };
-        Self {
-            shared: Arc::new(Shared {
-                queue: Mutex::new(closed),
-                filled: Condvar::new(),
-                emptied: Condvar::new(),
-            }),
-            format: LogFormat::Json,
-            level: LogLevel::Off,
-        }
-    }
-
-    /// The format of lines.
-    pub fn format(&self) -> LogFormat {
-        self.format
-    }
-
-    /// The minimum level.
-    pub fn level(&self) -> LogLevel {
-        self.level
     }
 
     pub(crate) fn dropped(&self) -> u64 {
@@ -158,18 +97,9 @@ impl LogSink {
 
     /// Waits until all lines are written, but at most this long.
     pub fn flush(&self, timeout: Duration) {
-        let until = Instant::now() + timeout;
-        let mut queue = self.shared.lock();
-        while (!queue.bytes.is_empty() || queue.writing) && !queue.closed {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            queue = match self.shared.emptied.wait_timeout(queue, left) {
-                Ok((queue, _)) => queue,
-                Err(poisoned) => poisoned.into_inner().0,
-            };
-        }
+        let is_busy =
+            |queue: &mut Queue| (!queue.bytes.is_empty() || queue.writing) && !queue.closed;
+        let _ = self.shared.emptied.wait_timeout_while(self.shared.lock(), timeout, is_busy);
     }
 }
 
@@ -195,10 +125,7 @@ impl Shared {
             if queue.bytes.is_empty() {
                 self.emptied.notify_all();
             }
-            while queue.bytes.is_empty() {
-                queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
-            }
-            drop(queue);
+            drop(self.filled.wait_while(queue, |queue| queue.bytes.is_empty()));
             std::thread::sleep(GATHER);
             let mut queue = self.lock();
             std::mem::swap(&mut queue.bytes, &mut lines);
@@ -259,17 +186,9 @@ impl<'a> MakeWriter<'a> for LogSink {
 /// # Errors
 /// If a subscriber is already installed.
 pub fn install(sink: &LogSink) -> Result<(), TryInitError> {
-    let own = match sink.level {
-        LogLevel::Off => LevelFilter::OFF,
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    };
     let filter = Targets::new()
-        .with_target("savepoint_gateway", own)
-        .with_default(own.min(LevelFilter::WARN));
+        .with_target("savepoint_gateway", sink.level)
+        .with_default(sink.level.min(LevelFilter::WARN));
     let layer = tracing_subscriber::fmt::layer().with_writer(sink.clone());
     let registry = tracing_subscriber::registry().with(filter);
     match sink.format {
@@ -323,7 +242,7 @@ mod tests {
     #[test]
     fn lines_arrive_complete_and_in_order() {
         let buffer = Buffer::default();
-        let sink = LogSink::new(buffer.clone(), LogFormat::Json, LogLevel::Info).unwrap();
+        let sink = LogSink::new(buffer.clone(), LogFormat::Json, LevelFilter::INFO).unwrap();
         let want: String = (0..1000).map(|i| format!("line {i}\n")).collect();
         for line in want.split_inclusive('\n') {
             sink.write(line.as_bytes());
@@ -336,7 +255,7 @@ mod tests {
     #[test]
     fn a_blocked_reader_costs_only_lines_and_bounded_memory() {
         let (_unblock, blocked) = mpsc::channel();
-        let sink = LogSink::new(Blocked(blocked), LogFormat::Json, LogLevel::Info).unwrap();
+        let sink = LogSink::new(Blocked(blocked), LogFormat::Json, LevelFilter::INFO).unwrap();
         let line = [b'x'; 1024];
         for _ in 0..3 * CAPACITY / line.len() {
             sink.write(&line);
@@ -350,7 +269,7 @@ mod tests {
     fn a_closed_pipe_ends_only_the_log() {
         let (unblock, blocked) = mpsc::channel();
         drop(unblock);
-        let sink = LogSink::new(Blocked(blocked), LogFormat::Json, LogLevel::Info).unwrap();
+        let sink = LogSink::new(Blocked(blocked), LogFormat::Json, LevelFilter::INFO).unwrap();
         sink.write(b"lost\n");
         sink.flush(LONG);
         sink.write(b"lost, too\n");

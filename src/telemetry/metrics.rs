@@ -8,7 +8,6 @@
 //! - Labels of `http_client_*`: <https://opentelemetry.io/docs/specs/semconv/http/http-metrics/>
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -17,29 +16,14 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::{Registry, Unit};
 use tonic::Code;
 
 use super::SpanMetrics;
+use super::registry::{Labels, MetricRegistry};
 use crate::rpc::operation::{Kind, Operation, Provider, Rest};
 use crate::rpc::status::code_names;
 
 const CODES: usize = 17;
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct MethodLabels {
-    grpc_type: &'static str,
-    grpc_service: &'static str,
-    grpc_method: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct HandledLabels {
-    grpc_type: &'static str,
-    grpc_service: &'static str,
-    grpc_method: &'static str,
-    grpc_code: &'static str,
-}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ExchangeLabels {
@@ -47,19 +31,6 @@ struct ExchangeLabels {
     http_request_method: &'static str,
     http_response_status_code: String,
     error_type: &'static str,
-}
-
-/// The labels of a metric for each provider.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct ProviderLabels {
-    pub(crate) provider: &'static str,
-}
-
-/// The labels of a metric for each provider, by success and failure.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct OutcomeLabels {
-    pub(crate) provider: &'static str,
-    pub(crate) outcome: &'static str,
 }
 
 /// The value of `grpc_service` and `grpc_method` for everything outside the savepoint service:
@@ -76,16 +47,17 @@ pub(crate) fn method_names(operation: Option<&'static Operation>) -> (&'static s
 /// Series are looked up once, at start-up, so that a call costs only a few atomic additions.
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    registry: Mutex<Registry>,
+    pub(crate) registry: MetricRegistry,
     methods: Vec<MethodMetrics>,
     others: MethodMetrics,
     providers: Vec<ProviderMetrics>,
     exchanges: Family<ExchangeLabels, Histogram, fn() -> Histogram>,
     /// The series of `exchanges` for HTTP 200, the usual status.
     exchanges_ok: Vec<(&'static Provider, &'static str, Histogram)>,
-    spans: SpanMetrics,
-    connections: Gauge,
-    connections_refused: Counter,
+    pub(crate) spans: SpanMetrics,
+    pub(crate) connections: Gauge,
+    /// Connections that were closed because there were too many.
+    pub(crate) connections_refused: Counter,
     log_lines_dropped: Counter,
 }
 
@@ -141,54 +113,36 @@ impl Metrics {
     /// Metrics of these operations. All known series exist from the start, at zero, so that a first
     /// failure shows as an increase.
     pub(crate) fn new(operations: &[&'static Operation]) -> Self {
-        let mut registry = Registry::default();
-        let started = Family::<MethodLabels, Counter>::default();
-        let handled = Family::<HandledLabels, Counter>::default();
-        let handling =
-            Family::<MethodLabels, Histogram, fn() -> Histogram>::new_with_constructor(histogram);
-        let exchanges =
-            Family::<ExchangeLabels, Histogram, fn() -> Histogram>::new_with_constructor(histogram);
-        let retries = Family::<ProviderLabels, Counter>::default();
-        let shed = Family::<ProviderLabels, Counter>::default();
-        let in_flight = Family::<ProviderLabels, Gauge>::default();
-        let connections = Gauge::default();
-        let connections_refused = Counter::default();
-        let log_lines_dropped = Counter::default();
-
-        registry.register("grpc_server_started", "RPCs started", started.clone());
-        registry.register("grpc_server_handled", "RPCs completed, by code", handled.clone());
-        registry.register_with_unit(
+        let registry = MetricRegistry::default();
+        let started: Family<Labels<3>, Counter> =
+            registry.add("grpc_server_started", "RPCs started");
+        let handled: Family<Labels<4>, Counter> =
+            registry.add("grpc_server_handled", "RPCs completed, by code");
+        let handling = registry.add_seconds(
             "grpc_server_handling",
             "Duration of RPCs, until their last byte",
-            Unit::Seconds,
-            handling.clone(),
+            Family::<Labels<3>, _, fn() -> Histogram>::new_with_constructor(histogram),
         );
-        registry.register_with_unit(
+        let exchanges = registry.add_seconds(
             "http_client_request_duration",
             "Duration of requests to providers, one for each attempt",
-            Unit::Seconds,
-            exchanges.clone(),
+            Family::<_, _, fn() -> Histogram>::new_with_constructor(histogram),
         );
-        registry.register("upstream_retries", "Attempts after the first", retries.clone());
-        registry.register(
-            "upstream_shed",
-            "RPCs rejected because too many were in flight",
-            shed.clone(),
-        );
-        registry.register("upstream_in_flight", "RPCs in flight to a provider", in_flight.clone());
-        registry.register("grpc_server_connections", "Open connections", connections.clone());
-        registry.register(
+        let retries: Family<Labels<1>, Counter> =
+            registry.add("upstream_retries", "Attempts after the first");
+        let shed: Family<Labels<1>, Counter> =
+            registry.add("upstream_shed", "RPCs rejected because too many were in flight");
+        let in_flight: Family<Labels<1>, Gauge> =
+            registry.add("upstream_in_flight", "RPCs in flight to a provider");
+        let connections = registry.add("grpc_server_connections", "Open connections");
+        let connections_refused = registry.add(
             "grpc_server_connections_refused",
             "Connections closed at once because there were too many",
-            connections_refused.clone(),
         );
-        registry.register(
-            "log_lines_dropped",
-            "Log lines lost because the reader of the log was too slow",
-            log_lines_dropped.clone(),
-        );
-        let spans = SpanMetrics::new(&mut registry);
-        registry.register(
+        let log_lines_dropped = registry
+            .add("log_lines_dropped", "Log lines lost because the reader of the log was too slow");
+        let spans = SpanMetrics::new(&registry);
+        registry.lock().register(
             "savepoint_gateway_build",
             "The version of the gateway",
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
@@ -197,12 +151,16 @@ impl Metrics {
         let method = |operation: Option<&'static Operation>| {
             let (grpc_service, grpc_method) = method_names(operation);
             let grpc_type = operation.map_or(Kind::Unary, |operation| operation.kind).as_str();
+            let labels = [
+                ("grpc_type", grpc_type),
+                ("grpc_service", grpc_service),
+                ("grpc_method", grpc_method),
+            ];
+            let [kind, service, method] = labels;
             let ended = |code: usize| {
                 let code = Code::from(i32::try_from(code).unwrap_or_default());
-                let grpc_code = code_names(code).pascal;
-                HandledLabels { grpc_type, grpc_service, grpc_method, grpc_code }
+                [kind, service, method, ("grpc_code", code_names(code).pascal)]
             };
-            let labels = MethodLabels { grpc_type, grpc_service, grpc_method };
             MethodMetrics {
                 operation,
                 started: started.get_or_create_owned(&labels),
@@ -211,7 +169,7 @@ impl Metrics {
             }
         };
         let of_provider = |provider: &'static Provider| {
-            let labels = ProviderLabels { provider: provider.name };
+            let labels = [("provider", provider.name)];
             ProviderMetrics {
                 provider,
                 retries: retries.get_or_create_owned(&labels),
@@ -234,7 +192,7 @@ impl Metrics {
             methods: operations.iter().map(|operation| method(Some(operation))).collect(),
             others: method(None),
             providers: providers_of(operations).into_iter().map(of_provider).collect(),
-            registry: Mutex::new(registry),
+            registry,
             exchanges,
             exchanges_ok,
             spans,
@@ -242,11 +200,6 @@ impl Metrics {
             connections_refused,
             log_lines_dropped,
         }
-    }
-
-    /// Registers the metrics of a module.
-    pub(crate) fn register(&self, with: impl FnOnce(&mut Registry)) {
-        with(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     fn method(&self, operation: Option<&'static Operation>) -> &MethodMetrics {
@@ -311,19 +264,6 @@ impl Metrics {
         self.provider(provider).map(|metrics| &metrics.in_flight)
     }
 
-    pub(crate) fn spans(&self) -> &SpanMetrics {
-        &self.spans
-    }
-
-    pub(crate) fn connections(&self) -> &Gauge {
-        &self.connections
-    }
-
-    /// Counts a connection that was closed because there were too many.
-    pub(crate) fn connection_refused(&self) {
-        self.connections_refused.inc();
-    }
-
     /// Encodes all metrics in the OpenMetrics text format.
     ///
     /// # Reference
@@ -332,9 +272,8 @@ impl Metrics {
         let counted: &AtomicU64 = self.log_lines_dropped.inner();
         counted.store(log_lines_dropped, Ordering::Relaxed);
         let mut out = String::with_capacity(16 * 1024);
-        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         // Writing to a string cannot fail.
-        let _ = text::encode(&mut out, &registry);
+        let _ = text::encode(&mut out, &self.registry.lock());
         out
     }
 }

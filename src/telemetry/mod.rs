@@ -3,19 +3,22 @@
 mod log;
 mod metrics;
 mod options;
+mod registry;
 mod span_metrics;
 mod trace;
 mod trace_context;
 
-pub use log::{LogFormat, LogLevel, LogSink, install};
+pub use log::{LogFormat, LogSink, install};
 pub(crate) use metrics::Metrics;
-pub(crate) use metrics::{OutcomeLabels, ProviderLabels, method_names, providers_of};
+pub(crate) use metrics::{method_names, providers_of};
 pub use options::LogConfig;
 pub(crate) use options::LogOptions;
-pub(crate) use span_metrics::{NotExported, NotQueued, SpanMetrics};
+pub(crate) use registry::Labels;
+pub(crate) use span_metrics::{NotExported, SpanMetrics};
 pub(crate) use trace::{AttemptSpan, Span, SpanKind, SpanQueue};
 pub use trace::{Sampler, Trace};
 pub(crate) use trace_context::{SpanId, TraceContext, TraceId};
+pub use tracing_subscriber::filter::LevelFilter;
 
 use std::sync::Arc;
 
@@ -30,7 +33,7 @@ pub struct Telemetry {
     metrics: Arc<Metrics>,
     log: LogSink,
     accepts_traces: bool,
-    forwards_traces: bool,
+    pub(crate) forwards_traces: bool,
     tracer: Option<Arc<Tracer>>,
 }
 
@@ -55,7 +58,7 @@ impl Telemetry {
         forward: bool,
         export: Option<(Sampler, SpanQueue)>,
     ) -> Self {
-        let tracer = export.map(|(sampler, queue)| Arc::new(Tracer::new(sampler, queue)));
+        let tracer = export.map(|(sampler, queue)| Arc::new(Tracer { sampler, queue }));
         Self { accepts_traces: accept, forwards_traces: forward, tracer, ..self }
     }
 
@@ -71,10 +74,6 @@ impl Telemetry {
             // Probes are frequent, and of no interest in traces.
             _ => parent.map(Trace::joined),
         }
-    }
-
-    pub(crate) fn forwards_traces(&self) -> bool {
-        self.forwards_traces
     }
 
     pub(crate) fn metrics(&self) -> &Arc<Metrics> {

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use clap::Args;
 
-use super::{LogFormat, LogLevel};
+use super::{LevelFilter, LogFormat};
 use crate::options::problems::non_empty;
 use crate::options::{Problems, environment};
 
@@ -25,8 +25,9 @@ pub(crate) struct LogOptions {
 pub struct LogConfig {
     /// The format of lines.
     pub format: LogFormat,
-    /// The minimum level.
-    pub level: LogLevel,
+    /// The minimum level: ERROR for bugs and wrong configuration, WARN also for problems of
+    /// providers and the network, INFO also for calls, DEBUG also for attempts and connections.
+    pub level: LevelFilter,
 }
 
 impl LogOptions {
@@ -46,11 +47,16 @@ impl LogOptions {
         };
         let level = match self.log_level.as_str() {
             "" => None,
-            name => problems.parse("--log-level", name),
+            name => problems.read("--log-level", name, |name| {
+                // The type also accepts numbers and capital letters.
+                let level =
+                    name.parse().ok().filter(|level: &LevelFilter| level.to_string() == name);
+                level.ok_or("is not one of off, error, warn, info, debug, trace")
+            }),
         };
         LogConfig {
             format: format.unwrap_or(LogFormat::Json),
-            level: level.unwrap_or(LogLevel::Info),
+            level: level.unwrap_or(LevelFilter::INFO),
         }
     }
 }

@@ -3,22 +3,10 @@
 //! # Reference
 //! <https://opentelemetry.io/docs/specs/semconv/otel/sdk-metrics/>
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::registry::Registry;
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ErrorLabels {
-    error_type: &'static str,
-}
-
-/// Why spans were not queued.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NotQueued {
-    QueueFull,
-    AlreadyShutdown,
-}
+use super::registry::{Labels, MetricRegistry};
 
 /// Why queued spans were not exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,49 +21,34 @@ pub(crate) enum NotExported {
 
 #[derive(Debug)]
 pub(crate) struct SpanMetrics {
-    queued: Counter,
-    not_queued: [Counter; 2],
-    exported: Counter,
+    pub(super) queued: Counter,
+    pub(super) queue_full: Counter,
+    pub(super) already_shutdown: Counter,
+    pub(crate) exported: Counter,
     not_exported: [Counter; 4],
 }
 
 impl SpanMetrics {
-    pub(super) fn new(registry: &mut Registry) -> Self {
-        let processed = Family::<ErrorLabels, Counter>::default();
-        let exported = Family::<ErrorLabels, Counter>::default();
-        let count = |family: &Family<ErrorLabels, Counter>, error_type| {
-            family.get_or_create_owned(&ErrorLabels { error_type })
-        };
-        registry.register(
+    pub(super) fn new(registry: &MetricRegistry) -> Self {
+        let processed = registry.add(
             "otel_sdk_processor_span_processed",
             "Spans queued for export, and by error_type those dropped before that",
-            processed.clone(),
         );
-        registry.register(
+        let exported = registry.add(
             "otel_sdk_exporter_span_exported",
             "Spans that the collector accepted, and by error_type those that were lost",
-            exported.clone(),
         );
+        let count = |family: &Family<Labels<1>, Counter>, error_type| {
+            family.get_or_create_owned(&[("error_type", error_type)])
+        };
         Self {
             queued: count(&processed, ""),
-            not_queued: ["queue_full", "already_shutdown"].map(|why| count(&processed, why)),
+            queue_full: count(&processed, "queue_full"),
+            already_shutdown: count(&processed, "already_shutdown"),
             exported: count(&exported, ""),
             not_exported: ["timeout", "unavailable", "rejected", "shutdown"]
                 .map(|why| count(&exported, why)),
         }
-    }
-
-    pub(crate) fn queued(&self) {
-        self.queued.inc();
-    }
-
-    /// Counts a span that was not queued.
-    pub(crate) fn not_queued(&self, why: NotQueued) {
-        self.not_queued[why as usize].inc();
-    }
-
-    pub(crate) fn exported(&self, spans: u64) {
-        self.exported.inc_by(spans);
     }
 
     pub(crate) fn not_exported(&self, why: NotExported, spans: u64) {

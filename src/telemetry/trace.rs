@@ -9,13 +9,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue};
-use tonic::Code;
-
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tonic::Code;
 
+use super::Metrics;
 use super::trace_context::{SpanId, TRACEPARENT, TRACESTATE, TraceContext, TraceId, new_span_id};
-use super::{Metrics, NotQueued};
 use crate::clock::{Clock, SystemClock};
 use crate::options::Endpoint;
 use crate::rpc::operation::{Operation, Rest};
@@ -59,26 +58,21 @@ impl SpanQueue {
     }
 
     fn push(&self, span: Span) {
-        let metrics = self.metrics.spans();
-        match self.sender.try_send(span) {
-            Ok(()) => metrics.queued(),
-            Err(TrySendError::Full(_)) => metrics.not_queued(NotQueued::QueueFull),
-            Err(TrySendError::Closed(_)) => metrics.not_queued(NotQueued::AlreadyShutdown),
-        }
+        let spans = &self.metrics.spans;
+        let counter = match self.sender.try_send(span) {
+            Ok(()) => &spans.queued,
+            Err(TrySendError::Full(_)) => &spans.queue_full,
+            Err(TrySendError::Closed(_)) => &spans.already_shutdown,
+        };
+        counter.inc();
     }
 }
 
 /// Creates the spans of sampled calls.
 #[derive(Debug)]
 pub(super) struct Tracer {
-    sampler: Sampler,
-    queue: SpanQueue,
-}
-
-impl Tracer {
-    pub(super) fn new(sampler: Sampler, queue: SpanQueue) -> Self {
-        Self { sampler, queue }
-    }
+    pub(super) sampler: Sampler,
+    pub(super) queue: SpanQueue,
 }
 
 /// The trace of a call.
@@ -99,10 +93,11 @@ struct Recording {
 }
 
 impl Recording {
-    /// Nanoseconds since the epoch.
-    fn at(&self, instant: Instant) -> u64 {
-        let since = instant.duration_since(self.began.1).as_nanos();
-        self.began.0.saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
+    fn push(&self, context: TraceContext, parent: Option<SpanId>, began: Instant, kind: SpanKind) {
+        let since = began.duration_since(self.began.1).as_nanos();
+        let took = began.elapsed();
+        let began = self.began.0.saturating_add(u64::try_from(since).unwrap_or(u64::MAX));
+        self.tracer.queue.push(Span { context, parent, began, took, kind });
     }
 }
 
@@ -113,23 +108,20 @@ impl Trace {
     }
 
     /// Starts the span of a call, if its trace is sampled.
-    pub(super) fn begin(tracer: &Arc<Tracer>, parent: Option<TraceContext>) -> Self {
+    pub(super) fn begin(tracer: &Arc<Tracer>, caller: Option<TraceContext>) -> Self {
         let sampler = tracer.sampler;
-        let Some(parent) = parent else {
-            let context = TraceContext::root(|trace_id| sampler.wants(trace_id));
-            return Self::recorded(tracer, context, None);
+        let parent = caller.as_ref().map(|caller| caller.span_id);
+        let context = match caller {
+            None => TraceContext::root(|trace_id| sampler.wants(trace_id)),
+            Some(caller) => {
+                let sampled = match sampler.parent_based {
+                    true => caller.is_sampled(),
+                    false => sampler.wants(caller.trace_id),
+                };
+                let span_id = if sampled { new_span_id() } else { caller.span_id };
+                TraceContext { span_id, ..caller.sampled(sampled) }
+            }
         };
-        let sampled =
-            if sampler.parent_based { parent.is_sampled() } else { sampler.wants(parent.trace_id) };
-        let parent = parent.sampled(sampled);
-        if !sampled {
-            return Self::joined(parent);
-        }
-        let above = parent.span_id;
-        Self::recorded(tracer, TraceContext { span_id: new_span_id(), ..parent }, Some(above))
-    }
-
-    fn recorded(tracer: &Arc<Tracer>, context: TraceContext, parent: Option<SpanId>) -> Self {
         let recording = context.is_sampled().then(|| Recording {
             tracer: Arc::clone(tracer),
             parent,
@@ -155,61 +147,45 @@ impl Trace {
         reason: Option<&'static str>,
         peer: Option<SocketAddr>,
     ) {
-        let Some(Recording { tracer, parent, began }) = &self.recording else { return };
-        tracer.queue.push(Span {
-            context: self.context.clone(),
-            parent: *parent,
-            began: began.0,
-            took: began.1.elapsed(),
-            kind: SpanKind::Call { operation, code, reason, peer },
-        });
+        if let Some(recording) = &self.recording {
+            let kind = SpanKind::Call { operation, code, reason, peer };
+            recording.push(self.context.clone(), recording.parent, recording.began.1, kind);
+        }
     }
 
     /// Starts the span of an attempt, numbered from 1.
-    pub(crate) fn attempt(
-        &self,
+    pub(crate) fn attempt<'a>(
+        &'a self,
         rest: &'static Rest,
-        endpoint: &Endpoint,
+        endpoint: &'a Endpoint,
         number: u32,
-    ) -> AttemptSpan<'_> {
-        let recorded = self.recording.as_ref().map(|recording| RecordedAttempt {
-            recording,
-            began: Instant::now(),
-            span_id: new_span_id(),
-            rest,
-            host: endpoint.host().clone(),
-            tls: endpoint.is_tls(),
-            resent: number.saturating_sub(1),
-        });
-        AttemptSpan { context: &self.context, recorded }
+    ) -> AttemptSpan<'a> {
+        let recorded = self.recording.as_ref().map(|_| new_span_id());
+        let span_id = recorded.unwrap_or(self.context.span_id);
+        let resent = number.saturating_sub(1);
+        AttemptSpan { trace: self, span_id, began: Instant::now(), rest, endpoint, resent }
     }
 }
 
 /// The span of a request to a provider.
 #[derive(Debug)]
 pub(crate) struct AttemptSpan<'a> {
-    context: &'a TraceContext,
-    recorded: Option<RecordedAttempt<'a>>,
-}
-
-#[derive(Debug)]
-struct RecordedAttempt<'a> {
-    recording: &'a Recording,
-    began: Instant,
+    trace: &'a Trace,
+    /// Its own, or the caller's if nothing is recorded.
     span_id: SpanId,
+    began: Instant,
     rest: &'static Rest,
-    host: HeaderValue,
-    tls: bool,
+    endpoint: &'a Endpoint,
     resent: u32,
 }
 
 impl AttemptSpan<'_> {
     /// Adds the trace context. Neither header is signed.
     pub(crate) fn write_to(&self, headers: &mut HeaderMap) {
-        let span_id = self.recorded.as_ref().map_or(self.context.span_id, |span| span.span_id);
-        if let Some(parent) = self.context.to_header(span_id) {
+        let context = &self.trace.context;
+        if let Some(parent) = context.to_header(self.span_id) {
             headers.insert(TRACEPARENT, parent);
-            if let Some(state) = &self.context.state {
+            if let Some(state) = &context.state {
                 headers.insert(TRACESTATE, state.clone());
             }
         }
@@ -217,18 +193,13 @@ impl AttemptSpan<'_> {
 
     /// Ends the span with an HTTP status, or the reason if there was no response.
     pub(crate) fn end(self, result: Result<u16, &'static str>) {
-        let Some(RecordedAttempt { recording, began, span_id, rest, host, tls, resent }) =
-            self.recorded
-        else {
-            return;
-        };
-        recording.tracer.queue.push(Span {
-            context: TraceContext { span_id, ..self.context.clone() },
-            parent: Some(self.context.span_id),
-            began: recording.at(began),
-            took: began.elapsed(),
-            kind: SpanKind::Attempt { rest, host, tls, result, resent },
-        });
+        let Self { trace, span_id, began, rest, endpoint, resent } = self;
+        if let Some(recording) = &trace.recording {
+            let (host, tls) = (endpoint.host().clone(), endpoint.is_tls());
+            let kind = SpanKind::Attempt { rest, host, tls, result, resent };
+            let context = TraceContext { span_id, ..trace.context.clone() };
+            recording.push(context, Some(trace.context.span_id), began, kind);
+        }
     }
 }
 
@@ -269,6 +240,7 @@ fn now() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::trace_context::Id;
     use super::*;
 
     #[test]
@@ -278,7 +250,7 @@ mod tests {
             .map(|n: u64| {
                 let mut id = [0xff; 16];
                 id[8..].copy_from_slice(&(n * (u64::MAX / 2000)).to_be_bytes());
-                TraceId(id)
+                Id(id)
             })
             .collect();
         for (ratio, want) in [(0.0, 0), (0.25, 501), (1.0, 2000)] {
@@ -288,8 +260,8 @@ mod tests {
         }
         let half = Sampler { parent_based: false, ratio: 0.5 };
         let mut id = [0xff; 16];
-        assert!(!half.wants(TraceId(id)));
+        assert!(!half.wants(Id(id)));
         id[8] = 0x7f;
-        assert!(half.wants(TraceId(id)));
+        assert!(half.wants(Id(id)));
     }
 }

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use bytes::BytesMut;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Serialize, Serializer};
 
@@ -21,36 +21,40 @@ const SAMPLED: u8 = 1;
 const RANDOM: u8 = 2;
 
 /// A trace id: 16 bytes, not all zero.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TraceId(pub(crate) [u8; 16]);
+pub(crate) type TraceId = Id<16>;
 
 /// A span id: 8 bytes, not all zero.
+pub(crate) type SpanId = Id<8>;
+
+/// An id, shown in lower-case hex.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SpanId(pub(crate) [u8; 8]);
+pub(crate) struct Id<const N: usize>(pub(crate) [u8; N]);
 
-macro_rules! lower_case_hex {
-    ($($id:ty),*) => {$(
-        impl fmt::Display for $id {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-            }
-        }
-
-        impl fmt::Debug for $id {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(self, f)
-            }
-        }
-
-        impl Serialize for $id {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-    )*};
+impl<const N: usize> Id<N> {
+    // All-zero ids are invalid; setting one bit avoids them.
+    fn never_zero(mut id: [u8; N]) -> Self {
+        id[N - 1] |= u8::from(id == [0; N]);
+        Self(id)
+    }
 }
 
-lower_case_hex!(TraceId, SpanId);
+impl<const N: usize> fmt::Display for Id<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl<const N: usize> fmt::Debug for Id<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl<const N: usize> Serialize for Id<N> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
 
 /// A span's position in a trace.
 #[derive(Debug, Clone)]
@@ -76,15 +80,9 @@ impl TraceContext {
 
     /// Starts a new trace.
     pub(super) fn root(sampled: impl FnOnce(TraceId) -> bool) -> Self {
-        // All-zero ids are invalid; setting one bit avoids them.
-        let random: [u8; 24] = crate::clock::random();
-        let (mut trace, mut span) = ([0; 16], [0; 8]);
-        trace.copy_from_slice(&random[..16]);
-        span.copy_from_slice(&random[16..]);
-        trace[15] |= u8::from(trace == [0; 16]);
-        let trace_id = TraceId(trace);
+        let trace_id = Id::never_zero(crate::clock::random());
         let flags = RANDOM | if sampled(trace_id) { SAMPLED } else { 0 };
-        Self { trace_id, span_id: SpanId(never_zero(span)), flags, state: None }
+        Self { trace_id, span_id: new_span_id(), flags, state: None }
     }
 
     pub(super) fn is_sampled(&self) -> bool {
@@ -110,12 +108,7 @@ impl TraceContext {
 
 /// A random span id.
 pub(super) fn new_span_id() -> SpanId {
-    SpanId(never_zero(crate::clock::random()))
-}
-
-fn never_zero(mut id: [u8; 8]) -> [u8; 8] {
-    id[7] |= u8::from(id == [0; 8]);
-    id
+    Id::never_zero(crate::clock::random())
 }
 
 fn parse(text: &[u8]) -> Option<(TraceId, SpanId, u8)> {
@@ -132,11 +125,7 @@ fn parse(text: &[u8]) -> Option<(TraceId, SpanId, u8)> {
     }
     let (trace, span) = (bytes(&known[3..35])?, bytes(&known[36..52])?);
     let [flags] = bytes(&known[53..])?;
-    (trace != [0; 16] && span != [0; 8]).then_some((
-        TraceId(trace),
-        SpanId(span),
-        flags & KNOWN_FLAGS,
-    ))
+    (trace != [0; 16] && span != [0; 8]).then_some((Id(trace), Id(span), flags & KNOWN_FLAGS))
 }
 
 /// Parses lower-case hex only.
@@ -154,24 +143,11 @@ fn bytes<const N: usize>(hex: &[u8]) -> Option<[u8; N]> {
 }
 
 fn state(headers: &HeaderMap) -> Option<HeaderValue> {
-    let mut values = headers.get_all(TRACESTATE).iter();
-    let first = values.next()?;
-    let is_text = |value: &HeaderValue| value.as_bytes().iter().all(|b| (b' '..=b'~').contains(b));
-    if first.len() > STATE_BYTES || !is_text(first) {
-        return None;
-    }
-    let Some(second) = values.next() else {
-        return Some(first.clone()).filter(|value| !value.is_empty());
-    };
-    let mut all = BytesMut::from(first.as_bytes());
-    for value in std::iter::once(second).chain(values) {
-        if all.len() + 1 + value.len() > STATE_BYTES || !is_text(value) {
-            return None;
-        }
-        all.extend_from_slice(b",");
-        all.extend_from_slice(value.as_bytes());
-    }
-    HeaderValue::from_maybe_shared(all.freeze()).ok()
+    let values = headers.get_all(TRACESTATE).iter().map(HeaderValue::as_bytes);
+    let all = values.collect::<Vec<_>>().join(&b',');
+    let is_text = all.iter().all(|b| (b' '..=b'~').contains(b));
+    let is_carried = !all.is_empty() && all.len() <= STATE_BYTES && is_text;
+    is_carried.then(|| HeaderValue::from_maybe_shared(Bytes::from(all)).ok()).flatten()
 }
 
 #[cfg(test)]

@@ -1,18 +1,11 @@
 //! Metrics of certificates: the server's, and the client certificate for providers.
 
 use jiff::Timestamp;
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Unit;
 
-use crate::telemetry::Metrics;
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReloadLabels {
-    outcome: &'static str,
-}
+use crate::telemetry::{Labels, Metrics};
 
 /// The certificates, and failed TLS handshakes of callers.
 #[derive(Debug, Clone)]
@@ -34,22 +27,16 @@ pub(crate) struct CertificateMetrics {
 
 impl TlsMetrics {
     pub(crate) fn register(metrics: &Metrics) -> Self {
-        let handshakes_failed = Counter::default();
-        metrics.register(|registry| {
-            registry.register(
-                "tls_handshakes_failed",
-                "Connections whose TLS handshake failed",
-                handshakes_failed.clone(),
-            );
-        });
         Self {
+            handshakes_failed: metrics
+                .registry
+                .add("tls_handshakes_failed", "Connections whose TLS handshake failed"),
             server: CertificateMetrics::register(metrics, "tls", "of the gRPC port"),
             upstream: CertificateMetrics::register(
                 metrics,
                 "upstream_tls",
                 "that is presented to providers",
             ),
-            handshakes_failed,
         }
     }
 
@@ -60,26 +47,21 @@ impl TlsMetrics {
 
 impl CertificateMetrics {
     fn register(metrics: &Metrics, prefix: &str, which: &str) -> Self {
-        let reloads = Family::<ReloadLabels, Counter>::default();
-        let made = Self {
-            expiry: Gauge::default(),
-            taken: reloads.get_or_create_owned(&ReloadLabels { outcome: "success" }),
-            refused: reloads.get_or_create_owned(&ReloadLabels { outcome: "failure" }),
-        };
-        metrics.register(|registry| {
-            registry.register_with_unit(
-                format!("{prefix}_certificate_expiry_timestamp"),
-                format!("When the certificate {which} expires; 0 where there is none"),
-                Unit::Seconds,
-                made.expiry.clone(),
-            );
-            registry.register(
-                format!("{prefix}_reloads"),
-                format!("Changes of the files of the certificate {which}, loaded or rejected"),
-                reloads,
-            );
-        });
-        made
+        let registry = &metrics.registry;
+        let expiry = registry.add_seconds(
+            format!("{prefix}_certificate_expiry_timestamp"),
+            format!("When the certificate {which} expires; 0 where there is none"),
+            Gauge::default(),
+        );
+        let reloads: Family<Labels<1>, Counter> = registry.add(
+            format!("{prefix}_reloads"),
+            format!("Changes of the files of the certificate {which}, loaded or rejected"),
+        );
+        Self {
+            expiry,
+            taken: reloads.get_or_create_owned(&[("outcome", "success")]),
+            refused: reloads.get_or_create_owned(&[("outcome", "failure")]),
+        }
     }
 
     /// Sets the expiry of the current certificate.

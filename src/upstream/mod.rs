@@ -220,7 +220,7 @@ impl Upstream {
         call: &Call,
     ) -> Result<Response, Error> {
         let span = call.trace().map(|trace| trace.attempt(rest, &self.endpoint, call.attempts()));
-        if let Some(span) = span.as_ref().filter(|_| self.telemetry.forwards_traces()) {
+        if let Some(span) = span.as_ref().filter(|_| self.telemetry.forwards_traces) {
             span.write_to(request.headers_mut());
         }
         let mut exchange = Exchange::begin(self, rest, span, call.deadline());

@@ -31,7 +31,7 @@ use crate::rpc::Error;
 use crate::rpc::reason::Reason;
 use crate::rpc::validate::is_project_id;
 use crate::signing::percent_encode;
-use crate::telemetry::{Metrics, OutcomeLabels, ProviderLabels};
+use crate::telemetry::{Labels, Metrics};
 use crate::transport::Response;
 
 const WHO: &str = "Huawei Cloud's IAM";
@@ -202,35 +202,27 @@ impl Upkeep for ProjectUpkeep<'_> {
 /// Metrics of the lookup. The gauge appears with the first lookup, so not if the project is
 /// configured.
 struct ProjectMetrics {
-    known: Family<ProviderLabels, Gauge>,
+    known: Family<Labels<1>, Gauge>,
     found: Counter,
     failed: Counter,
 }
 
 impl ProjectMetrics {
     fn register(metrics: &Metrics) -> Self {
-        let lookups = Family::<OutcomeLabels, Counter>::default();
-        let lookup = |outcome| OutcomeLabels { provider: HUAWEI.name, outcome };
-        let made = Self {
-            known: Family::default(),
-            found: lookups.get_or_create_owned(&lookup("success")),
-            failed: lookups.get_or_create_owned(&lookup("failure")),
+        let registry = &metrics.registry;
+        let known = registry
+            .add("project_known", "Whether the project of requests that do not name one is known");
+        let lookups: Family<_, Counter> =
+            registry.add("project_lookups", "Lookups of that project, by outcome");
+        let lookup = |outcome| {
+            lookups.get_or_create_owned(&[("provider", HUAWEI.name), ("outcome", outcome)])
         };
-        metrics.register(|registry| {
-            registry.register(
-                "project_known",
-                "Whether the project of requests that do not name one is known",
-                made.known.clone(),
-            );
-            registry.register("project_lookups", "Lookups of that project, by outcome", lookups);
-        });
-        made
+        Self { known, found: lookup("success"), failed: lookup("failure") }
     }
 
     fn ended(&self, found: bool) {
         if found { &self.found } else { &self.failed }.inc();
-        let known = self.known.get_or_create_owned(&ProviderLabels { provider: HUAWEI.name });
-        known.set(found.into());
+        self.known.get_or_create(&[("provider", HUAWEI.name)]).set(found.into());
     }
 }
 

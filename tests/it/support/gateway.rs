@@ -17,7 +17,7 @@ use savepoint_gateway::rpc::Timeouts;
 use savepoint_gateway::secret::Secret;
 use savepoint_gateway::service::OPERATIONS;
 use savepoint_gateway::simulator::Simulator;
-use savepoint_gateway::telemetry::{LogFormat, LogLevel, LogSink, Telemetry};
+use savepoint_gateway::telemetry::{LevelFilter, LogFormat, LogSink, Telemetry};
 use savepoint_gateway::upstream::Backoff;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -42,7 +42,7 @@ pub(crate) struct Options {
     /// Instead of the key above, for both providers.
     pub(crate) credentials: Option<Credentials>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) log_level: LogLevel,
+    pub(crate) log_level: LevelFilter,
     /// Everything else. Providers that are set here are used as they are.
     pub(crate) config: Config,
 }
@@ -72,7 +72,7 @@ impl Options {
             security_token: None,
             credentials: None,
             clock: Arc::new(SystemClock),
-            log_level: LogLevel::Trace,
+            log_level: LevelFilter::TRACE,
             config,
         }
     }
