@@ -24,10 +24,7 @@ pub(crate) const SETTLE: Duration = Duration::from_secs(1);
 /// Time limit for one read. A hung file system must not block the task that reads.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Reads a regular file of at most `max` bytes.
-///
-/// # Errors
-/// Why it cannot be read, without its path and content.
+/// Reads a regular file of at most `max` bytes. An error has neither its path nor its content.
 pub(crate) fn read(path: &Path, max: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
     // Opening a FIFO without a writer, or a device, would block.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
@@ -45,7 +42,6 @@ pub(crate) fn read(path: &Path, max: u64) -> Result<Zeroizing<Vec<u8>>, FileErro
     if bytes.len() as u64 > max { Err(FileError::TooLarge(max)) } else { Ok(bytes) }
 }
 
-/// Why a file cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FileError {
     #[error("does not exist")]
@@ -85,9 +81,6 @@ impl<T> Default for Reader<T> {
 
 impl<T: Send + 'static> Reader<T> {
     /// The result of `read`, or of the previous read if it has not returned yet.
-    ///
-    /// # Errors
-    /// If there is no result in time.
     pub(crate) async fn read(
         &self,
         read: impl FnOnce() -> T + Send + 'static,

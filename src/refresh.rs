@@ -91,7 +91,6 @@ enum State {
     Failed(FetchError),
 }
 
-/// A value that is refreshed.
 #[derive(Debug)]
 pub(crate) struct Refresh<T> {
     value: ArcSwapOption<T>,
@@ -103,7 +102,6 @@ pub(crate) struct Refresh<T> {
 }
 
 impl<T: Send + Sync> Refresh<T> {
-    /// Starts with this value, if any.
     pub(crate) fn new(first: Option<T>) -> Self {
         Self {
             value: ArcSwapOption::new(first.map(Arc::new)),
@@ -113,15 +111,12 @@ impl<T: Send + Sync> Refresh<T> {
         }
     }
 
-    /// Maps the current value.
     pub(crate) fn map<U>(&self, with: impl FnOnce(&T) -> U) -> Option<U> {
         self.value.load().as_deref().map(with)
     }
 
     /// Maps the value with `usable`. Waits only if it returns none and a fetch is in progress.
-    ///
-    /// # Errors
-    /// If the last fetch failed.
+    /// Returns its error if the last fetch failed.
     pub(crate) async fn wait<U: Send>(
         &self,
         usable: impl Fn(&T) -> Option<U> + Send + Sync,

@@ -51,9 +51,6 @@ impl Credentials {
     }
 
     /// The credential for the next request. Waits only if there is none and a fetch is in progress.
-    ///
-    /// # Errors
-    /// [`Reason::CredentialsUnavailable`] if the source has none.
     pub(crate) async fn current(&self, clock: &dyn Clock) -> Result<Arc<Credential>, Error> {
         match self.usable_now(clock) {
             Some(credential) => Ok(credential),
@@ -69,7 +66,6 @@ impl Credentials {
         self.0.refresh.until(|_| true).await;
     }
 
-    /// Fetches from the source at once.
     pub(crate) fn reload(&self) {
         self.0.refresh.reload();
     }
@@ -88,12 +84,10 @@ impl Credentials {
         }
     }
 
-    /// Whether there is a valid credential.
     pub(crate) fn is_usable(&self, clock: &dyn Clock) -> bool {
         self.usable_now(clock).is_some()
     }
 
-    /// The error of the last fetch, if it failed.
     pub(crate) fn last_error(&self) -> Option<FetchError> {
         self.0.refresh.last_error()
     }
@@ -156,7 +150,6 @@ impl Source for Fixed {
     }
 }
 
-/// The refresh policy of a lease.
 struct LeaseUpkeep<'a> {
     refreshed: &'a Refreshed,
     provider: &'static Provider,

@@ -89,10 +89,7 @@ impl<T: Into<PathBuf>> From<T> for SecretFile {
 }
 
 impl SecretFile {
-    /// Reads the file.
-    ///
-    /// # Errors
-    /// The problem of the file, with its path and without its content.
+    /// Reads the file. An error has its path, but not its content.
     pub(crate) fn read(&self) -> Result<Secret, String> {
         read_secret(&self.path)
     }

@@ -40,7 +40,6 @@ impl Lease {
     }
 }
 
-/// Builds a token from the parts of a response.
 pub(crate) fn token_lease(
     who: &str,
     token: Option<Secret>,
@@ -53,7 +52,6 @@ pub(crate) fn token_lease(
     lease_until(who, Credential::token(token), expires, now)
 }
 
-/// Builds a temporary credential from the parts of a response.
 pub(crate) fn lease(
     who: &str,
     [id, secret, token]: [Text; 3],

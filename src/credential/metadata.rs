@@ -8,7 +8,6 @@ use crate::options::Endpoint;
 use crate::refresh::FetchError;
 use crate::transport::Response;
 
-/// A metadata service, and how it is called.
 pub(crate) struct Metadata<'a> {
     pub(crate) endpoint: &'a Endpoint,
     pub(crate) client: &'a SourceClient,

@@ -20,7 +20,7 @@ pub use files::{Directory, SecretFile};
 pub use lease::Lease;
 pub(crate) use lease::{lease, token_lease};
 pub(crate) use metadata::Metadata;
-pub use metrics::CredentialMetrics;
+pub(crate) use metrics::CredentialMetrics;
 pub(crate) use options::{SESSION_NAME, Sources, key_from_environment, of_files};
 pub(crate) use redact::Redactor;
 pub use source::Source;
@@ -82,9 +82,6 @@ impl Credential {
     }
 
     /// A token that is sent as it is, without a signature.
-    ///
-    /// # Errors
-    /// If it is empty or cannot be sent in a header.
     pub(crate) fn token(token: Secret) -> Result<Self, InvalidCredential> {
         check("token", token.expose())?;
         Ok(Self(Kind::Token(token)))

@@ -8,10 +8,6 @@ use super::{Lease, SourceClient};
 use crate::clock::Clock;
 use crate::refresh::FetchError;
 
-/// The default: a quarter of a lifetime of an hour.
-const MARGIN: Duration = Duration::from_secs(15 * 60);
-
-/// A running fetch.
 pub(crate) type Fetch<'a> = Pin<Box<dyn Future<Output = Result<Lease, FetchError>> + Send + 'a>>;
 
 /// A wait for a change of something that a source depends on.
@@ -22,9 +18,10 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
     /// Fetches a credential.
     fn fetch<'a>(&'a self, client: &'a SourceClient, clock: &'a dyn Clock) -> Fetch<'a>;
 
-    /// How long before its expiry a credential is refreshed, if its lifetime allows it.
+    /// How long before its expiry a credential is refreshed, if its lifetime allows it. The default
+    /// is a quarter of an hour.
     fn margin(&self) -> Duration {
-        MARGIN
+        Duration::from_secs(15 * 60)
     }
 
     /// The poll interval of sources that are cheap and do not know when a credential expires.

@@ -54,7 +54,6 @@ pub(crate) trait Lookup: Debug + Send + Sync {
     /// What cannot be served without the fact, and why; none if it is known.
     fn missing(&self) -> Option<String>;
 
-    /// Whether the lookup uses TLS.
     fn is_tls(&self) -> bool;
 }
 

@@ -30,9 +30,6 @@ pub struct Trust(Arc<rustls::ClientConfig>);
 impl Trust {
     /// The CAs of the platform, or Mozilla's bundled ones if it has none, as in an image without a
     /// certificate store. `SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured.
-    ///
-    /// # Errors
-    /// If the platform's store cannot be read at all.
     pub(crate) fn platform() -> Result<Self, rustls::Error> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -43,9 +40,6 @@ impl Trust {
     }
 
     /// Only the CAs in this PEM file. `flag` names it.
-    ///
-    /// # Errors
-    /// The problem of the file.
     pub(crate) fn of_file(flag: &'static str, path: &Path) -> Result<Self, FileProblem> {
         let file = PemFile::read(flag, path);
         let mut roots = rustls::RootCertStore::empty();

@@ -48,8 +48,6 @@ impl PemFile {
         FileProblem { flag: self.flag, why: format!("{}: {why}", self.path.display()) }
     }
 
-    /// # Errors
-    /// If there is none, or an invalid one.
     pub(crate) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, FileProblem> {
         let pem = self.content.as_ref().map_err(|error| self.problem(error))?;
         let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
@@ -64,9 +62,6 @@ impl PemFile {
 }
 
 /// A certificate with its intermediates, and its key.
-///
-/// # Errors
-/// All problems of the two files, including that they do not match.
 pub(crate) fn pair(
     cert: &PemFile,
     key: &PemFile,

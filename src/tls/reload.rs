@@ -24,8 +24,6 @@ pub trait PemSource: fmt::Debug + Clone + Send + Sync + 'static {
     /// Reads the files. [`PemSource::load`] reports those that cannot be read.
     fn read(&self) -> Self::Content;
 
-    /// # Errors
-    /// All problems of the files.
     fn load(&self, content: &Self::Content) -> Result<Loaded<Self::Output>, Vec<FileProblem>>;
 }
 
@@ -61,10 +59,6 @@ impl<S: PemSource> fmt::Debug for Reloading<S> {
 }
 
 impl<S: PemSource> Reloading<S> {
-    /// Reads the files.
-    ///
-    /// # Errors
-    /// All problems of the files.
     pub(super) fn of(source: S) -> Result<Self, Vec<FileProblem>> {
         let content = source.read();
         let loaded = source.load(&content)?;

@@ -63,7 +63,6 @@ impl ServerTls {
         Self::of(files)
     }
 
-    /// Performs the handshake of a new connection.
     pub(crate) async fn accept(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
         TlsAcceptor::from(self.current()).accept(stream).await
     }

@@ -32,7 +32,6 @@ pub static GET_SAVEPOINT: Operation = Operation {
 };
 
 impl Alibaba {
-    /// Gets a savepoint.
     pub(crate) async fn get_savepoint(
         &self,
         request: &GetSavepointRequest,

@@ -93,9 +93,6 @@ impl Alibaba {
 ///
 /// This rule holds for all public endpoints. Endpoints inside a VPC differ, and must be configured.
 ///
-/// # Errors
-/// If the text cannot be the name of a region.
-///
 /// # Reference
 /// The endpoint rule of Alibaba's Python SDK, `alibabacloud-ververica20220718` 1.14.0.
 fn endpoint_of_region(region: &str) -> Result<String, String> {

@@ -77,10 +77,8 @@ struct EnvelopeWire<T> {
     data: Option<T>,
 }
 
-/// The data and the request id of a response.
-///
-/// # Errors
-/// If `success` is not true, or the data has no known field, which proves nothing.
+/// The data and the request id of a response. Data without a known field proves nothing, and counts
+/// as a failure.
 pub(super) fn data<T>(reply: &Reply<'_>) -> Result<(T, String), NotSuccess>
 where
     T: DeserializeOwned + Default + PartialEq,

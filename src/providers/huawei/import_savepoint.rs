@@ -55,7 +55,6 @@ struct ImportedWire {
 }
 
 impl Huawei {
-    /// Imports a savepoint into a job.
     pub(crate) async fn import_savepoint(
         &self,
         request: &ImportSavepointRequest,

@@ -106,15 +106,11 @@ impl ProjectLookup {
         Self { iam, name: name.into(), id: Refresh::new(None) }
     }
 
-    /// The id, if it is known.
     fn id(&self) -> Option<String> {
         self.id.map(String::clone)
     }
 
     /// The id. Waits only while a lookup is in progress.
-    ///
-    /// # Errors
-    /// [`Reason::CredentialsUnavailable`] if the lookup failed.
     pub(super) async fn wait(&self) -> Result<String, Error> {
         self.id.wait(|id| Some(id.clone())).await.map_err(|why| {
             let text =

@@ -4,9 +4,6 @@
 ///
 /// A table, because one region has another top-level domain.
 ///
-/// # Errors
-/// What to set instead, if the region is not known to have DLI.
-///
 /// # Reference
 /// The region table of Huawei's Python SDK, `huaweicloudsdkdli` 3.1.219.
 pub(super) fn endpoint_of_region(region: &str) -> Result<String, String> {

@@ -12,7 +12,6 @@ use crate::rpc::reason::Reason;
 use crate::rpc::validate::{Violations, is_project_id};
 use crate::signing::sensitive;
 
-/// The header of a token.
 const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 
 impl Huawei {
@@ -36,10 +35,7 @@ impl Huawei {
     }
 }
 
-/// Adds a token or a signature to a request.
-///
-/// # Errors
-/// If the credential cannot be used for it. The request is then unchanged.
+/// Adds a token or a signature to a request, which is unchanged after an error.
 pub(super) fn authorize(
     request: &mut Request<Bytes>,
     credential: &Credential,

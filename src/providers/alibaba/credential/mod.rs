@@ -30,9 +30,6 @@ struct CredentialsWire {
 }
 
 /// Reads the response of a metadata service or credentials URI.
-///
-/// # Errors
-/// If it has no credential.
 fn read_local(who: &str, answer: &Response, now: Timestamp) -> Result<Lease, FetchError> {
     let successful =
         |wire: CredentialsWire| (wire.code.0.as_deref() == Some("Success")).then_some(wire);

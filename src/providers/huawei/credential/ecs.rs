@@ -17,9 +17,6 @@ use crate::refresh::FetchError;
 /// The metadata service of every instance.
 pub(in crate::providers) const METADATA: &str = "http://169.254.169.254";
 
-/// The same as in the SDK.
-const MARGIN: Duration = Duration::from_secs(40 * 60);
-
 /// Credentials of the instance's agency.
 #[derive(Debug, Clone)]
 pub struct EcsAgency {
@@ -57,7 +54,8 @@ impl Source for EcsAgency {
         })
     }
 
+    /// The same as in the SDK.
     fn margin(&self) -> Duration {
-        MARGIN
+        Duration::from_secs(40 * 60)
     }
 }

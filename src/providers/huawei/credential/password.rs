@@ -178,7 +178,6 @@ struct TokenPartsWire {
     expires_at: Text,
 }
 
-/// Reads the token of a response.
 fn read(answer: &Response, now: Timestamp) -> Result<Lease, FetchError> {
     let found = granted(WHO, answer, 200..=299, |wire: TokenWire| wire.token);
     let found = found.map_err(|error| match answer.status {
