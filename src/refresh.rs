@@ -95,9 +95,7 @@ enum State {
 pub(crate) struct Refresh<T> {
     value: ArcSwapOption<T>,
     state: watch::Sender<State>,
-    /// An operator requested a fetch.
     reload: Notify,
-    /// A caller found no usable value.
     wanted: Notify,
 }
 

@@ -138,9 +138,7 @@ impl SignedHeaders {
 /// The intermediate texts of a signature, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stages {
-    /// The canonical request.
     pub canonical_request: String,
-    /// The text to sign.
     pub string_to_sign: String,
     /// The value of the `Authorization` header.
     pub authorization: String,

@@ -13,7 +13,6 @@ use crate::refresh::FetchError;
 use crate::text::identifier;
 use crate::transport::{Client, Response, WriteStarted};
 
-/// The HTTP clients of sources.
 #[derive(Debug, Clone)]
 pub struct SourceClient {
     /// For services of the provider. Uses the proxy, if one is configured.

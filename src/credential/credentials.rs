@@ -29,7 +29,6 @@ pub struct Credentials(Arc<Refreshed>);
 struct Refreshed {
     source: Box<dyn Source>,
     refresh: Refresh<Lease>,
-    /// The provider rejected the current token.
     rejected: Notify,
 }
 

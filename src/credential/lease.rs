@@ -10,7 +10,6 @@ use crate::json::Text;
 use crate::refresh::FetchError;
 use crate::secret::Secret;
 
-/// A credential with its expiry.
 #[derive(Debug, Clone)]
 pub struct Lease {
     pub(super) credential: Arc<Credential>,

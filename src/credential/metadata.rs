@@ -11,7 +11,6 @@ use crate::transport::Response;
 pub(crate) struct Metadata<'a> {
     pub(crate) endpoint: &'a Endpoint,
     pub(crate) client: &'a SourceClient,
-    /// The header of a session token.
     pub(crate) token_header: &'static str,
 }
 

@@ -14,7 +14,7 @@ use crate::telemetry::{Labels, Metrics};
 /// The gauges appear with the first fetch: a provider that is not configured must not look like a
 /// failing one.
 #[derive(Debug)]
-pub struct CredentialMetrics {
+pub(crate) struct CredentialMetrics {
     labels: Labels<1>,
     obtained: Family<Labels<1>, Gauge>,
     expiry: Family<Labels<1>, Gauge>,

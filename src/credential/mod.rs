@@ -34,7 +34,6 @@ use crate::rpc::Error;
 use crate::rpc::reason::Reason;
 use crate::secret::Secret;
 
-/// An access key or a token.
 pub struct Credential(Kind);
 
 enum Kind {
@@ -142,7 +141,6 @@ impl AccessKey {
         &self.access_key_id
     }
 
-    /// The token of a temporary credential.
     pub(crate) fn security_token(&self) -> Option<&Secret> {
         self.security_token.as_ref()
     }
@@ -172,7 +170,6 @@ impl fmt::Debug for AccessKey {
     }
 }
 
-/// Why a credential cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the {part} {fault}")]
 pub struct InvalidCredential {

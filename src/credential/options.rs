@@ -14,7 +14,6 @@ pub(crate) const SESSION_NAME: &str = "savepoint-gateway";
 /// The sources of a provider, and how one is selected.
 pub(crate) struct Sources<W: 'static> {
     pub(crate) provider: &'static Provider,
-    /// The option that selects a source.
     pub(crate) flag: &'static str,
     /// The variables of an access key: its id, its secret and its token.
     pub(crate) key: [&'static str; 3],

@@ -8,7 +8,6 @@ use crate::text::{clean, clip, identifier};
 
 const REDACTED: &str = "[redacted]";
 
-/// Bytes examined per byte shown.
 const LOOK_AHEAD: usize = 16;
 
 /// Prefixes of secrets from this length on are hidden, too.

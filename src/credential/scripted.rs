@@ -58,7 +58,6 @@ impl fmt::Debug for ScriptedSource {
     }
 }
 
-/// Alternates keys and tokens.
 pub(super) fn credential(n: usize) -> Credential {
     match n % 2 {
         0 => Credential::token(Secret::new(format!("TOKEN{n}"))).unwrap(),
@@ -91,7 +90,6 @@ impl Source for ScriptedSource {
 /// The error of a source that locks a user after too many failures.
 pub(super) const LOCKS: &str = "refused";
 
-/// Credentials refreshed from a scripted source.
 pub(super) struct Scripted {
     pub(super) credentials: Credentials,
     pub(super) clock: Arc<TestClock>,

@@ -13,9 +13,7 @@ pub(crate) type Fetch<'a> = Pin<Box<dyn Future<Output = Result<Lease, FetchError
 /// A wait for a change of something that a source depends on.
 pub(crate) type Changed<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
-/// A source of credentials.
 pub trait Source: fmt::Debug + Send + Sync + 'static {
-    /// Fetches a credential.
     fn fetch<'a>(&'a self, client: &'a SourceClient, clock: &'a dyn Clock) -> Fetch<'a>;
 
     /// How long before its expiry a credential is refreshed, if its lifetime allows it. The default

@@ -9,11 +9,9 @@ use std::str::FromStr;
 pub enum Address {
     /// A host, by name or address, and a port.
     Tcp(String),
-    /// The path of a Unix socket.
     Unix(PathBuf),
 }
 
-/// An invalid address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("is neither host:port, such as 127.0.0.1:50051, nor unix:/path")]
 pub struct InvalidAddress;

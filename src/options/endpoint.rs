@@ -14,7 +14,6 @@ pub struct Endpoint {
     tls: bool,
 }
 
-/// Why an endpoint is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEndpoint {
     /// It is not a URL.
@@ -26,7 +25,6 @@ pub enum InvalidEndpoint {
     /// It is more than an origin.
     #[error("must be scheme, host and port only, without user, path, query or fragment")]
     MoreThanOrigin,
-    /// It would send signed requests unencrypted.
     #[error(
         "uses http:// for a host that is not loopback; use https://, or --allow-insecure-endpoints if you must"
     )]

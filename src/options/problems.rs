@@ -8,10 +8,8 @@ use super::endpoint::Endpoint;
 use super::env::{Lookup, NotText};
 use crate::secret::Secret;
 
-/// Keeps deadlines from overflowing.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// All problems of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default, thiserror::Error)]
 #[error("invalid configuration:\n  {}", problems.join("\n  "))]
 pub struct ConfigError {
@@ -92,7 +90,6 @@ impl<'a> Problems<'a> {
         read(text).map_err(|why| self.report(name, format_args!("{text:?} {why}"))).ok()
     }
 
-    /// Parses the text by its type.
     pub(crate) fn parse<T: FromStr<Err: Display>>(&mut self, name: &str, text: &str) -> Option<T> {
         self.read(name, text, T::from_str)
     }

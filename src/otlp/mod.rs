@@ -58,23 +58,18 @@ impl Default for TraceConfig {
     }
 }
 
-/// The protocol of the collector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
-    /// gRPC.
     Grpc,
     /// Protobuf in HTTP/1.1.
     Http,
 }
 
-/// The export of spans.
 #[derive(Clone)]
 pub struct ExportConfig {
     /// The collector: an origin for gRPC, a complete URL for HTTP.
     pub endpoint: Uri,
-    /// The protocol of the collector.
     pub protocol: Protocol,
-    /// Headers of every request.
     pub headers: HeaderMap,
     /// Time limit for one batch, including all attempts.
     pub timeout: Duration,
@@ -82,7 +77,6 @@ pub struct ExportConfig {
     pub gzip: bool,
     /// The CAs of the collector, if the endpoint uses TLS.
     pub trust: Option<Trust>,
-    /// Which traces are recorded.
     pub sampler: Sampler,
     /// Maximum number of waiting spans.
     pub max_queue: usize,

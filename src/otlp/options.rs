@@ -21,7 +21,6 @@ use crate::tls::{FileProblem, Trust};
 
 const EXPORTER: &str = "OTEL_EXPORTER_OTLP";
 
-/// A variable that is set.
 struct EnvVar {
     name: String,
     value: String,

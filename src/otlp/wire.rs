@@ -21,7 +21,6 @@ use wire::status::StatusCode;
 const PARENT_KNOWN: u32 = 0x100;
 const PARENT_REMOTE: u32 = 0x200;
 
-/// The attributes of the process.
 pub(super) fn resource(attributes: &[(String, String)]) -> Resource {
     Resource {
         attributes: attributes.iter().map(|(key, value)| text(key, value.as_str())).collect(),
@@ -29,7 +28,6 @@ pub(super) fn resource(attributes: &[(String, String)]) -> Resource {
     }
 }
 
-/// The attributes of the server's address.
 pub(super) fn server(listen: &Address) -> Vec<KeyValue> {
     match listen {
         Address::Tcp(listen) => {
@@ -40,7 +38,6 @@ pub(super) fn server(listen: &Address) -> Vec<KeyValue> {
     }
 }
 
-/// Builds the request for a batch.
 pub(super) fn request(
     resource: &Resource,
     server: &[KeyValue],

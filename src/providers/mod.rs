@@ -13,14 +13,10 @@ use crate::options::{Endpoint, Problems};
 use crate::rpc::operation::Provider;
 use crate::telemetry::Telemetry;
 
-/// The configuration of a provider.
 #[derive(Debug, Clone)]
 pub struct Setup {
-    /// The provider.
     pub provider: &'static Provider,
-    /// The endpoint of its API.
     pub endpoint: Endpoint,
-    /// The credentials for its requests.
     pub credentials: Credentials,
     /// Facts to look up before every call can be served.
     pub(crate) lookups: Vec<Arc<dyn Lookup>>,

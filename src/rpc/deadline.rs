@@ -17,7 +17,6 @@ pub struct Deadline(Instant);
 const MARGIN_SHARE: u32 = 20;
 const MARGIN_CAP: Duration = Duration::from_millis(20);
 
-/// The configured timeouts.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
     /// For calls without a timeout.

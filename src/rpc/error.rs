@@ -25,7 +25,6 @@ struct Inner {
     attempts: u32,
 }
 
-/// A field that violates its rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldViolation {
     /// The field's name in the proto, for example `job_id`.
@@ -34,7 +33,6 @@ pub struct FieldViolation {
     pub description: String,
 }
 
-/// A provider's description of its failure.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ProviderError {
     pub(crate) http_status: Option<u16>,
@@ -128,7 +126,6 @@ impl Error {
         self
     }
 
-    /// Overrides the outcome of the reason.
     #[must_use]
     pub(crate) fn with_outcome(mut self, outcome: Outcome) -> Self {
         self.0.outcome = Some(outcome);
@@ -142,7 +139,6 @@ impl Error {
         self
     }
 
-    /// The reason.
     pub fn reason(&self) -> Reason {
         self.0.reason
     }
@@ -158,12 +154,10 @@ impl Error {
         changes_something.then(|| self.0.outcome.unwrap_or(self.0.reason.row().outcome))
     }
 
-    /// The invalid fields.
     pub fn violations(&self) -> &[FieldViolation] {
         &self.0.violations
     }
 
-    /// The provider's description of its failure.
     pub(crate) fn provider_error(&self) -> &ProviderError {
         &self.0.provider_error
     }

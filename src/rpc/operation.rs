@@ -18,7 +18,6 @@ pub struct Provider {
     pub(crate) error_fields: &'static [(&'static str, &'static [&'static str])],
     /// Fields with a message if there is no code.
     pub(crate) text_fields: &'static [&'static str],
-    /// Where the provider's request id is.
     pub request_id: RequestId,
     /// Fields of an error body that help to fix a denied request: the path to each, and its name in
     /// the status details.
@@ -31,7 +30,6 @@ pub struct Provider {
 /// Where a provider puts its request id.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestId {
-    /// The header.
     pub header: &'static str,
     /// Fields of the body, most specific first.
     pub fields: &'static [&'static str],
@@ -39,7 +37,6 @@ pub struct RequestId {
     pub(crate) body_first: bool,
 }
 
-/// A pattern for error codes.
 #[derive(Debug)]
 pub(crate) enum Pattern {
     Exactly(&'static str),
@@ -89,7 +86,6 @@ impl fmt::Display for Provider {
     }
 }
 
-/// The kind of an RPC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// One request, one response.
@@ -116,18 +112,13 @@ pub struct Rest {
     pub url_template: &'static str,
 }
 
-/// An RPC.
 #[derive(Debug)]
 pub struct Operation {
     /// The gRPC service, with its package.
     pub service: &'static str,
-    /// The name of the RPC.
     pub name: &'static str,
-    /// The provider that serves it.
     pub provider: &'static Provider,
-    /// Its kind.
     pub kind: Kind,
-    /// Its REST calls.
     pub rest: &'static [Rest],
     /// Whether it is idempotent, so that it can be retried after a lost response.
     pub(crate) is_idempotent: bool,

@@ -24,7 +24,7 @@ macro_rules! reasons {
         }
 
         impl Reason {
-            /// All rows, in the order of the README's table.
+            /// All rows, in the order of the table in `docs/reference.md`.
             pub const ALL: [Self; [$(Self::$reason),+].len()] = [$(Self::$reason),+];
         }
     };

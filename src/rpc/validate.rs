@@ -2,7 +2,6 @@
 
 use super::error::{Error, FieldViolation};
 
-/// All invalid fields of a request.
 #[derive(Debug, Default)]
 pub(crate) struct Violations(Vec<FieldViolation>);
 

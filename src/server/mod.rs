@@ -56,7 +56,6 @@ pub(crate) struct GrpcPort<S> {
 }
 
 impl<S: Services> GrpcPort<S> {
-    /// Builds the router for these services.
     pub(crate) fn new(
         services: S,
         extra: ExtraServices,

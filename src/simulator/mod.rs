@@ -44,7 +44,6 @@ use crate::text::hex;
 pub(crate) struct Seen {
     pub(crate) method: String,
     pub(crate) path: String,
-    /// In the order received.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Bytes,
     pub(crate) status: u16,

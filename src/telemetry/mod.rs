@@ -80,7 +80,6 @@ impl Telemetry {
         &self.metrics
     }
 
-    /// The log.
     pub fn log(&self) -> &LogSink {
         &self.log
     }

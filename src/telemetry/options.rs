@@ -23,7 +23,6 @@ pub(crate) struct LogOptions {
 /// The format and the level of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogConfig {
-    /// The format of lines.
     pub format: LogFormat,
     /// The minimum level: ERROR for bugs and wrong configuration, WARN also for problems of
     /// providers and the network, INFO also for calls, DEBUG also for attempts and connections.

@@ -27,7 +27,6 @@ impl MetricRegistry {
         metric
     }
 
-    /// Registers a metric in seconds.
     pub(crate) fn add_seconds<M: Metric + Clone>(
         &self,
         name: impl Into<String>,

@@ -12,7 +12,6 @@ use super::registry::{Labels, MetricRegistry};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotExported {
     Timeout,
-    /// The collector was unreachable or overloaded.
     Unavailable,
     Rejected,
     /// The process exited first.

@@ -19,7 +19,6 @@ use crate::clock::{Clock, SystemClock};
 use crate::options::Endpoint;
 use crate::rpc::operation::{Operation, Rest};
 
-/// Decides which traces are recorded.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sampler {
     /// Whether to follow the caller's decision, if there is one.
@@ -68,14 +67,12 @@ impl SpanQueue {
     }
 }
 
-/// Creates the spans of sampled calls.
 #[derive(Debug)]
 pub(super) struct Tracer {
     pub(super) sampler: Sampler,
     pub(super) queue: SpanQueue,
 }
 
-/// The trace of a call.
 #[derive(Debug)]
 pub struct Trace {
     /// The context of the call's span, or of the caller's if there is none.
@@ -139,7 +136,6 @@ impl Trace {
         self.context.span_id
     }
 
-    /// Ends the span of the call.
     pub(crate) fn end(
         &self,
         operation: &'static Operation,

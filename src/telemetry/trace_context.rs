@@ -56,7 +56,6 @@ impl<const N: usize> Serialize for Id<N> {
     }
 }
 
-/// A span's position in a trace.
 #[derive(Debug, Clone)]
 pub(crate) struct TraceContext {
     pub(crate) trace_id: TraceId,
@@ -78,7 +77,6 @@ impl TraceContext {
         Some(Self { trace_id, span_id, flags, state: state(headers) })
     }
 
-    /// Starts a new trace.
     pub(super) fn root(sampled: impl FnOnce(TraceId) -> bool) -> Self {
         let trace_id = Id::never_zero(crate::clock::random());
         let flags = RANDOM | if sampled(trace_id) { SAMPLED } else { 0 };

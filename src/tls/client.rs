@@ -14,7 +14,6 @@ use super::reload::{Loaded, PemSource, Reloading};
 /// A certificate and its key. New connections use the current one; open connections continue.
 pub type ClientIdentity = Reloading<Pair>;
 
-/// The paths of the two files.
 #[derive(Debug, Clone)]
 pub struct Pair {
     cert: PathBuf,

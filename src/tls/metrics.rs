@@ -10,9 +10,7 @@ use crate::telemetry::{Labels, Metrics};
 /// The certificates, and failed TLS handshakes of callers.
 #[derive(Debug, Clone)]
 pub(crate) struct TlsMetrics {
-    /// The certificate of the gRPC port.
     pub(crate) server: CertificateMetrics,
-    /// The client certificate for providers.
     pub(crate) upstream: CertificateMetrics,
     handshakes_failed: Counter,
 }

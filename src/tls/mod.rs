@@ -23,7 +23,6 @@ use rustls::pki_types::pem::PemObject;
 
 use pem::PemFile;
 
-/// The trusted CAs of providers.
 #[derive(Debug, Clone)]
 pub struct Trust(Arc<rustls::ClientConfig>);
 

@@ -14,11 +14,9 @@ use crate::files::{self, FileError};
 /// Maximum file size: a bundle of every public CA has 250 KiB.
 const BYTES: u64 = 4 * 1024 * 1024;
 
-/// A problem of a file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
 pub struct FileProblem {
-    /// The flag that named it.
     pub flag: &'static str,
     /// The problem, with the file's path and without its content.
     pub why: String,

@@ -20,7 +20,6 @@ use super::reload::{Loaded, PemSource, Reloading};
 /// Whether a caller must present a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientAuth {
-    /// Callers must present a certificate.
     Required,
     /// Callers may present none, but one that is presented must be valid.
     Optional,

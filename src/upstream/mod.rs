@@ -40,7 +40,6 @@ pub(crate) trait RestCall: Sync {
     /// Builds the signed request. Each attempt needs a new one, because date and nonce are signed.
     fn request(&self, credential: &Credential) -> Result<Request<Bytes>, Error>;
 
-    /// Reads a response.
     fn response(&self, reply: &Reply<'_>) -> Result<Self::Output, NotSuccess>;
 }
 

@@ -17,7 +17,6 @@ use crate::rpc::operation::{Kind, Operation, Rest};
 use crate::signing::percent_encode;
 use crate::upstream::{NotSuccess, Reply, RestCall};
 
-/// The RPC.
 pub static GET_SAVEPOINT: Operation = Operation {
     service: SERVICE_NAME,
     name: "GetSavepoint",

@@ -21,7 +21,6 @@ use crate::rpc::operation::{Pattern, Provider, RequestId};
 use crate::rpc::reason::Reason;
 use crate::upstream::Upstream;
 
-/// Realtime Compute.
 pub static ALIBABA: Provider = Provider {
     name: "alibaba-flink",
     codes: CODES,

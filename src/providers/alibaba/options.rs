@@ -77,17 +77,14 @@ pub struct Options {
     alibaba_credentials: Option<Secret>,
 }
 
-/// The configuration of Alibaba Cloud.
 #[derive(Debug, Clone)]
 pub struct Setup {
-    /// The parts that every provider has.
     pub common: providers::Setup,
     /// The workspace of requests that do not name one.
     pub(crate) default_workspace: Option<String>,
 }
 
 impl Setup {
-    /// Combines these parts.
     pub fn new(
         endpoint: Endpoint,
         credentials: Credentials,

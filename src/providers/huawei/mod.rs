@@ -23,7 +23,6 @@ use crate::rpc::operation::{Pattern, Provider, RequestId};
 use crate::rpc::reason::Reason;
 use crate::upstream::Upstream;
 
-/// DLI.
 pub static HUAWEI: Provider = Provider {
     name: "huawei-dli",
     codes: CODES,

@@ -79,17 +79,14 @@ pub struct Options {
     huawei_credentials: Option<String>,
 }
 
-/// The configuration of Huawei Cloud.
 #[derive(Debug, Clone)]
 pub struct Setup {
-    /// The parts that every provider has.
     pub common: providers::Setup,
     /// The project of requests that do not name one.
     pub default_project: Project,
 }
 
 impl Setup {
-    /// Combines these parts.
     pub fn new(endpoint: Endpoint, credentials: Credentials, default_project: Project) -> Self {
         let mut common = providers::Setup::new(&HUAWEI, endpoint, credentials);
         if let Project::Lookup(lookup) = &default_project {

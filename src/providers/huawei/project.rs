@@ -45,7 +45,6 @@ const REJECTED_INTERVAL: Duration = Duration::from_secs(10 * 60);
 pub enum Project {
     /// None: each request must name its project.
     None,
-    /// A configured id.
     Id(Arc<str>),
     /// A project that is looked up in IAM by name.
     Lookup(Arc<ProjectLookup>),
@@ -155,7 +154,6 @@ struct ProjectUpkeep<'a> {
     lookup: &'a ProjectLookup,
     with: &'a LookupContext,
     metrics: ProjectMetrics,
-    /// The credential of the last lookup.
     last_used: ArcSwapOption<Credential>,
 }
 

@@ -12,13 +12,10 @@ use crate::text::identifier;
 
 const PATH: &str = "/latest/meta-data/ram/security-credentials/";
 
-/// The metadata service of every instance.
 pub(in crate::providers) const METADATA: &str = "http://100.100.100.200";
 
-/// Credentials of the instance's role.
 #[derive(Debug, Clone)]
 pub struct EcsRole {
-    /// The metadata service.
     pub endpoint: Endpoint,
     /// The role; requested from the service if none.
     pub role: Option<String>,

@@ -23,11 +23,8 @@ const DURATION_SECONDS: &str = "3600";
 /// Credentials of a role for a service account.
 #[derive(Debug)]
 pub struct Rrsa {
-    /// The security token service.
     pub endpoint: Endpoint,
-    /// The role.
     pub role_arn: String,
-    /// The issuer of the token.
     pub oidc_provider_arn: String,
     /// The mounted token, read for each fetch, because it is rotated.
     pub token_file: SecretFile,

@@ -12,7 +12,6 @@ use crate::credential::{Fetch, Source, SourceClient};
 
 const WHO: &str = "the credentials URI";
 
-/// Credentials from a URI.
 #[derive(Clone)]
 pub struct CredentialsUri {
     /// The URI. It may contain a password, so it is not shown.

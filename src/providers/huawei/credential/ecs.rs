@@ -14,13 +14,10 @@ use crate::json;
 use crate::options::endpoint::Endpoint;
 use crate::refresh::FetchError;
 
-/// The metadata service of every instance.
 pub(in crate::providers) const METADATA: &str = "http://169.254.169.254";
 
-/// Credentials of the instance's agency.
 #[derive(Debug, Clone)]
 pub struct EcsAgency {
-    /// The metadata service.
     pub endpoint: Endpoint,
 }
 

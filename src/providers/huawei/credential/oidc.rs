@@ -6,14 +6,14 @@
 use bytes::Bytes;
 use http::Method;
 use http::header::CONTENT_TYPE;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 
 use super::CredentialsWire;
 use crate::clock::Clock;
 use crate::credential::{Fetch, SecretFile, Source, SourceClient, granted};
 use crate::json;
 use crate::options::endpoint::Endpoint;
+use crate::refresh::FetchError;
 
 const WHO: &str = "Huawei Cloud's security token service";
 
@@ -23,18 +23,23 @@ pub(in crate::providers) const STS: &str = "https://sts.cn-north-4.myhuaweicloud
 /// Credentials of an agency for a workload identity.
 #[derive(Debug)]
 pub struct Oidc {
-    /// The security token service.
     pub endpoint: Endpoint,
-    /// The issuer of the token.
     pub provider_urn: String,
-    /// The agency.
     pub agency_urn: String,
     /// The mounted token, read for each fetch, because it is rotated.
     pub token_file: SecretFile,
     /// The session name in the provider's audit log.
     pub session_name: String,
-    /// The requested lifetime of a credential.
     pub duration_seconds: u32,
+}
+
+#[derive(Serialize)]
+struct AssumeWire<'a> {
+    provider_urn: &'a str,
+    agency_urn: &'a str,
+    agency_session_name: &'a str,
+    id_token: &'a str,
+    duration_seconds: u32,
 }
 
 #[derive(Deserialize)]
@@ -47,17 +52,17 @@ impl Source for Oidc {
     fn fetch<'a>(&'a self, client: &'a SourceClient, clock: &'a dyn Clock) -> Fetch<'a> {
         Box::pin(async {
             let token = self.token_file.fetch_token().await?;
-            let body = json!({
-                "provider_urn": self.provider_urn,
-                "agency_urn": self.agency_urn,
-                "agency_session_name": self.session_name,
-                "id_token": token.expose(),
-                "duration_seconds": self.duration_seconds,
-            });
+            let body = serde_json::to_vec(&AssumeWire {
+                provider_urn: &self.provider_urn,
+                agency_urn: &self.agency_urn,
+                agency_session_name: &self.session_name,
+                id_token: token.expose(),
+                duration_seconds: self.duration_seconds,
+            })
+            .map_err(|_| FetchError::new("the request body cannot be serialized"))?;
             let request = self.endpoint.request(Method::POST, "/v5/agencies/assume-with-oidc");
             let request = request.header(CONTENT_TYPE, "application/json;charset=UTF-8");
-            let answer =
-                client.remote.send(WHO, request.body(Bytes::from(body.to_string()))).await?;
+            let answer = client.remote.send(WHO, request.body(Bytes::from(body))).await?;
             granted(WHO, &answer, 200..=299, |wire: AssumedWire| wire.credentials)?
                 .into_lease(WHO, clock.now())
         })

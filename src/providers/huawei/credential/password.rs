@@ -35,7 +35,6 @@ const WHO: &str = "Huawei Cloud's IAM";
 /// after 3 within an hour.
 const REFUSED: Duration = Duration::from_secs(30 * 60);
 
-/// IAM tokens of a user.
 pub struct Password {
     endpoint: Endpoint,
     domain_name: String,
@@ -44,16 +43,13 @@ pub struct Password {
     scope: TokenScope,
     poll: Duration,
     settle: Duration,
-    /// The password of the last login.
     last_read: ArcSwapOption<Read>,
 }
 
 type Read = Result<Secret, String>;
 
-/// Where the password comes from.
 #[derive(Debug, Clone)]
 pub enum PasswordOf {
-    /// The password itself.
     Text(Secret),
     /// A file. A change triggers a login, because the token of the old password becomes invalid
     /// soon.
@@ -64,7 +60,6 @@ pub enum PasswordOf {
 #[derive(Debug, Clone, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenScope {
-    /// By its id.
     Id(String),
     /// By its name. A region's default project has the region's name.
     Name(String),
