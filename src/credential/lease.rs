@@ -22,8 +22,7 @@ impl Lease {
         Self { credential: Arc::new(credential), expires: None }
     }
 
-    /// A credential that expires at this time.
-    pub fn until(credential: Credential, expires: Timestamp) -> Self {
+    pub(crate) fn until(credential: Credential, expires: Timestamp) -> Self {
         Self { credential: Arc::new(credential), expires: Some(expires) }
     }
 

@@ -62,10 +62,7 @@ impl Trust {
     }
 
     /// No CAs: enough for endpoints without TLS, and fast.
-    ///
-    /// # Errors
-    /// If the cryptographic library supports no common protocol version.
-    pub fn nothing() -> Result<Self, rustls::Error> {
+    pub(crate) fn nothing() -> Result<Self, rustls::Error> {
         Self::roots(rustls::RootCertStore::empty())
     }
 

@@ -83,7 +83,7 @@ pub struct Alibaba {
 
 impl Alibaba {
     /// `default_workspace`: the workspace of requests that do not name one.
-    pub fn new(upstream: Upstream, default_workspace: Option<String>) -> Self {
+    pub(crate) fn new(upstream: Upstream, default_workspace: Option<String>) -> Self {
         Self { upstream, default_workspace }
     }
 }

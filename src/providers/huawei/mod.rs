@@ -84,7 +84,7 @@ pub struct Huawei {
 
 impl Huawei {
     /// `project`: the project of requests that do not name one.
-    pub fn new(upstream: Upstream, project: Project) -> Self {
+    pub(crate) fn new(upstream: Upstream, project: Project) -> Self {
         Self { upstream, project }
     }
 }
