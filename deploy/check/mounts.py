@@ -39,7 +39,7 @@ def main() -> int:
         for word in service.get("command", []):
             path = word.partition("=")[2]
             if path.startswith("/etc/") and path not in targets:
-                problems.append(f"{name} is told to read {path}, which is not mounted")
+                problems.append(f"{name} is configured to read {path}, which is not mounted")
         for port in service.get("ports", []):
             if not port.startswith("127.0.0.1:"):
                 problems.append(f"{name} publishes {port} to everyone")

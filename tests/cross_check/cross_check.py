@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks the gateway against the vendors' own signers.
 
-Two fake endpoints on loopback re-sign with the vendors' code whatever the gateway sends
+Two fake endpoints on loopback re-sign with the vendors' code everything that the gateway sends
 and refuse it for the slightest deviation; a real gRPC client asks for random things and
 compares what arrived with what it asked for.
 """

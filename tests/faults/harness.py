@@ -1,5 +1,5 @@
 """What the fault scenarios and the soak stand on: the real binary as a process, a provider that
-can be told to misbehave, a TCP proxy that can be told to break, and callers that count."""
+can be made to misbehave, a TCP proxy that can be made to break, and callers that count."""
 
 import asyncio
 import collections
@@ -384,7 +384,7 @@ async def put(channel, job_id=137228, **options):
 
 
 async def at_rate(rate, seconds, one, stop=None):
-    """Starts calls at a fixed rate, whatever becomes of those before; their results."""
+    """Starts calls at a fixed rate, regardless of the results of earlier ones; their results."""
     tasks, began = [], time.monotonic()
     for index in range(int(rate * seconds)):
         wait = began + index / rate - time.monotonic()

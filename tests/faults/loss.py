@@ -1,6 +1,6 @@
 """A lossy, slow path, emulated on TCP streams.
 
-No packet is lost here: loopback loses none, and not every kernel can be told to. What is done
+No packet is lost here: loopback loses none, and not every kernel can be made to. What is done
 instead is what loss does to those who read a stream: everything from the lost segment on arrives
 late, by a retransmission timeout that doubles with each further loss. Fast retransmission, which
 needs more segments under way than these calls send, is left out, and so is congestion control:

@@ -99,10 +99,10 @@ async def inside(number, quick):
     lines = out.decode().splitlines()
     if process.returncode == 0:
         return json.loads(lines[-1])
-    told = (err.decode(errors="replace").strip().splitlines() or ["no word"])[-1]
+    reason = (err.decode(errors="replace").strip().splitlines() or ["no word"])[-1]
     if "inside" not in lines:
-        raise Skip(f"the machine allows no namespaces: {told}")
-    raise AssertionError(told)
+        raise Skip(f"the machine allows no namespaces: {reason}")
+    raise AssertionError(reason)
 
 
 @scenario(8, "the provider's name gets a new address",

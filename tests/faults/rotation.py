@@ -118,7 +118,7 @@ async def rotate(quick, make_files, put_huawei, put_alibaba, huawei_source, alib
     assert ready, "not ready"
     assert not doorkeeper.refused, f"refused: {doorkeeper.refused[:3]}"
     callers.assert_none_failed()
-    assert slowest < TAKEN_OVER, f"taken over after {slowest:.1f} s"
+    assert slowest < TAKEN_OVER, f"in use after {slowest:.1f} s"
     return callers, slowest
 
 
@@ -142,7 +142,7 @@ async def credentials(quick):
             quick, of_directories, lambda files: mount(huawei, files),
             lambda files: write(alibaba, files), f"dir:{huawei}", f"dir:{alibaba}")
         figures.append(f"keys in directories (link swapped, files renamed): {callers.calls} calls "
-                       f"at {callers.achieved:.0f}/s, taken over after {slowest:.1f} s at most")
+                       f"at {callers.achieved:.0f}/s, in use after {slowest:.1f} s at most")
     if not quick:
         with folders("huawei", "alibaba") as (huawei, alibaba):
             def with_token(doorkeeper, n):
@@ -276,7 +276,7 @@ async def certificates(quick):
             metrics = await gateway.metrics()
     callers.assert_none_failed()
     taken = metrics['tls_reloads_total{outcome="success"}']
-    assert taken == 2, f"{taken:.0f} changes taken over"
+    assert taken == 2, f"{taken:.0f} changes in use"
     assert swapped < TAKEN_OVER, f"served after {swapped:.1f} s"
     return (f"{callers.calls} calls at {callers.achieved:.0f}/s over {made + 8} connections, none "
             f"failed; the new certificate served after {swapped:.1f} s")
@@ -312,8 +312,8 @@ def garbage(pair, other):
 
 
 @scenario(13, "credentials and the certificate are replaced by garbage under load",
-          "no call fails and the old ones serve on; ready; log and metrics say so; what is good "
-          "again is taken over")
+          "no call fails and the previous ones stay in use; ready; log and metrics show it; valid "
+          "ones are used again")
 async def spoiled(quick):
     doorkeeper, servers, callers_ca = Doorkeeper(), Issuer(), Issuer()
     pair, other = servers.certificate("localhost"), servers.certificate("localhost")
@@ -335,9 +335,9 @@ async def spoiled(quick):
 
             async with Callers(QUICK_RATE if quick else RATE, lambda: gateway.channel(
                     grpc.ssl_channel_credentials(servers.pem, key, cert))) as callers:
-                for turn, (token, token_told, keys, keys_told, files, files_told) \
+                for turn, (token, token_error, keys, keys_error, files, files_error) \
                         in enumerate(kinds):
-                    told_before = len(gateway.events)
+                    before = len(gateway.events)
                     failures = (await gateway.metrics())['tls_reloads_total{outcome="failure"}']
                     mount(huawei, token)
                     mount(alibaba, keys)
@@ -346,18 +346,18 @@ async def spoiled(quick):
                     if turn % 2 or quick:
                         gateway.signal(signal.SIGHUP)
 
-                    def told(*words, since=told_before):
+                    def logged(*words, since=before):
                         return any(all(w in line for w in words) for line in gateway.events[since:])
 
                     await harness.until(
-                        lambda: told("huawei-dli", "credential refresh failed", token_told),
-                        what=f"the log tells of the token: {token_told}")
+                        lambda: logged("huawei-dli", "credential refresh failed", token_error),
+                        what=f"the log tells of the token: {token_error}")
                     await harness.until(
-                        lambda: told("alibaba-flink", "credential refresh failed", keys_told),
-                        what=f"the log tells of the key: {keys_told}")
+                        lambda: logged("alibaba-flink", "credential refresh failed", keys_error),
+                        what=f"the log tells of the key: {keys_error}")
                     await harness.until(
-                        lambda: told("keeping the previous certificate", files_told),
-                        what=f"the log tells of the certificate: {files_told}")
+                        lambda: logged("keeping the previous certificate", files_error),
+                        what=f"the log tells of the certificate: {files_error}")
                     assert await refreshed() == [0, 0], "the metrics tell of the credentials"
                     metrics = await gateway.metrics()
                     assert metrics['tls_reloads_total{outcome="failure"}'] > failures
@@ -376,5 +376,5 @@ async def spoiled(quick):
                 assert await refreshed() == [1, 1], "the metrics tell of the recovery"
     callers.assert_none_failed()
     assert not doorkeeper.refused, f"refused: {doorkeeper.refused[:3]}"
-    return (f"{3 * len(kinds)} kinds of garbage, each told by log and metrics; {callers.calls} "
+    return (f"{3 * len(kinds)} kinds of garbage, each shown in log and metrics; {callers.calls} "
             f"calls at {callers.achieved:.0f}/s, none failed")

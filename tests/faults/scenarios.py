@@ -218,7 +218,7 @@ async def resets(quick):
 
 
 @scenario(10, "half of all calls are throttled with a wait of 7 s",
-          "the caller is told 7 s; at most 1.1 requests for each call, and 50 that were saved up")
+          "the caller is asked to wait 7 s; at most 1.1 requests for each call, and 50 that were saved up")
 async def throttled(_):
     turn = 0
 
@@ -230,18 +230,18 @@ async def throttled(_):
         return good(request)
 
     async with stage(answer) as (cloud, _, channel):
-        told = collections.Counter()
+        codes = collections.Counter()
         for _ in range(400):
             code, _, trailers = await harness.get(channel, timeout=5.0)
-            told[code] += 1
+            codes[code] += 1
             if code != "OK":
                 details = trailers["grpc-status-details-bin"]
                 # google.rpc.RetryInfo with a delay of 7 seconds.
                 at = details.index(b"google.rpc.RetryInfo")
                 assert b"\x0a\x02\x08\x07" in details[at:], details
-        assert told == {"OK": 200, "ResourceExhausted": 200}, told
+        assert codes == {"OK": 200, "ResourceExhausted": 200}, codes
         assert cloud.requests <= 1.1 * 400 + 50, cloud.requests
-        return f"400 calls, 200 told to wait 7 s, {cloud.requests} requests at the provider"
+        return f"400 calls, 200 asked to wait 7 s, {cloud.requests} requests at the provider"
 
 
 @scenario(14, "two gateways are restarted one after the other under load",
@@ -324,7 +324,7 @@ async def deaf_peers(_):
         assert code == 1 and twice < 2, f"exit code {code} after {twice:.1f} s"
         code, _, _ = await call
         assert code == "Unavailable", code
-        return f"exit code 0 after {took:.2f} s; told twice, exit code 1 after {ms(twice)}"
+        return f"exit code 0 after {took:.2f} s; at the second signal exit code 1 after {ms(twice)}"
 
 
 @scenario(16, "SIGKILL and a new start, on a port and on a Unix socket",
@@ -349,8 +349,8 @@ async def killed_itself(_):
 
 
 async def in_turn(channels, rounds):
-    """Calls one after the other, each channel in its turn, so that whatever else the machine
-    does falls on all alike: how long each took, by name."""
+    """Calls one after the other, each channel in its turn, so that other work of the machine
+    falls on all alike: how long each took, by name."""
     times = {name: [] for name in channels}
     order = list(channels)
     for _ in range(rounds):

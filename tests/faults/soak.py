@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A soak: mixed answers at a steady rate, connections that come and go, for as long as told.
+"""A soak: mixed answers at a steady rate, connections that come and go, for a given time.
 
 Memory, file descriptors and threads must stay flat, nothing may panic, and the gateway's counts
 must equal the callers' exactly. Exit code 0 when all of that holds. How flatness is computed
@@ -22,7 +22,7 @@ from harness import Callers, Cloud, Gateway, Reply, launcher
 # Savepoint ids and job ids choose what the provider does.
 ANSWERS = {
     "ok": None,
-    "bad-argument": Reply(400, b'{"error_code":"DLI.0001","error_msg":"told"}'),
+    "bad-argument": Reply(400, b'{"error_code":"DLI.0001","error_msg":"rejected"}'),
     "html-404": Reply(404, b"<html>404</html>"),
     "throttled": Reply(429, b"{}"),
     "broken": Reply(500, b"{}"),
@@ -124,7 +124,7 @@ async def load(cloud, gateway, minutes, rate, churn_seconds, samples_file):
     callers = Mixed(rate, gateway.channel)
     if minutes >= 1:
         # Every worker has once had as many connections to each provider as it keeps: what comes
-        # later, whatever else the machine does, needs no more memory than this.
+        # later, regardless of other load, needs no more memory than this.
         for channel in callers.channels:
             for is_get in (True, False):
                 await asyncio.gather(*(callers.call(channel, "slow", is_get) for _ in range(CROWD)))
