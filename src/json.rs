@@ -12,9 +12,6 @@ use serde::de::{self, Deserializer, Unexpected, Visitor};
 use serde_json::Value;
 
 /// Parses a body that must be one JSON object.
-///
-/// # Errors
-/// If it is not, or a field has an invalid value.
 pub(crate) fn read_object<'de, T: Deserialize<'de>>(body: &'de [u8]) -> serde_json::Result<T> {
     // serde_json does not validate UTF-8 in skipped values; check the whole body.
     let body = std::str::from_utf8(body).map_err(de::Error::custom)?;

@@ -176,7 +176,7 @@ async fn log_the_outcome<T>(change: Change<T>, call: Call) {
     let result = change.await.map_err(|error| call.failed(error));
     let ended = call.ended();
     let method = call.operation().map(|operation| operation.name);
-    let trace_id = call.trace().map(|trace| tracing::field::display(trace.trace_id()));
+    let trace_id = call.trace().map(|trace| tracing::field::display(trace.context.trace_id));
     match result {
         Ok(_) => tracing::info!(
             method,

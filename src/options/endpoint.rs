@@ -8,7 +8,6 @@ use url::{Host, Url};
 /// The origin of a provider's REST API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// `scheme://host[:port]`, without a slash at the end.
     origin: String,
     host: HeaderValue,
     tls: bool,

@@ -51,14 +51,10 @@ impl<'a> Problems<'a> {
     }
 
     /// The value, if there are no problems.
-    ///
-    /// # Errors
-    /// All problems.
     pub(crate) fn finish<T>(self, value: T) -> Result<T, ConfigError> {
         if self.found.is_empty() { Ok(value) } else { Err(ConfigError { problems: self.found }) }
     }
 
-    /// Whether there are no problems so far.
     pub(crate) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }

@@ -113,9 +113,6 @@ pub(crate) struct Export {
 
 impl Export {
     /// Starts the export task and creates its queue. `listen` is the address of the server.
-    ///
-    /// # Errors
-    /// If the collector's client cannot be created.
     pub(crate) fn start(
         config: &ExportConfig,
         listen: &Address,

@@ -61,7 +61,6 @@ impl Error {
         }))
     }
 
-    /// An error for a request with invalid fields.
     pub(crate) fn invalid_request(violations: Vec<FieldViolation>) -> Self {
         let mut message = String::from("invalid request");
         for (i, violation) in violations.iter().enumerate() {
@@ -132,7 +131,6 @@ impl Error {
         self
     }
 
-    /// Sets the number of requests made to the provider.
     #[must_use]
     pub(crate) fn with_attempts(mut self, attempts: u32) -> Self {
         self.0.attempts = attempts;

@@ -66,7 +66,6 @@ impl Pattern {
 }
 
 impl Provider {
-    /// The reason for an error code, if it is known.
     pub(crate) fn reason_of(&self, code: &str) -> Option<Reason> {
         self.codes.iter().find(|(pattern, _)| pattern.matches(code)).map(|(_, reason)| *reason)
     }

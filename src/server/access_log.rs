@@ -21,7 +21,7 @@ use crate::rpc::Error;
 use crate::rpc::operation::Kind;
 use crate::rpc::reason::{Outcome, Reason};
 use crate::rpc::status::code_names;
-use crate::telemetry::{LogFormat, SpanId, Telemetry, Trace, TraceId, method_names};
+use crate::telemetry::{LogFormat, SpanId, Telemetry, TraceId, method_names};
 
 /// Writes the log line and the metrics of a call when dropped. A caller that leaves drops the
 /// handler or the response, so its call is recorded, too.
@@ -48,6 +48,7 @@ impl Record {
         let ended = self.call.ended();
         let operation = self.call.operation();
         let (service, method) = method_names(operation);
+        let trace = self.call.trace().map(|trace| &trace.context);
         let line = Line {
             timestamp: SystemClock.now(),
             level: level.as_str(),
@@ -64,8 +65,8 @@ impl Record {
             attempts: self.call.attempts(),
             duration_ms: (self.began.elapsed().as_secs_f64() * 1e6).round() / 1e3,
             peer: self.call.peer(),
-            trace_id: self.call.trace().map(Trace::trace_id),
-            span_id: self.call.trace().map(Trace::span_id),
+            trace_id: trace.map(|trace| trace.trace_id),
+            span_id: trace.map(|trace| trace.span_id),
         };
         let mut bytes = Vec::with_capacity(384);
         // Writing to a vector cannot fail.

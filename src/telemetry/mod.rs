@@ -9,8 +9,7 @@ mod trace;
 mod trace_context;
 
 pub use log::{LogFormat, LogSink, install};
-pub(crate) use metrics::Metrics;
-pub(crate) use metrics::{method_names, providers_of};
+pub(crate) use metrics::{Metrics, method_names, providers_of};
 pub use options::LogConfig;
 pub(crate) use options::LogOptions;
 pub(crate) use registry::Labels;

@@ -7,7 +7,6 @@ use prometheus_client::registry::{Metric, Registry, Unit};
 /// The names and values of labels that are known at start-up.
 pub(crate) type Labels<const N: usize> = [(&'static str, &'static str); N];
 
-/// The registry of all metrics of the process.
 #[derive(Debug, Default)]
 pub(crate) struct MetricRegistry(Mutex<Registry>);
 
@@ -16,7 +15,6 @@ impl MetricRegistry {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Registers a metric without a unit.
     pub(crate) fn add<M: Metric + Clone + Default>(
         &self,
         name: impl Into<String>,

@@ -76,7 +76,7 @@ pub(super) struct Tracer {
 #[derive(Debug)]
 pub struct Trace {
     /// The context of the call's span, or of the caller's if there is none.
-    context: TraceContext,
+    pub(crate) context: TraceContext,
     recording: Option<Recording>,
 }
 
@@ -125,15 +125,6 @@ impl Trace {
             began: (now(), Instant::now()),
         });
         Self { context, recording }
-    }
-
-    pub(crate) fn trace_id(&self) -> TraceId {
-        self.context.trace_id
-    }
-
-    /// The id of the call's span, or of the caller's if there is none.
-    pub(crate) fn span_id(&self) -> SpanId {
-        self.context.span_id
     }
 
     pub(crate) fn end(

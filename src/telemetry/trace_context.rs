@@ -27,7 +27,7 @@ pub(crate) type TraceId = Id<16>;
 pub(crate) type SpanId = Id<8>;
 
 /// An id, shown in lower-case hex.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Id<const N: usize>(pub(crate) [u8; N]);
 
 impl<const N: usize> Id<N> {
@@ -41,12 +41,6 @@ impl<const N: usize> Id<N> {
 impl<const N: usize> fmt::Display for Id<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl<const N: usize> fmt::Debug for Id<N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 
@@ -104,7 +98,6 @@ impl TraceContext {
     }
 }
 
-/// A random span id.
 pub(super) fn new_span_id() -> SpanId {
     Id::never_zero(crate::clock::random())
 }
