@@ -119,7 +119,8 @@ impl<S: PemSource> Upkeep for PemUpkeep<'_, S> {
         }
         let result = source.load(&content).map_err(|problems| {
             self.metrics.reloaded(false);
-            let texts: Vec<_> = problems.iter().map(ToString::to_string).collect();
+            let text = |FileProblem { flag, why }: &FileProblem| format!("{flag}: {why}");
+            let texts: Vec<_> = problems.iter().map(text).collect();
             FetchError::new(texts.join("; "))
         });
         let last = Last { content, result: result.as_ref().map(drop).map_err(Clone::clone) };
