@@ -151,7 +151,11 @@ fn fail(code: u8, error: &dyn std::error::Error) -> ExitCode {
     let mut text = format!("savepoint-gateway: {error}");
     let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
+        let why = error.to_string();
+        // Libraries often repeat the text of a cause in their own.
+        if !text.ends_with(&why) {
+            text.push_str(&format!(": {why}"));
+        }
         cause = error.source();
     }
     text.push('\n');
