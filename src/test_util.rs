@@ -62,15 +62,15 @@ impl Providers {
                 trust: Trust::nothing().expect("an empty store"),
                 proxy: None,
             };
-            Upstream::new(
+            Upstream {
                 provider,
-                Endpoint::parse(endpoint, false).expect("an endpoint"),
-                Credentials::fixed(credential()),
-                Pool::new(&options).expect("a pool"),
-                Arc::new(Limits::new(1, Backoff::default())),
-                Arc::new(SystemClock),
-                Telemetry::new(sink.clone(), OPERATIONS),
-            )
+                endpoint: Endpoint::parse(endpoint, false).expect("an endpoint"),
+                credentials: Credentials::fixed(credential()),
+                pool: Pool::new(&options).expect("a pool"),
+                limits: Arc::new(Limits::new(1, Backoff::default())),
+                clock: Arc::new(SystemClock),
+                telemetry: Telemetry::new(sink.clone(), OPERATIONS),
+            }
         };
         let upstreams = [
             upstream(&HUAWEI, "https://huawei.example"),

@@ -229,15 +229,15 @@ fn handlers<'a>(
         let limits = limits
             .map(|(_, limits)| Arc::clone(limits))
             .unwrap_or_else(|| Arc::new(Limits::new(config.max_in_flight, config.backoff)));
-        Ok(Upstream::new(
-            setup.provider,
-            setup.endpoint.clone(),
-            setup.credentials.clone(),
+        Ok(Upstream {
+            provider: setup.provider,
+            endpoint: setup.endpoint.clone(),
+            credentials: setup.credentials.clone(),
             pool,
             limits,
-            Arc::clone(&shared.clock),
-            shared.telemetry.clone(),
-        ))
+            clock: Arc::clone(&shared.clock),
+            telemetry: shared.telemetry.clone(),
+        })
     };
     move || config.providers.handlers(&upstream)
 }

@@ -62,36 +62,16 @@ impl Limits {
 /// One provider's REST API, with the connections of one worker.
 #[derive(Debug, Clone)]
 pub struct Upstream {
-    provider: &'static Provider,
-    endpoint: Endpoint,
-    credentials: Credentials,
-    pool: Pool,
-    limits: Arc<Limits>,
-    clock: Arc<dyn Clock>,
-    telemetry: Telemetry,
+    pub(crate) provider: &'static Provider,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) credentials: Credentials,
+    pub(crate) pool: Pool,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) telemetry: Telemetry,
 }
 
 impl Upstream {
-    pub fn new(
-        provider: &'static Provider,
-        endpoint: Endpoint,
-        credentials: Credentials,
-        pool: Pool,
-        limits: Arc<Limits>,
-        clock: Arc<dyn Clock>,
-        telemetry: Telemetry,
-    ) -> Self {
-        Self { provider, endpoint, credentials, pool, limits, clock, telemetry }
-    }
-
-    pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
-    }
-
-    pub fn clock(&self) -> &dyn Clock {
-        &*self.clock
-    }
-
     /// Makes attempts of a REST call until one succeeds, a retry is not allowed, or the call's
     /// deadline passes.
     ///

@@ -31,7 +31,7 @@ impl Alibaba {
         action: &'static str,
         credential: &Credential,
     ) -> Result<Request<Bytes>, Error> {
-        let endpoint = self.upstream.endpoint();
+        let endpoint = &self.upstream.endpoint;
         let mut request = endpoint
             .request(method, path)
             .header("workspace", workspace)
@@ -39,7 +39,7 @@ impl Alibaba {
             .header("x-acs-version", "2022-07-18")
             .body(Bytes::new())
             .map_err(|_| Error::new(Reason::GatewayInternal, "the request cannot be built"))?;
-        let clock = self.upstream.clock();
+        let clock = &*self.upstream.clock;
         sign::sign(&mut request, credential, clock.now(), clock.nonce())?;
         Ok(request)
     }

@@ -23,14 +23,14 @@ impl Huawei {
         body: Bytes,
         credential: &Credential,
     ) -> Result<Request<Bytes>, Error> {
-        let endpoint = self.upstream.endpoint();
+        let endpoint = &self.upstream.endpoint;
         let mut request = endpoint
             .request(method, path)
             .header(CONTENT_TYPE, "application/json")
             .header("x-project-id", project_id)
             .body(body)
             .map_err(|_| Error::new(Reason::GatewayInternal, "the request cannot be built"))?;
-        authorize(&mut request, credential, self.upstream.clock())?;
+        authorize(&mut request, credential, &*self.upstream.clock)?;
         Ok(request)
     }
 }
