@@ -122,7 +122,8 @@ pub(super) struct RecordedBody {
 impl RecordedBody {
     /// Moves the record of a call into its response.
     pub(super) fn wrap(response: Response<Body>, mut record: Record, call: Call) -> Response<Body> {
-        if let Some(code) = rescue::code_of(response.headers()) {
+        let (code, response) = rescue::with_details(response, &call);
+        if let Some(code) = code {
             // The status is in the headers (a trailers-only response).
             record.end(code);
             return response;
@@ -137,9 +138,9 @@ impl RecordedBody {
     }
 
     /// Ends the body with trailers, and records their status.
-    fn end_with(&mut self, trailers: http::HeaderMap) -> Frame<Bytes> {
+    fn end_with(&mut self, code: Code, trailers: http::HeaderMap) -> Frame<Bytes> {
         if let Some(mut record) = self.record.take() {
-            record.end(rescue::code_of(&trailers).unwrap_or(Code::Unknown));
+            record.end(code);
         }
         self.inner = Body::empty();
         Frame::trailers(trailers)
@@ -149,7 +150,7 @@ impl RecordedBody {
         let mut trailers = http::HeaderMap::new();
         // Fails only for a message that is not text, which ours never are.
         let _ = status.add_header(&mut trailers);
-        self.end_with(trailers)
+        self.end_with(status.code(), trailers)
     }
 
     fn fail(&mut self, error: Error) -> Frame<Bytes> {
@@ -186,12 +187,16 @@ impl http_body::Body for RecordedBody {
         Poll::Ready(match frame {
             Some(Ok(frame)) => Some(Ok(match frame.into_trailers() {
                 Err(data) => data,
-                // Statuses of an extra service are passed on unchanged.
-                Ok(trailers) if this.call.operation().is_none() => this.end_with(trailers),
-                Ok(trailers) => match rescue::described(&trailers, &this.call) {
-                    Some(status) => this.end_with_status(&status),
-                    None => this.end_with(trailers),
-                },
+                Ok(trailers) => {
+                    let code = rescue::code_of(&trailers).unwrap_or(Code::Unknown);
+                    // Statuses of an extra service are passed on unchanged.
+                    let is_ours = this.call.operation().is_some();
+                    let described = || rescue::described(code, &trailers, &this.call);
+                    match is_ours.then(described).flatten() {
+                        Some(status) => this.end_with_status(&status),
+                        None => this.end_with(code, trailers),
+                    }
+                }
             })),
             Some(Err(status)) => Some(Ok(this.end_with_status(&status))),
             None => {

@@ -117,7 +117,7 @@ impl<S: Services> GrpcService<S> {
         // A future that panicked is dropped and never polled again, so nothing sees broken state.
         let answering = Box::pin(AssertUnwindSafe(self.answer(operation, request, &call)));
         let response = match answering.catch_unwind().await {
-            Ok(response) => rescue::with_details(response, &call),
+            Ok(response) => response,
             Err(_) => rescue::failed(rescue::panicked(), &call),
         };
         RecordedBody::wrap(response, record, call)

@@ -1,7 +1,7 @@
 //! Gives every status the same form, whether it comes from a handler, the gRPC library or a panic,
 //! in the headers or the trailers of a response.
 
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderName, Response};
 use tonic::body::Body;
 use tonic::{Code, Status};
 
@@ -19,21 +19,24 @@ pub(super) fn panicked() -> Error {
     Error::new(Reason::GatewayInternal, "internal error")
 }
 
+// Made once: parsing a name costs more than looking it up.
+static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+static GRPC_STATUS_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
+
 /// The gRPC code in headers or trailers, if any.
 pub(super) fn code_of(headers: &HeaderMap) -> Option<Code> {
-    headers.get("grpc-status").map(|code| Code::from_bytes(code.as_bytes()))
+    headers.get(&GRPC_STATUS).map(|code| Code::from_bytes(code.as_bytes()))
 }
 
 /// Rebuilds a status of the gRPC library with an `ErrorInfo` and the code that the gRPC
-/// specification requires. None if it already has that form.
-pub(super) fn described(headers: &HeaderMap, call: &Call) -> Option<Status> {
-    if !headers.contains_key("grpc-status") || headers.contains_key("grpc-status-details-bin") {
+/// specification requires. None if it already has that form, or `code`, which is its code, is OK.
+pub(super) fn described(code: Code, headers: &HeaderMap, call: &Call) -> Option<Status> {
+    if code == Code::Ok || headers.contains_key(&GRPC_STATUS_DETAILS) {
         return None;
     }
     let status = Status::from_header_map(headers)?;
     #[expect(clippy::wildcard_enum_match_arm, reason = "codes that the library never makes")]
-    let reason = match status.code() {
-        Code::Ok => return None,
+    let reason = match code {
         // A compressed message that exceeds the limit when decompressed.
         Code::OutOfRange | Code::ResourceExhausted => Reason::MessageTooLarge,
         Code::Internal => Reason::MalformedMessage,
@@ -53,14 +56,21 @@ pub(super) fn described(headers: &HeaderMap, call: &Call) -> Option<Status> {
     Some(if reason == Reason::NotFound { error.into() } else { call.failed(error).into() })
 }
 
-/// The same for a response with its status in the headers.
-pub(super) fn with_details(response: Response<Body>, call: &Call) -> Response<Body> {
-    let Some(status) = described(response.headers(), call) else { return response };
+/// The same for a response with its status in the headers, with the code if there is one.
+pub(super) fn with_details(
+    response: Response<Body>,
+    call: &Call,
+) -> (Option<Code>, Response<Body>) {
+    let Some(code) = code_of(response.headers()) else { return (None, response) };
+    let Some(status) = described(code, response.headers(), call) else {
+        return (Some(code), response);
+    };
+    let code = status.code();
     let mut described: Response<Body> = status.into_http();
     for name in ["grpc-accept-encoding", "grpc-encoding"] {
         if let Some(value) = response.headers().get(name) {
             described.headers_mut().insert(name, value.clone());
         }
     }
-    described
+    (Some(code), described)
 }
