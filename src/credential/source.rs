@@ -13,6 +13,8 @@ pub(crate) type Fetch<'a> = Pin<Box<dyn Future<Output = Result<Lease, FetchError
 /// A wait for a change of something that a source depends on.
 pub(crate) type Changed<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
+/// Where a provider's credentials come from. Errors show nothing that was sent or received, except
+/// an error code.
 pub trait Source: fmt::Debug + Send + Sync + 'static {
     fn fetch<'a>(&'a self, client: &'a SourceClient, clock: &'a dyn Clock) -> Fetch<'a>;
 

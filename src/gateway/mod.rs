@@ -9,6 +9,8 @@ pub(crate) use setup::GatewayOptions;
 pub use setup::{Config, Providers, ServeOptions};
 pub use tasks::Reloader;
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -213,11 +215,7 @@ fn handlers<'a>(
     shared: &'a Shared,
     trust: &'a Trust,
 ) -> impl Fn() -> Result<Handlers, Error> + use<'a> {
-    let limits: Vec<_> = config
-        .providers
-        .each()
-        .map(|setup| (setup.provider, Arc::new(Limits::new(config.max_in_flight, config.backoff))))
-        .collect();
+    let limits = RefCell::new(BTreeMap::new());
     let upstream = move |setup: &Setup| {
         let pool = Pool::new(&ClientOptions {
             connect_timeout: config.upstream.connect_timeout,
@@ -225,16 +223,16 @@ fn handlers<'a>(
             trust: trust.clone(),
             proxy: config.upstream.proxy.clone(),
         })?;
-        let limits = limits.iter().find(|(provider, _)| *provider == setup.provider);
+        let mut limits = limits.borrow_mut();
         let limits = limits
-            .map(|(_, limits)| Arc::clone(limits))
-            .unwrap_or_else(|| Arc::new(Limits::new(config.max_in_flight, config.backoff)));
+            .entry(setup.provider.name)
+            .or_insert_with(|| Arc::new(Limits::new(config.max_in_flight, config.backoff)));
         Ok(Upstream {
             provider: setup.provider,
             endpoint: setup.endpoint.clone(),
             credentials: setup.credentials.clone(),
             pool,
-            limits,
+            limits: Arc::clone(limits),
             clock: Arc::clone(&shared.clock),
             telemetry: shared.telemetry.clone(),
         })

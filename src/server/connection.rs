@@ -54,6 +54,7 @@ pub(crate) struct ConnectionLimits {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
+/// Handles the requests of one port, after [`serve`] has applied the limits of its connections.
 pub(crate) trait Handler: Clone + Send + Sync + 'static {
     /// Handles one request. There is always a response.
     fn handle(

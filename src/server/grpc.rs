@@ -38,6 +38,7 @@ const REFLECTION: [&str; 2] = [
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];
 
+/// The services whose RPCs are [`Operation`]s. The server knows nothing else of them.
 pub trait Services: Clone + Send + Sync + 'static {
     fn operations(&self) -> &'static [&'static Operation];
 

@@ -31,7 +31,9 @@ use crate::telemetry::{AttemptSpan, Telemetry};
 use crate::transport::{Pool, Response};
 use retry::RetryBudget;
 
+/// One REST call of an RPC. A provider's room implements its two ends; [`Upstream`] runs it.
 pub(crate) trait RestCall: Sync {
+    /// What the call returns on success.
     type Output;
 
     /// The REST call as metrics and traces name it.
@@ -40,6 +42,7 @@ pub(crate) trait RestCall: Sync {
     /// Builds the signed request. Each attempt needs a new one, because date and nonce are signed.
     fn request(&self, credential: &Credential) -> Result<Request<Bytes>, Error>;
 
+    /// Reads a response. Anything that does not prove success is [`NotSuccess`].
     fn response(&self, reply: &Reply<'_>) -> Result<Self::Output, NotSuccess>;
 }
 
