@@ -281,3 +281,151 @@ impl Line<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    use http_body_util::{BodyExt as _, StreamBody};
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::providers::huawei::HUAWEI;
+    use crate::rpc::Deadline;
+    use crate::rpc::operation::Operation;
+    use crate::telemetry::{LevelFilter, LogSink};
+
+    static STREAM: Operation = Operation {
+        service: "test.v1.TestService",
+        name: "Watch",
+        provider: &HUAWEI,
+        kind: Kind::ServerStream,
+        rest: &[],
+        is_idempotent: true,
+        changes_something: false,
+    };
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A response with this body, the log, and the token that ends calls.
+    struct Setup {
+        lines: Lines,
+        log: LogSink,
+        stop: CancellationToken,
+        body: Body,
+    }
+
+    impl Setup {
+        fn new(
+            frames: impl tokio_stream::Stream<Item = Result<Frame<Bytes>, tonic::Status>>
+            + Send
+            + 'static,
+        ) -> Self {
+            let lines = Lines::default();
+            let log = LogSink::new(lines.clone(), LogFormat::Json, LevelFilter::INFO).unwrap();
+            let telemetry = Telemetry::new(log.clone(), &[&STREAM]);
+            let stop = CancellationToken::new();
+            let deadline = Deadline::after(Duration::from_secs(10));
+            let call = Call::new(Some(&STREAM), deadline, stop.clone(), None, None);
+            let record = Record::begin(telemetry, call.clone());
+            let response = Response::new(Body::new(StreamBody::new(frames)));
+            let body = RecordedBody::wrap(response, record, call).into_body();
+            Self { lines, log, stop, body }
+        }
+
+        /// The codes that were logged so far.
+        fn logged(&self) -> Vec<String> {
+            self.log.flush(Duration::from_secs(60));
+            let text = String::from_utf8(self.lines.0.lock().unwrap().clone()).unwrap();
+            let line = |line| serde_json::from_str::<serde_json::Value>(line).unwrap();
+            text.lines().map(|text| line(text)["code"].as_str().unwrap().to_owned()).collect()
+        }
+
+        /// The next frame, which must be trailers with this code.
+        async fn ends_with(&mut self, code: Code) {
+            let frame = self.body.frame().await.unwrap().unwrap();
+            let trailers = frame.into_trailers().unwrap();
+            assert_eq!(rescue::code_of(&trailers), Some(code));
+            assert!(trailers.contains_key("grpc-status-details-bin"), "{trailers:?}");
+            assert!(self.body.frame().await.is_none());
+        }
+    }
+
+    fn message() -> Result<Frame<Bytes>, tonic::Status> {
+        Ok(Frame::data(Bytes::from_static(b"message")))
+    }
+
+    fn ok() -> Result<Frame<Bytes>, tonic::Status> {
+        let mut trailers = http::HeaderMap::new();
+        trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
+        Ok(Frame::trailers(trailers))
+    }
+
+    #[tokio::test]
+    async fn the_record_ends_with_the_trailers() {
+        let mut setup = Setup::new(tokio_stream::iter([message(), message(), ok()]));
+        for _ in 0..2 {
+            assert!(setup.body.frame().await.unwrap().unwrap().is_data());
+            assert!(setup.logged().is_empty());
+        }
+        assert!(setup.body.frame().await.unwrap().unwrap().is_trailers());
+        assert_eq!(setup.logged(), ["OK"]);
+        drop(setup.body.frame().await);
+        assert_eq!(setup.logged(), ["OK"]);
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_a_body_becomes_its_status() {
+        let mut polls = 0;
+        let frames = tokio_stream::StreamExt::map(tokio_stream::iter(0..3), move |_| {
+            polls += 1;
+            assert!(polls < 2, "secret");
+            message()
+        });
+        let mut setup = Setup::new(frames);
+        assert!(setup.body.frame().await.unwrap().unwrap().is_data());
+        setup.ends_with(Code::Internal).await;
+        assert_eq!(setup.logged(), ["Internal"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_ends_at_its_deadline_and_at_the_end_of_a_drain() {
+        let silent = || Setup::new(tokio_stream::pending());
+        let mut drained = silent();
+        drained.stop.cancel();
+        drained.ends_with(Code::Unavailable).await;
+        assert_eq!(drained.logged(), ["Unavailable"]);
+        let mut late = silent();
+        late.ends_with(Code::DeadlineExceeded).await;
+        assert_eq!(late.logged(), ["DeadlineExceeded"]);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_nobody_reads_or_that_ends_without_a_status_is_recorded() {
+        let left = Setup::new(tokio_stream::iter([message(), ok()]));
+        let (lines, log) = (left.lines.clone(), left.log.clone());
+        drop(left);
+        log.flush(Duration::from_secs(60));
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert!(text.contains(r#""code":"Canceled""#), "{text}");
+
+        let mut cut = Setup::new(tokio_stream::iter([message()]));
+        assert!(cut.body.frame().await.unwrap().unwrap().is_data());
+        assert!(cut.body.frame().await.is_none());
+        assert_eq!(cut.logged(), ["Unknown"]);
+    }
+}
