@@ -203,6 +203,9 @@ async fn connections_without_a_preface_are_closed_and_others_are_served() {
     for _ in 0..200 {
         silent.push(TcpStream::connect(gateway.address()).await.unwrap());
     }
+    for _ in 0..50 {
+        silent.push(TcpStream::connect(gateway.admin()).await.unwrap());
+    }
     serves(&gateway).await;
     for stream in silent {
         assert_eq!(is_ended(stream, "a silent connection").await, b"");
@@ -220,15 +223,21 @@ async fn a_connection_that_sends_one_byte_at_a_time_is_closed() {
     let headers = frame(HEADERS, END_HEADERS, 1, &block(&call_fields(IMPORT)));
     let endless = frame(HEADERS, 0, 1, &block(&call_fields(IMPORT)));
     let body = frame(DATA, END_STREAM, 1, &prefixed(&import_request().encode_to_vec()));
-    for (what, bytes) in [
+    let http_1 = b"GET /livez HTTP/1.1\r\nhost: gateway.test".to_vec();
+    let cases = [
         ("a part of the preface", PREFACE[..10].to_vec()),
         ("a part of a frame's header", [&opening[..], &headers[..5]].concat()),
         ("a part of the headers", [&opening[..], &headers[..30]].concat()),
         ("headers without an end", [opening.clone(), endless].concat()),
         ("a part of the body", [&opening[..], &headers, &body[..20]].concat()),
-    ] {
-        let stream = TcpStream::connect(gateway.address()).await.unwrap();
+    ];
+    let grpc = cases.iter().map(|case| (gateway.address(), case));
+    let on_admin = ("a part of HTTP/1.1 headers", http_1);
+    let admin = cases.iter().chain([&on_admin]).map(|case| (gateway.admin(), case));
+    for (address, (what, bytes)) in grpc.chain(admin) {
+        let stream = TcpStream::connect(address).await.unwrap();
         let (reader, mut writer) = stream.into_split();
+        let bytes = bytes.clone();
         let dripping = tokio::spawn(async move {
             let (first, rest) = bytes.split_at(bytes.len() - 4);
             writer.write_all(first).await.unwrap();
