@@ -62,7 +62,8 @@ class Gateway(Server):
         flags += ["--alibaba-endpoint", endpoint, "--alibaba-workspace", CALLS["get"]["request"]["workspace"]]
         flags += ["--workers", str(workers), "--max-in-flight", str(max_in_flight), "--log-level", log_level]
         if max_connections is not None:
-            flags += ["--max-connections", str(max_connections)]
+            # Idle connections of a benchmark make no call.
+            flags += ["--max-connections", str(max_connections), "--peer-timeout", "1h"]
         self._logs_to_file = log_level == "info" and not log_to_null
         environment = EXAMPLE_CREDENTIALS | {"SSL_CERT_FILE": str(upstream.ca)}
         self._collector = collector

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::StartError;
 use crate::server::listener::{Accepted, Bound, is_of_one_connection};
-use crate::server::{self, ExtraServices, GrpcPort, Services, Shared};
+use crate::server::{self, Connection, ExtraServices, GrpcPort, Services, Shared};
 use crate::telemetry::Telemetry;
 use crate::tls::ServerTls;
 
@@ -125,13 +125,17 @@ async fn serve<S: Services>(
             // TLS state is large; connections without TLS must not reserve space for it.
             Box::pin(async {
                 match handshake(tls, stream, shared).await? {
-                    Some(stream) => server::serve(stream, peer, port, &limits).await,
+                    Some(stream) => {
+                        server::serve(stream, Connection::new(peer, &limits), port, &limits).await
+                    }
                     None => Ok(()),
                 }
             })
             .await
         }
-        ((stream, peer), _) => server::serve(stream, peer, port, &limits).await,
+        ((stream, peer), _) => {
+            server::serve(stream, Connection::new(peer, &limits), port, &limits).await
+        }
     }
 }
 

@@ -18,7 +18,6 @@ use super::rescue;
 use crate::call::Call;
 use crate::clock::{Clock, SystemClock};
 use crate::rpc::Error;
-use crate::rpc::operation::Kind;
 use crate::rpc::reason::{Outcome, Reason};
 use crate::rpc::status::code_names;
 use crate::telemetry::{LogFormat, SpanId, Telemetry, TraceId, method_names};
@@ -108,15 +107,12 @@ fn level_of(is_of_the_contract: bool, code: Code) -> Level {
     }
 }
 
-/// The body of a response. The record ends with its last frame, a panic becomes trailers, and a
-/// stream ends with the call's deadline.
+/// The body of a response. The record ends with its last frame, and a panic becomes trailers.
 pub(super) struct RecordedBody {
     inner: Body,
     /// None once the status is known, and the body is complete.
     record: Option<Record>,
     call: Call,
-    /// Ends a stream at the deadline or a drain.
-    limit: Option<Pin<Box<dyn Future<Output = Error> + Send>>>,
 }
 
 impl RecordedBody {
@@ -128,13 +124,7 @@ impl RecordedBody {
             record.end(code);
             return response;
         }
-        let is_stream =
-            call.operation().is_some_and(|operation| operation.kind == Kind::ServerStream);
-        let limit = is_stream.then(|| {
-            let call = call.clone();
-            Box::pin(async move { call.limit().await }) as Pin<Box<dyn Future<Output = _> + Send>>
-        });
-        response.map(|inner| Body::new(Self { inner, record: Some(record), call, limit }))
+        response.map(|inner| Body::new(Self { inner, record: Some(record), call }))
     }
 
     /// Ends the body with trailers, and records their status.
@@ -170,11 +160,6 @@ impl http_body::Body for RecordedBody {
         let this = &mut *self;
         if this.record.is_none() {
             return Poll::Ready(None);
-        }
-        if let Some(limit) = &mut this.limit
-            && let Poll::Ready(error) = limit.as_mut().poll(cx)
-        {
-            return Poll::Ready(Some(Ok(this.fail(error))));
         }
         let inner = &mut this.inner;
         let polled =
@@ -294,7 +279,8 @@ mod tests {
     use super::*;
     use crate::providers::huawei::HUAWEI;
     use crate::rpc::Deadline;
-    use crate::rpc::operation::Operation;
+    use crate::rpc::operation::{Kind, Operation};
+    use crate::server::stream_end;
     use crate::telemetry::{LevelFilter, LogSink};
 
     static STREAM: Operation = Operation {
@@ -342,7 +328,12 @@ mod tests {
             let deadline = Deadline::after(Duration::from_secs(10));
             let call = Call::new(Some(&STREAM), deadline, stop.clone(), None, None);
             let record = Record::begin(telemetry, call.clone());
+            let limit = {
+                let call = call.clone();
+                async move { tonic::Status::from(call.failed(call.limit().await)) }
+            };
             let response = Response::new(Body::new(StreamBody::new(frames)));
+            let response = stream_end::ended_by(response, limit);
             let body = RecordedBody::wrap(response, record, call).into_body();
             Self { lines, log, stop, body }
         }

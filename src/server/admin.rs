@@ -3,6 +3,7 @@
 //! It has its own address and plain HTTP: Kubernetes' gRPC probes dial the pod's address without
 //! TLS, while the gRPC port may be on loopback only.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,28 +12,32 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 use tonic::body::Body;
 use tonic::service::Routes;
 use tower_service::Service as _;
 
-use super::Peer;
-use super::connection::{self, ConnectionLimits, Handler};
+use super::connection::{self, Connection, ConnectionLimits, Crowd, Handler};
 use super::grpc::{answered, health_service};
 use super::health::Stage;
-use super::listener::Bound;
+use super::listener::{Bound, is_of_one_connection};
+use super::places::{Place, Places};
 use super::shared::Shared;
+use super::stream_end;
 
-/// There are few operators and probes. Further connections wait.
+/// There are few operators and probes.
 const CONNECTIONS: usize = 64;
 
 /// Maximum number of concurrent calls of one connection.
 const STREAMS: u32 = 16;
 
-/// Maximum idle time and age of a connection: longer than any scrape interval.
-const MAX_IDLE: Duration = Duration::from_secs(5 * 60);
+/// Maximum idle time and age of a connection. Scrapers and probes come more often, or connect anew.
+const MAX_IDLE: Duration = Duration::from_secs(60);
 const MAX_AGE: Duration = Duration::from_secs(60 * 60);
+
+/// How long accepting pauses if the process is out of file descriptors or memory.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Lists what is missing to serve every call, one line each.
 pub(crate) type Missing = dyn Fn() -> Vec<String> + Send + Sync;
@@ -42,6 +47,7 @@ pub(crate) async fn serve(bound: Bound, shared: Arc<Shared>, missing: Arc<Missin
         peer_timeout: shared.config.peer_timeout,
         max_age: Some(MAX_AGE),
         max_idle: Some(MAX_IDLE),
+        crowd: Crowd::default(),
         max_streams: STREAMS,
         http_1: true,
         // Probes must work during a drain.
@@ -50,26 +56,32 @@ pub(crate) async fn serve(bound: Bound, shared: Arc<Shared>, missing: Arc<Missin
     });
     let routes = Routes::default().add_service(health_service(shared.health.clone())).prepare();
     let admin = Admin { routes, shared, missing };
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Places::new(CONNECTIONS);
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let accepted = match bound.accept().await {
             Ok(accepted) => accepted,
+            Err(error) if is_of_one_connection(&error) => continue,
             Err(_) => {
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(PAUSE).await;
                 continue;
             }
         };
-        let (admin, limits) = (admin.clone(), Arc::clone(&limits));
+        let (stream, peer) = match accepted.into_stream() {
+            Ok(accepted) => accepted,
+            Err(_) => continue,
+        };
+        let connection = Connection::new(peer, &limits);
+        let place = Arc::new(places.take(Arc::clone(&connection)));
+        let port = Port { admin: admin.clone(), place: Arc::clone(&place) };
+        let limits = Arc::clone(&limits);
         tokio::spawn(async move {
-            let served = async {
-                let (stream, peer) = accepted.into_stream()?;
-                connection::serve(stream, peer, admin, &limits).await
+            let served = tokio::select! {
+                served = connection::serve(stream, connection, port, &limits) => served,
+                () = place.lost() => Err(io::Error::other("another connection got its place")),
             };
-            if let Err(error) = served.await {
+            if let Err(error) = served {
                 tracing::debug!(error = %error, "admin connection ended");
             }
-            drop(place);
         });
     }
 }
@@ -81,19 +93,32 @@ struct Admin {
     missing: Arc<Missing>,
 }
 
-impl Handler for Admin {
-    async fn handle(&self, request: Request<Incoming>, _: Peer) -> Response<Body> {
+/// The admin port as one connection uses it.
+#[derive(Clone)]
+struct Port {
+    admin: Admin,
+    place: Arc<Place>,
+}
+
+impl Handler for Port {
+    async fn handle(
+        &self,
+        request: Request<Incoming>,
+        connection: Arc<Connection>,
+    ) -> Response<Body> {
+        self.place.used();
+        let Self { admin, .. } = self;
         let kind = request.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
         if kind.starts_with(b"application/grpc") {
-            return answered(self.routes.clone().call(request.map(Body::new)).await);
+            return admin.health(request, connection).await;
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n".into());
         }
         match request.uri().path() {
             "/livez" => text(StatusCode::OK, "ok\n".into()),
-            "/readyz" => self.ready(),
-            "/metrics" => self.metrics(),
+            "/readyz" => admin.ready(),
+            "/metrics" => admin.metrics(),
             _ => {
                 let paths = "/metrics, /livez and /readyz are served here\n";
                 text(StatusCode::NOT_FOUND, paths.into())
@@ -103,6 +128,20 @@ impl Handler for Admin {
 }
 
 impl Admin {
+    /// A call of `grpc.health.v1`, whose request must arrive in time.
+    async fn health(
+        &self,
+        request: Request<Incoming>,
+        connection: Arc<Connection>,
+    ) -> Response<Body> {
+        let answering = self.routes.clone().call(request.map(Body::new));
+        let patience = self.shared.config.peer_timeout;
+        let Ok(response) = tokio::time::timeout(patience, answering).await else {
+            return Status::deadline_exceeded("the request did not arrive in time").into_http();
+        };
+        stream_end::ended_by(answered(response), async move { connection.closed().await.into() })
+    }
+
     fn ready(&self) -> Response<Body> {
         let (status, line) = match self.shared.health.stage() {
             Stage::Serving => (StatusCode::OK, "ok"),

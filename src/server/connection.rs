@@ -13,12 +13,16 @@ use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 
 use super::Peer;
 use super::h2_guard::{H2Guard, PREFACE};
 use super::in_flight::{InFlight, TrackedBody};
+use super::write_limit::{WriteLimit, not_read};
 use crate::clock::Clock;
+use crate::rpc::Error;
+use crate::rpc::reason::{Outcome, Reason};
 
 /// The response to a peer that speaks HTTP/1.1 where only HTTP/2 is served.
 const NOT_HTTP_1: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
@@ -34,16 +38,23 @@ const PING_INTERVAL: Duration = Duration::from_secs(60);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long a closing connection may stay without a call: calls that were sent before the GOAWAY
-/// arrived come in during this time.
-const LINGER: Duration = Duration::from_secs(1);
+/// arrived come in during this time, and the rest of requests that had begun.
+pub(super) const LINGER: Duration = Duration::from_secs(1);
+
+/// How much is read of what follows a request that is refused. Closing with unread bytes would lose
+/// the refusal.
+const READ_OUT_BYTES: u64 = 64 * 1024;
 
 #[derive(Debug, Clone)]
 pub(crate) struct ConnectionLimits {
     /// Time limit for each step that a peer must complete: the HTTP/2 preface or the HTTP/1.1
-    /// headers, a started frame, reading a response.
+    /// headers, the first call, a started frame, reading a response.
     pub(crate) peer_timeout: Duration,
     pub(crate) max_age: Option<Duration>,
     pub(crate) max_idle: Option<Duration>,
+    /// Whether places are scarce, so that connections without a call are ended after
+    /// `peer_timeout`.
+    pub(crate) crowd: Crowd,
     /// Maximum number of concurrent calls of one connection. Further ones are refused without
     /// affecting the others.
     pub(crate) max_streams: u32,
@@ -54,13 +65,59 @@ pub(crate) struct ConnectionLimits {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
+/// The connections of a port, and the number from which on they are a crowd. The default never is
+/// one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Crowd(Option<(TaskTracker, usize)>);
+
+impl Crowd {
+    /// Seven eighths of the maximum are a crowd.
+    pub(crate) fn new(connections: TaskTracker, most: usize) -> Self {
+        Self(Some((connections, most - most / 8)))
+    }
+
+    fn is_there(&self) -> bool {
+        self.0.as_ref().is_some_and(|(connections, many)| connections.len() >= *many)
+    }
+}
+
+/// One connection, as its calls know it.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(super) peer: Peer,
+    /// Cancelled when the connection begins to close: the drain, its age, its idle time. Streams
+    /// then end, because nothing else would end them.
+    closing: CancellationToken,
+    pub(super) in_flight: InFlight,
+}
+
+impl Connection {
+    pub(crate) fn new(peer: Peer, limits: &ConnectionLimits) -> Arc<Self> {
+        let (closing, in_flight) = (limits.drain.child_token(), InFlight::default());
+        Arc::new(Self { peer, closing, in_flight })
+    }
+
+    /// Returns when the connection closes, with the error for its streams.
+    pub(super) async fn closed(&self) -> Error {
+        self.closing.cancelled().await;
+        Error::new(Reason::Draining, "the connection is being closed; repeat the call on another")
+    }
+
+    /// The same for requests that have not arrived completely, a moment later.
+    pub(super) async fn closed_to_requests(&self) -> Error {
+        let error = self.closed().await;
+        tokio::time::sleep(LINGER).await;
+        error.with_outcome(Outcome::NotApplied)
+    }
+}
+
 /// Handles the requests of one port, after [`serve`] has applied the limits of its connections.
 pub(crate) trait Handler: Clone + Send + Sync + 'static {
     /// Handles one request. There is always a response.
     fn handle(
         &self,
         request: Request<Incoming>,
-        peer: Peer,
+        connection: Arc<Connection>,
     ) -> impl Future<Output = Response<Body>> + Send;
 }
 
@@ -69,8 +126,8 @@ pub(crate) trait Handler: Clone + Send + Sync + 'static {
 /// # Errors
 /// Problems of the peer or the network, which need no action.
 pub(crate) async fn serve<S>(
-    mut stream: S,
-    peer: Peer,
+    stream: S,
+    connection: Arc<Connection>,
     handler: impl Handler,
     limits: &ConnectionLimits,
 ) -> io::Result<()>
@@ -78,6 +135,7 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let patience = limits.peer_timeout;
+    let mut stream = WriteLimit::new(stream, patience);
     let opening = tokio::select! {
         opening = tokio::time::timeout(patience, read_opening(&mut stream)) => {
             let late = |_| io::Error::new(io::ErrorKind::TimedOut, "no HTTP/2 preface in time");
@@ -90,31 +148,39 @@ where
         Opening::Http2 => None,
         Opening::Other(begun) if limits.http_1 => Some(begun),
         Opening::Other(_) => {
-            stream.write_all(NOT_HTTP_1).await?;
-            return stream.shutdown().await;
+            return refuse(stream).await;
         }
     };
-    let in_flight = InFlight::default();
     let service = service_fn({
-        let in_flight = in_flight.clone();
+        let connection = Arc::clone(&connection);
         move |request: Request<Incoming>| {
-            let (handler, guard) = (handler.clone(), in_flight.begin());
+            let (handler, guard) = (handler.clone(), connection.in_flight.begin());
+            let connection = Arc::clone(&connection);
             async move {
-                let response = handler.handle(request, peer).await;
-                Ok::<_, Infallible>(response.map(|inner| TrackedBody::new(inner, guard)))
+                let response = handler.handle(request, connection).await;
+                Ok::<_, Infallible>(TrackedBody::wrap(response, guard))
             }
         }
     });
     match begun {
         None => {
-            let connection = http2(H2Guard::new(stream, patience), limits.max_streams, service);
-            run(connection, http2::Connection::graceful_shutdown, in_flight, limits).await
+            let http2 = http2(H2Guard::new(stream, patience, LINGER), limits.max_streams, service);
+            run(http2, http2::Connection::graceful_shutdown, &connection, limits).await
         }
         Some(begun) => {
-            let connection = http1(stream, begun, patience, service);
-            run(connection, http1::Connection::graceful_shutdown, in_flight, limits).await
+            let http1 = http1(stream, begun, patience, service);
+            run(http1, http1::Connection::graceful_shutdown, &connection, limits).await
         }
     }
+}
+
+/// Answers a peer that speaks HTTP/1.1 where it is not served.
+async fn refuse(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+    stream.write_all(NOT_HTTP_1).await?;
+    stream.shutdown().await?;
+    let (mut rest, mut sink) = (stream.take(READ_OUT_BYTES), tokio::io::sink());
+    let reading = tokio::io::copy(&mut rest, &mut sink);
+    tokio::time::timeout(LINGER, reading).await.unwrap_or(Ok(0)).map(drop)
 }
 
 /// Boxed at once: a connection is large, and every future that moves it reserves space for it.
@@ -154,41 +220,42 @@ where
     let stream = tokio::io::join(Cursor::new(begun).chain(read), write);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
+        // Also the time between two requests.
         .header_read_timeout(patience)
+        // A peer may end its side after its request.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     Box::pin(connection)
 }
 
 /// Runs a connection until it ends or has to be closed.
 async fn run<C>(
-    mut connection: Pin<Box<C>>,
+    mut protocol: Pin<Box<C>>,
     shut_down: impl FnOnce(Pin<&mut C>),
-    in_flight: InFlight,
+    connection: &Connection,
     limits: &ConnectionLimits,
 ) -> io::Result<()>
 where
     C: Future<Output = hyper::Result<()>>,
 {
-    let patience = limits.peer_timeout;
+    let (patience, Connection { closing, in_flight, .. }) = (limits.peer_timeout, connection);
     tokio::select! {
-        ended = &mut connection => return ended.map_err(io::Error::other),
-        () = limits.drain.cancelled() => {}
+        ended = &mut protocol => return ended.map_err(io::Error::other),
+        () = closing.cancelled() => {}
         () = old_age(limits.max_age, &*limits.clock) => {}
-        () = idleness(&in_flight, limits.max_idle) => {}
+        () = idleness(in_flight, limits.max_idle) => {}
+        () = disuse(in_flight, limits) => {}
         () = in_flight.stalled(patience) => return Err(not_read()),
     }
-    shut_down(connection.as_mut());
+    closing.cancel();
+    shut_down(protocol.as_mut());
     // hyper then waits for the peer to answer a PING and to close. This bounds the wait: without
-    // calls in flight nothing is lost.
+    // calls in flight nothing is lost, and streams have been told.
     tokio::select! {
-        ended = connection => ended.map_err(io::Error::other),
-        () = in_flight.idle_for(LINGER) => Ok(()),
+        ended = protocol => ended.map_err(io::Error::other),
+        () = in_flight.done_for(LINGER) => Ok(()),
         () = in_flight.stalled(patience) => Err(not_read()),
     }
-}
-
-fn not_read() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "the peer does not read its responses")
 }
 
 type Http2<S, F> = http2::Connection<TokioIo<S>, F, TokioExecutor>;
@@ -240,6 +307,16 @@ fn spread(age: Duration, chance: f64) -> Duration {
 async fn idleness(in_flight: &InFlight, idle: Option<Duration>) {
     let Some(idle) = idle else { return std::future::pending().await };
     in_flight.idle_for(idle).await;
+}
+
+/// Returns if there is no first call in time, or none for as long while places are scarce.
+async fn disuse(in_flight: &InFlight, limits: &ConnectionLimits) {
+    loop {
+        in_flight.idle_for(limits.peer_timeout).await;
+        if in_flight.begun() == 0 || limits.crowd.is_there() {
+            return;
+        }
+    }
 }
 
 #[cfg(test)]

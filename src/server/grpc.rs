@@ -1,7 +1,7 @@
 //! Routes a request to its handler, and records the response.
 
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,13 +14,14 @@ use tonic::body::Body;
 use tonic::service::Routes;
 use tower_service::Service as _;
 
-use super::Peer;
 use super::access_log::{Record, RecordedBody};
+use super::connection::Connection;
 use super::extra_services::ExtraServices;
 use super::grpc_frame::{MESSAGE_BYTES, read_single_message};
 use super::health::HealthState;
 use super::rescue;
 use super::shared::Shared;
+use super::stream_end;
 use crate::call::Call;
 use crate::pb;
 use crate::pb::health::health_server::HealthServer;
@@ -37,6 +38,8 @@ const REFLECTION: [&str; 2] = [
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];
+
+const WATCH: &str = "/grpc.health.v1.Health/Watch";
 
 /// The services whose RPCs are [`Operation`]s. The server knows nothing else of them.
 pub trait Services: Clone + Send + Sync + 'static {
@@ -95,7 +98,11 @@ impl<S: Services> GrpcService<S> {
     }
 
     /// Handles one request. There is always a response.
-    pub(super) async fn handle<B>(&self, request: Request<B>, peer: Peer) -> Response<Body>
+    pub(super) async fn handle<B>(
+        &self,
+        request: Request<B>,
+        connection: &Arc<Connection>,
+    ) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -109,26 +116,43 @@ impl<S: Services> GrpcService<S> {
         }
         let Inner { services, shared, stop, .. } = &*self.0;
         let operation = find(services.operations(), request.uri().path());
-        let kind = operation.map_or(Kind::Unary, |operation| operation.kind);
+        let kind = self.kind(operation, request.uri().path());
         let deadline = Deadline::from_headers(request.headers(), shared.config.timeouts(kind));
         let trace = shared.telemetry.trace(operation, request.headers());
-        let call = Call::new(operation, deadline, stop.clone(), peer, trace);
+        let call = Call::new(operation, deadline, stop.clone(), connection.peer, trace);
         let record = Record::begin(shared.telemetry.clone(), call.clone());
 
         // A future that panicked is dropped and never polled again, so nothing sees broken state.
-        let answering = Box::pin(AssertUnwindSafe(self.answer(operation, request, &call)));
-        let response = match answering.catch_unwind().await {
+        let answering =
+            Box::pin(AssertUnwindSafe(self.answer(operation, kind, request, &call, connection)));
+        let mut response = match answering.catch_unwind().await {
             Ok(response) => response,
             Err(_) => rescue::failed(rescue::panicked(), &call),
         };
+        if kind == Kind::ServerStream || operation.is_none() {
+            let (call, connection) = (call.clone(), Arc::clone(connection));
+            response = stream_end::ended_by(response, async move {
+                call.failed(limit_of_stream(&call, &connection).await).into()
+            });
+        }
         RecordedBody::wrap(response, record, call)
+    }
+
+    fn kind(&self, operation: Option<&'static Operation>, path: &str) -> Kind {
+        match operation {
+            Some(operation) => operation.kind,
+            None if path == WATCH || self.0.streamed.contains(&path) => Kind::ServerStream,
+            None => Kind::Unary,
+        }
     }
 
     async fn answer<B>(
         &self,
         operation: Option<&'static Operation>,
+        kind: Kind,
         mut request: Request<B>,
         call: &Call,
+        connection: &Connection,
     ) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
@@ -139,22 +163,48 @@ impl<S: Services> GrpcService<S> {
             return rescue::failed(Error::new(Reason::MessageTooLarge, text), call);
         }
         let Inner { services, others, streamed, message_bytes, .. } = &*self.0;
+        let limited = async |answering: Pin<&mut (dyn Future<Output = Response<Body>> + Send)>| {
+            tokio::select! {
+                biased;
+                response = answering => response,
+                error = limit_of_stream(call, connection) => rescue::failed(error, call),
+            }
+        };
         if operation.is_none() && streamed.contains(&request.uri().path()) {
-            return answered(others.clone().call(request.map(Body::new)).await);
+            let answering = others.clone().call(request.map(Body::new));
+            return limited(pin!(async { answered(answering.await) })).await;
         }
         request.extensions_mut().insert(call.clone());
         let (head, body) = request.into_parts();
         let most = if operation.is_some() { MESSAGE_BYTES } else { *message_bytes };
-        let message = match call.bound(pin!(read_single_message(body, most))).await {
+        let reading = pin!(read_single_message(body, most));
+        let message = tokio::select! {
+            biased;
+            message = call.bound(reading) => message,
+            error = connection.closed_to_requests() => Err(error),
+        };
+        let message = match message {
             Ok(message) => message,
             // No provider has been called yet.
             Err(error) => return rescue::failed(error.with_outcome(Outcome::NotApplied), call),
         };
         let request = Request::from_parts(head, Full::new(message));
         match operation {
+            Some(operation) if kind == Kind::ServerStream => {
+                limited(pin!(services.serve(operation, request))).await
+            }
             Some(operation) => services.serve(operation, request).await,
             None => answered(others.clone().call(request.map(Body::new)).await),
         }
+    }
+}
+
+/// Returns when a stream must end whatever it does: at the limits of its call, and when its
+/// connection closes, so that its caller goes on at another copy.
+async fn limit_of_stream(call: &Call, connection: &Connection) -> Error {
+    tokio::select! {
+        error = call.limit() => error,
+        error = connection.closed() => error,
     }
 }
 

@@ -7,6 +7,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use tower_http::cors::{AllowOrigin, Cors, CorsLayer};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::Peer;
+use super::connection::Connection;
 use super::grpc::{GrpcService, Services, answered};
 
 /// Request headers of gRPC-Web clients, tracing included.
@@ -70,8 +71,12 @@ impl<S: Services> GrpcWeb<S> {
         Self(cors.layer(GrpcWebLayer::new().layer(Native(grpc))))
     }
 
-    pub(super) async fn handle(&self, mut request: Request<Body>, peer: Peer) -> Response<Body> {
-        request.extensions_mut().insert(Caller(peer));
+    pub(super) async fn handle(
+        &self,
+        mut request: Request<Body>,
+        connection: Arc<Connection>,
+    ) -> Response<Body> {
+        request.extensions_mut().insert(connection);
         if request.version() == Version::HTTP_2 {
             return answered(self.0.clone().call(request).await);
         }
@@ -153,10 +158,6 @@ impl Drop for Lent {
     }
 }
 
-/// The caller's address, passed through the layers.
-#[derive(Debug, Clone, Copy)]
-struct Caller(Peer);
-
 #[derive(Debug, Clone)]
 struct Native<S>(GrpcService<S>);
 
@@ -171,9 +172,10 @@ impl<S: Services> Service<Request<Body>> for Native<S> {
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let grpc = self.0.clone();
-        let caller = request.extensions_mut().remove::<Caller>();
-        Box::pin(
-            async move { Ok(grpc.handle(request, caller.and_then(|Caller(peer)| peer)).await) },
-        )
+        let connection = request.extensions_mut().remove::<Arc<Connection>>();
+        Box::pin(async move {
+            let connection = connection.expect("the layers pass it on");
+            Ok(grpc.handle(request, &connection).await)
+        })
     }
 }

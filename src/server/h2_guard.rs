@@ -1,7 +1,9 @@
 //! Limits that h2 does not enforce: control-frame floods and frames that never complete.
 //!
 //! h2 limits resets, CONTINUATION, empty DATA and header size. But it answers every PING and
-//! SETTINGS, and waits for the rest of a frame without a time limit.
+//! SETTINGS, and waits for the rest of a frame without a time limit. When the peer ends its side, h2
+//! drops all calls, also those that it has not handed out yet; so it learns of that end only once
+//! they are answered, or a moment later.
 //!
 //! Written bytes are parsed, too, because the guard can insert a GOAWAY of its own only between two
 //! frames. Without GOAWAY a flooding peer would only see a closed connection, and gRPC clients
@@ -9,7 +11,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -20,9 +22,11 @@ const HEADER_BYTES: usize = 9;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
 const ENHANCE_YOUR_CALM: u32 = 0xb;
 
@@ -44,13 +48,24 @@ pub(super) struct H2Guard<S> {
     preface: &'static [u8],
     /// Time limit for completing a frame.
     patience: Duration,
+    /// How long the end of the peer's side may be kept back for the answers to its calls.
+    linger: Duration,
     incoming: FrameParser,
     outgoing: FrameParser,
     /// The last stream that the peer opened.
     last_stream: [u8; 4],
+    /// Number of streams that the peer opened and that were not answered yet.
+    unanswered: usize,
+    half_closed: Option<HalfClosed>,
     unfinished: Option<Pin<Box<Sleep>>>,
     allowance: u32,
     refilled: Instant,
+}
+
+/// The peer has ended its side, and waits for answers.
+struct HalfClosed {
+    limit: Pin<Box<Sleep>>,
+    reader: Waker,
 }
 
 /// Parses the headers of frames that arrive in pieces.
@@ -90,12 +105,6 @@ impl FrameParser {
         Some(self.header)
     }
 
-    fn follow(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            self.step(&mut bytes);
-        }
-    }
-
     fn is_between_frames(&self) -> bool {
         self.filled == 0 && self.payload == 0 && !self.in_headers
     }
@@ -103,14 +112,17 @@ impl FrameParser {
 
 impl<S> H2Guard<S> {
     /// Guards a stream whose preface has been read, and replays the preface first.
-    pub(super) fn new(stream: S, patience: Duration) -> Self {
+    pub(super) fn new(stream: S, patience: Duration, linger: Duration) -> Self {
         Self {
             stream,
             preface: PREFACE,
             patience,
+            linger,
             incoming: FrameParser::default(),
             outgoing: FrameParser::default(),
             last_stream: [0; 4],
+            unanswered: 0,
+            half_closed: None,
             unfinished: None,
             allowance: BURST,
             refilled: Instant::now(),
@@ -136,10 +148,17 @@ impl<S> H2Guard<S> {
         match kind {
             DATA | CONTINUATION => {}
             HEADERS => {
-                self.last_stream = stream;
+                // Else they are trailers.
+                if stream > self.last_stream {
+                    self.last_stream = stream;
+                    self.unanswered += 1;
+                }
                 self.allowance = (self.allowance + PER_CALL).min(BURST);
             }
             _ => {
+                if kind == RST_STREAM {
+                    self.answered();
+                }
                 if self.allowance == 0 {
                     self.refill();
                 }
@@ -147,6 +166,41 @@ impl<S> H2Guard<S> {
             }
         }
         Ok(())
+    }
+
+    /// Parses written bytes.
+    fn follow(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if let Some([_, _, _, kind, flags, ..]) = self.outgoing.step(&mut bytes)
+                && (kind == RST_STREAM || matches!(kind, DATA | HEADERS) && flags & END_STREAM != 0)
+            {
+                self.answered();
+            }
+        }
+    }
+
+    /// A stream that is reset by both sides counts twice. Then the end of the peer is not kept back.
+    fn answered(&mut self) {
+        self.unanswered = self.unanswered.saturating_sub(1);
+        if self.unanswered == 0
+            && let Some(half_closed) = &self.half_closed
+        {
+            half_closed.reader.wake_by_ref();
+        }
+    }
+
+    /// Keeps back the end of the peer's side while it may wait for answers.
+    fn end_of_peer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.unanswered == 0 || !self.incoming.is_between_frames() {
+            return Poll::Ready(());
+        }
+        let linger = self.linger;
+        let half_closed = self.half_closed.get_or_insert_with(|| HalfClosed {
+            limit: Box::pin(sleep(linger)),
+            reader: cx.waker().clone(),
+        });
+        half_closed.reader.clone_from(cx.waker());
+        half_closed.limit.as_mut().poll(cx)
     }
 
     /// The clock is read only once the allowance is used up, which well-behaved peers never do.
@@ -198,8 +252,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for H2Guard<S> {
             this.preface = later;
             return Poll::Ready(Ok(()));
         }
+        if this.half_closed.is_some() {
+            return this.end_of_peer(cx).map(Ok);
+        }
         let before = buf.filled().len();
         match Pin::new(&mut this.stream).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) if buf.filled().len() == before && buf.remaining() > 0 => {
+                this.end_of_peer(cx).map(Ok)
+            }
             Poll::Ready(Ok(())) => {
                 Poll::Ready(this.watch(&buf.filled()[before..]).map_err(|kind| {
                     this.send_enhance_your_calm(cx, kind);
@@ -229,7 +289,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for H2Guard<S> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
-        self.outgoing.follow(&buf[..written]);
+        self.follow(&buf[..written]);
         Poll::Ready(Ok(written))
     }
 
@@ -242,7 +302,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for H2Guard<S> {
         let mut left = written;
         for buf in bufs {
             let of_this = left.min(buf.len());
-            self.outgoing.follow(&buf[..of_this]);
+            self.follow(&buf[..of_this]);
             left -= of_this;
         }
         Poll::Ready(Ok(written))
@@ -272,6 +332,7 @@ mod tests {
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(10);
+    const LINGER: Duration = Duration::from_secs(1);
 
     fn frame(kind: u8, flags: u8, length: usize) -> Vec<u8> {
         let mut bytes = vec![0, 0, length as u8, kind, flags, 0, 0, 0, 1];
@@ -282,7 +343,7 @@ mod tests {
     /// A peer and its guard, past the preface.
     async fn pair() -> (DuplexStream, H2Guard<DuplexStream>) {
         let (peer, stream) = duplex(1024 * 1024);
-        let mut frames = H2Guard::new(stream, PATIENCE);
+        let mut frames = H2Guard::new(stream, PATIENCE, LINGER);
         let mut preface = [0; PREFACE.len()];
         frames.read_exact(&mut preface).await.unwrap();
         assert_eq!(&preface, PREFACE);
@@ -414,5 +475,56 @@ mod tests {
         while frames.read(&mut sink).await.is_ok() {}
         assert!(began.elapsed() < 2 * PATIENCE, "{:?}", began.elapsed());
         dripping.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_a_peer_is_kept_back_until_its_calls_are_answered() {
+        let stream = |kind, flags, id| {
+            let mut bytes = frame(kind, flags, 4);
+            bytes[8] = id;
+            bytes
+        };
+        let call = |id| stream(HEADERS, END_HEADERS | END_STREAM, id);
+        let answer = |id| [stream(HEADERS, END_HEADERS, id), stream(DATA, END_STREAM, id)].concat();
+        for (what, sent, written, waits) in [
+            ("no call", frame(PING, 0, 8), vec![], false),
+            ("an answered call", call(1), answer(1), false),
+            ("a call", call(1), vec![], true),
+            ("one of two calls", [call(1), call(3)].concat(), answer(3), true),
+            ("a call that was refused", call(1), stream(RST_STREAM, 0, 1), false),
+            (
+                "a call that was cancelled",
+                [call(1), stream(RST_STREAM, 0, 1)].concat(),
+                vec![],
+                false,
+            ),
+            ("a call with trailers", [stream(HEADERS, 4, 1), call(1)].concat(), answer(1), false),
+            ("a part of a frame", [call(1), vec![0, 0]].concat(), vec![], false),
+        ] {
+            let (mut peer, mut frames) = pair().await;
+            peer.write_all(&sent).await.unwrap();
+            peer.shutdown().await.unwrap();
+            frames.read_exact(&mut vec![0; sent.len()]).await.unwrap();
+            frames.write_all(&written).await.unwrap();
+            let began = Instant::now();
+            assert_eq!(frames.read(&mut [0]).await.unwrap(), 0, "{what}");
+            let want = if waits { LINGER } else { Duration::ZERO };
+            assert_eq!(began.elapsed().as_secs(), want.as_secs(), "{what}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_a_peer_follows_the_last_answer_at_once() {
+        let (mut peer, frames) = pair().await;
+        peer.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, 4)).await.unwrap();
+        peer.shutdown().await.unwrap();
+        let (mut reader, mut writer) = tokio::io::split(frames);
+        reader.read_exact(&mut [0; HEADER_BYTES + 4]).await.unwrap();
+        let began = Instant::now();
+        let reading = tokio::spawn(async move { reader.read(&mut [0]).await.unwrap() });
+        tokio::time::sleep(LINGER / 2).await;
+        writer.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, 4)).await.unwrap();
+        assert_eq!(reading.await.unwrap(), 0);
+        assert!(began.elapsed() < LINGER, "{:?}", began.elapsed());
     }
 }

@@ -17,14 +17,17 @@ mod health;
 mod in_flight;
 pub(crate) mod listener;
 mod options;
+mod places;
 mod rescue;
 mod shared;
+mod stream_end;
 #[cfg(feature = "internals")]
 pub(crate) mod test_util;
+mod write_limit;
 
 #[cfg(feature = "internals")]
 pub(crate) use access_log::Record;
-pub(crate) use connection::serve;
+pub(crate) use connection::{Connection, serve};
 pub use extra_services::ExtraServices;
 pub use grpc::Services;
 pub use grpc_frame::MESSAGE_BYTES;
@@ -73,10 +76,14 @@ impl<S: Services> GrpcPort<S> {
 }
 
 impl<S: Services> Handler for GrpcPort<S> {
-    async fn handle(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
+    async fn handle(
+        &self,
+        request: Request<Incoming>,
+        connection: Arc<Connection>,
+    ) -> Response<Body> {
         match &self.web {
-            None => self.grpc.handle(request, peer).await,
-            Some(web) => web.handle(request.map(Body::new), peer).await,
+            None => self.grpc.handle(request, &connection).await,
+            Some(web) => web.handle(request.map(Body::new), connection).await,
         }
     }
 }

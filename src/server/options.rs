@@ -38,17 +38,18 @@ pub(crate) struct ServerOptions {
     /// Maximum deadline of any call
     #[arg(long, value_name = "DURATION", default_value = "60s")]
     max_timeout: String,
-    /// Maximum number of connections; further ones are closed at once
+    /// Maximum number of connections; further ones are closed at once, and idle ones from seven
+    /// eighths on
     #[arg(long, value_name = "COUNT", default_value = "10000")]
     max_connections: String,
     /// Maximum age of a connection, plus or minus 10 %; 0s for no limit
     #[arg(long, value_name = "DURATION", default_value = "0s")]
     max_connection_age: String,
-    /// Maximum time of a connection without a call; 0s for no limit
+    /// Maximum time of a connection without a call after its first; 0s for no limit
     #[arg(long, value_name = "DURATION", default_value = "0s")]
     max_connection_idle: String,
-    /// Time limit for each step that a peer must complete: TLS handshake, HTTP/2 preface, a started
-    /// frame, reading a response
+    /// Time limit for each step that a peer must complete: TLS handshake, HTTP/2 preface, first call,
+    /// a started frame, reading a response
     #[arg(long, value_name = "DURATION", default_value = "10s")]
     peer_timeout: String,
     /// On SIGTERM, time limit for calls in flight

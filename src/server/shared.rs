@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::ServerConfig;
-use super::connection::ConnectionLimits;
+use super::connection::{ConnectionLimits, Crowd};
 use super::health::HealthState;
 use crate::clock::Clock;
 use crate::telemetry::Telemetry;
@@ -37,11 +37,12 @@ impl Shared {
         clock: Arc<dyn Clock>,
         health: HealthState,
     ) -> Self {
-        let drain = CancellationToken::new();
+        let (drain, connections) = (CancellationToken::new(), TaskTracker::new());
         let limits = ConnectionLimits {
             peer_timeout: config.peer_timeout,
             max_age: config.max_connection_age,
             max_idle: config.max_connection_idle,
+            crowd: Crowd::new(connections.clone(), config.max_connections),
             max_streams: STREAMS,
             http_1: !config.grpc_web_origins.is_empty(),
             drain: drain.clone(),
@@ -55,7 +56,7 @@ impl Shared {
             health,
             drain,
             stop: CancellationToken::new(),
-            connections: TaskTracker::new(),
+            connections,
             limits,
         }
     }

@@ -24,7 +24,7 @@ pub async fn guarded_frames(sent: &[u8], piece: usize) -> io::Result<Vec<u8>> {
     let (mut peer, stream) = tokio::io::duplex(sent.len().max(1));
     peer.write_all(sent).await?;
     drop(peer);
-    let mut frames = H2Guard::new(stream, Duration::from_secs(10));
+    let mut frames = H2Guard::new(stream, Duration::from_secs(10), Duration::ZERO);
     let (mut passed, mut buffer) = (Vec::new(), vec![0; piece.max(1)]);
     loop {
         match frames.read(&mut buffer).await? {

@@ -385,7 +385,9 @@ async def crowd(quick):
     if hard != resource.RLIM_INFINITY and hard < enough:
         wanted = hard - 500
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, enough)), hard))
-    async with stage(good, "--max-connections", "20000") as (_, gateway, channel), \
+    # They make no call, and stay all the same.
+    async with stage(good, "--max-connections", "20000", "--peer-timeout", "1h") \
+            as (_, gateway, channel), \
             stage() as (_, _, plain):
         both = {"plain": plain, "crowded": channel}
         await in_turn(both, 100)

@@ -1,10 +1,16 @@
 use std::time::{Duration, Instant};
 
+use savepoint_gateway::pb::health::{HealthCheckRequest, HealthCheckResponse};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::Code;
+use tonic_reflection::pb::v1::ServerReflectionResponse;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_types::StatusExt;
 
+use crate::hostile::wire::{
+    DATA, END_HEADERS, END_STREAM, HEADERS, IMPORT, Peer, block, call_fields, frame, prefixed,
+};
 use crate::support::{
     FakeCloud, Gateway, LONG, Options, Reply, eventually, get_request, import_request,
 };
@@ -137,4 +143,106 @@ async fn a_connection_of_maximum_age_is_closed_without_a_failed_call() {
         .collect();
     let want = format!("grpc_code=\"OK\"}} {answered}");
     assert!(matches!(handled[..], [only] if only.ends_with(&want)), "{want}: {handled:?}");
+}
+
+/// Longer than any test.
+const NEVER: Duration = Duration::from_secs(3600);
+
+/// The messages of a stream, and the reason of its end.
+async fn rest<T>(mut stream: tonic::Streaming<T>) -> (Vec<T>, String) {
+    let mut messages = Vec::new();
+    loop {
+        match tokio::time::timeout(LONG, stream.message()).await.expect("the stream ends") {
+            Ok(Some(message)) => messages.push(message),
+            Ok(None) => return (messages, String::new()),
+            Err(status) => {
+                assert_eq!(status.code(), Code::Unavailable, "{status}");
+                let details = status.get_error_details();
+                return (messages, details.error_info().unwrap().reason.clone());
+            }
+        }
+    }
+}
+
+async fn watch(gateway: &Gateway) -> tonic::Streaming<HealthCheckResponse> {
+    let mut client = super::operators::health(gateway).await;
+    client.watch(HealthCheckRequest::default()).await.unwrap().into_inner()
+}
+
+/// A reflection stream whose caller asks nothing and never ends its side.
+async fn reflection(gateway: &Gateway) -> tonic::Streaming<ServerReflectionResponse> {
+    let mut client = ServerReflectionClient::new(gateway.channel().await);
+    client.server_reflection_info(tokio_stream::pending()).await.unwrap().into_inner()
+}
+
+/// Hostile input 83.
+#[tokio::test]
+async fn no_stream_holds_a_drain() {
+    let mut gateway = Gateway::start(Options::none().with(|config| {
+        config.server.drain_timeout = NEVER;
+        config.server.grpc_web_origins = vec![http::HeaderValue::from_static("*")];
+    }))
+    .await;
+    let mut watched = watch(&gateway).await;
+    let first = watched.message().await.unwrap().unwrap();
+    assert_eq!(first.status().as_str_name(), "SERVING");
+    let reflected = reflection(&gateway).await;
+    let mut web = TcpStream::connect(gateway.address()).await.unwrap();
+    let request = "POST /grpc.health.v1.Health/Watch HTTP/1.1\r\nhost: x\r\n\
+                   content-type: application/grpc-web+proto\r\ncontent-length: 5\r\n\r\n\0\0\0\0\0";
+    web.write_all(request.as_bytes()).await.unwrap();
+    web.read_exact(&mut [0; 64]).await.unwrap();
+
+    gateway.shut_down();
+    let (messages, reason) = rest(watched).await;
+    let statuses: Vec<_> = messages.iter().map(|message| message.status().as_str_name()).collect();
+    assert_eq!((&statuses[..], &reason[..]), (&["NOT_SERVING"][..], "GATEWAY_DRAINING"));
+    assert_eq!(rest(reflected).await.1, "GATEWAY_DRAINING");
+    let mut rest = Vec::new();
+    web.read_to_end(&mut rest).await.unwrap();
+    let rest = String::from_utf8_lossy(&rest);
+    assert!(rest.contains("grpc-status:14"), "{rest}");
+    ends(gateway).await;
+}
+
+/// Hostile input 83.
+#[tokio::test]
+async fn no_unread_stream_and_no_unfinished_request_holds_a_drain() {
+    let mut gateway = Gateway::start(Options::none().with(|config| {
+        config.server.drain_timeout = NEVER;
+        config.server.peer_timeout = NEVER;
+    }))
+    .await;
+    // A window of 0 that never grows.
+    let mut unread = Peer::with_settings(gateway.address(), &[0, 4, 0, 0, 0, 0]).await;
+    let headers = |path| frame(HEADERS, END_HEADERS, 1, &block(&call_fields(path)));
+    let empty = frame(DATA, END_STREAM, 1, &prefixed(&[]));
+    unread.send(&[headers("/grpc.health.v1.Health/Watch"), empty].concat()).await.unwrap();
+    while unread.next().await.unwrap().kind != HEADERS {}
+    let mut unfinished = Peer::connect(gateway.address()).await;
+    unfinished.send(&[headers(IMPORT), frame(DATA, 0, 1, &[0])].concat()).await.unwrap();
+    let started = r#"grpc_server_started_total{grpc_type="unary",grpc_service="savepoint.v1.SavepointService",grpc_method="ImportSavepoint"} 1"#;
+    let begun = async {
+        while !super::operators::admin_get(&gateway, "/metrics").await.contains(started) {}
+    };
+    tokio::time::timeout(LONG, begun).await.expect("the call begins");
+
+    gateway.shut_down();
+    let frames = unfinished.rest().await;
+    let answer = frames.iter().find(|frame| frame.kind == HEADERS).expect("a status");
+    assert_eq!((answer.stream, answer.flags & END_STREAM), (1, END_STREAM));
+    ends(gateway).await;
+}
+
+/// Hostile input 83.
+#[tokio::test]
+async fn a_connection_of_maximum_age_ends_its_streams() {
+    let max_connection_age = Some(Duration::from_millis(50));
+    let gateway = Gateway::start(
+        Options::none().with(|config| config.server.max_connection_age = max_connection_age),
+    )
+    .await;
+    let (messages, reason) = rest(watch(&gateway).await).await;
+    assert_eq!((messages.len(), &reason[..]), (1, "GATEWAY_DRAINING"));
+    assert_eq!(rest(reflection(&gateway).await).await.1, "GATEWAY_DRAINING");
 }

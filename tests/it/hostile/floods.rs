@@ -16,7 +16,6 @@ use crate::support::{FakeCloud, Gateway, LONG, Options, Reply, import_request};
 const IMPORTED: &str = r#"{"is_success":true}"#;
 /// A short timeout for peers.
 const PATIENCE: Duration = Duration::from_millis(300);
-const HEALTH: &str = "/grpc.health.v1.Health/Check";
 
 async fn gateway(options: impl FnOnce(Options) -> Options) -> (FakeCloud, Gateway) {
     let cloud = FakeCloud::answering(Reply::json(200, IMPORTED)).await;
@@ -264,25 +263,6 @@ async fn a_connection_that_sends_one_byte_at_a_time_is_closed() {
     };
     assert_eq!((answer.stream, answer.flags & END_STREAM), (1, END_STREAM));
     assert_eq!(cloud.count(), 0);
-    serves(&gateway).await;
-}
-
-/// Hostile input 46.
-#[tokio::test]
-async fn a_peer_that_never_reads_answers_is_closed() {
-    let (_cloud, gateway) = gateway(impatient).await;
-    // INITIAL_WINDOW_SIZE 0: headers may come, messages may not.
-    let mut peer = Peer::with_settings(gateway.address(), &[0, 4, 0, 0, 0, 0]).await;
-    let fields = block(&call_fields(HEALTH));
-    for stream in 0..200 {
-        let stream = 2 * stream + 1;
-        peer.send(&frame(HEADERS, END_HEADERS, stream, &fields)).await.unwrap();
-        peer.send(&frame(DATA, END_STREAM, stream, &prefixed(&[]))).await.unwrap();
-    }
-    let frames = peer.rest().await;
-    let answered = frames.iter().filter(|frame| frame.kind == HEADERS).count();
-    assert_eq!(answered, 200, "answered, and not read");
-    assert!(frames.iter().all(|frame| frame.kind != DATA || frame.payload.is_empty()));
     serves(&gateway).await;
 }
 

@@ -36,6 +36,12 @@
 //! 73 the HTTP library's error texts; 74 Debug of what holds secrets; 75 names from strangers in
 //! metrics; 76 1,000 imports cancelled at once; 77 a clock that is wrong; 78 credential files with
 //! every defect.
+//!
+//! Connections without an end: 79 the places of the admin port held by strangers, idle or with
+//! calls; 80 no first call, or PINGs only; 81 a side that ends after its request; 82 a window of 0
+//! to 5 bytes, one that grows byte by byte, one of the connection, a socket that is not read; 83
+//! health watches, reflection streams and requests without an end during a drain and at a
+//! connection's age.
 
 /// Responses of a provider that is broken.
 mod answers;
@@ -47,7 +53,11 @@ mod floods;
 mod isolation;
 /// Requests that are not well-formed gRPC.
 mod messages;
+/// Peers that take places and say nothing, or end their side early.
+mod silence;
 /// The check that each input has a test.
 mod table;
+/// Peers that do not read, or read too slowly.
+mod unread;
 /// Handwritten HTTP/2 frames.
-mod wire;
+pub(crate) mod wire;

@@ -1,0 +1,152 @@
+//! The places of a port that few may use at a time, and to which a new one must always get in.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+use super::connection::Connection;
+
+/// The places of connections. A newcomer never waits: if there is no place, it gets that of the
+/// connection that has been without a request for longest, or else of the one whose request is the
+/// oldest.
+#[derive(Debug, Clone)]
+pub(super) struct Places(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    most: usize,
+    /// Counts arrivals and requests; it orders them.
+    uses: AtomicU64,
+    taken: Mutex<BTreeMap<u64, Taken>>,
+}
+
+#[derive(Debug)]
+struct Taken {
+    connection: Arc<Connection>,
+    last_use: Arc<AtomicU64>,
+    lost: CancellationToken,
+}
+
+impl Places {
+    pub(super) fn new(most: usize) -> Self {
+        Self(Arc::new(Inner { most, uses: AtomicU64::new(0), taken: Mutex::default() }))
+    }
+
+    pub(super) fn take(&self, connection: Arc<Connection>) -> Place {
+        let mut taken = self.0.lock();
+        if taken.len() >= self.0.most {
+            let last = taken.iter().min_by_key(|(_, taken)| {
+                let is_busy = !taken.connection.in_flight.is_idle();
+                (is_busy, taken.last_use.load(Ordering::Relaxed))
+            });
+            if let Some(gone) = last.map(|(id, _)| *id).and_then(|id| taken.remove(&id)) {
+                gone.lost.cancel();
+            }
+        }
+        let id = self.0.uses.fetch_add(1, Ordering::Relaxed);
+        let (last_use, lost) = (Arc::new(AtomicU64::new(id)), CancellationToken::new());
+        let place =
+            Place { places: self.clone(), id, last_use: last_use.clone(), lost: lost.clone() };
+        taken.insert(id, Taken { connection, last_use, lost });
+        place
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Taken>> {
+        // The map is valid even after a panic elsewhere.
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The place of a connection, free again when dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    places: Places,
+    id: u64,
+    last_use: Arc<AtomicU64>,
+    lost: CancellationToken,
+}
+
+impl Place {
+    /// Notes a request.
+    pub(super) fn used(&self) {
+        let now = self.places.0.uses.fetch_add(1, Ordering::Relaxed);
+        self.last_use.store(now, Ordering::Relaxed);
+    }
+
+    /// Returns when another connection has got the place.
+    pub(super) async fn lost(&self) {
+        self.lost.cancelled().await;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.0.lock().remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::connection::{ConnectionLimits, Crowd};
+    use super::*;
+    use crate::clock::SystemClock;
+
+    fn connection() -> Arc<Connection> {
+        let limits = ConnectionLimits {
+            peer_timeout: Duration::from_secs(10),
+            max_age: None,
+            max_idle: None,
+            crowd: Crowd::default(),
+            max_streams: 1,
+            http_1: true,
+            drain: CancellationToken::new(),
+            clock: Arc::new(SystemClock),
+        };
+        Connection::new(None, &limits)
+    }
+
+    fn is_lost(place: &Place) -> bool {
+        place.lost.is_cancelled()
+    }
+
+    #[test]
+    fn a_newcomer_gets_the_place_that_is_needed_least() {
+        let places = Places::new(3);
+        let connections = [connection(), connection(), connection()];
+        let taken = connections.each_ref().map(|one| places.take(Arc::clone(one)));
+        let [busy, used, _] = &taken;
+        let call = connections[0].in_flight.begin();
+        used.used();
+        assert!(!taken.iter().any(is_lost));
+        let first = places.take(connection());
+        assert_eq!(taken.each_ref().map(is_lost), [false, false, true], "the one idle for longest");
+        let second = places.take(connection());
+        assert_eq!([used, &first].map(is_lost), [true, false], "the next");
+        let other = connection();
+        let calls = [other.in_flight.begin()];
+        let third = places.take(other);
+        assert!(is_lost(&first) && !is_lost(busy), "an idle one before an old request");
+        drop(call);
+        let fourth = places.take(connection());
+        assert!(is_lost(busy), "its request has ended");
+        drop((second, calls));
+        let _fifth = places.take(connection());
+        assert!(![third, fourth].iter().any(is_lost), "a place was free");
+    }
+
+    #[test]
+    fn a_newcomer_gets_in_among_connections_that_all_have_requests() {
+        let places = Places::new(2);
+        let (old, new) = (connection(), connection());
+        let _calls = [&old, &new].map(|one| one.in_flight.begin());
+        let (old, new) = (places.take(old), places.take(new));
+        let newcomer = places.take(connection());
+        assert!(is_lost(&old) && !is_lost(&new) && !is_lost(&newcomer));
+    }
+}
