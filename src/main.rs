@@ -61,12 +61,14 @@ async fn serve(options: &ServeOptions) -> ExitCode {
         Ok(configs) => configs,
         Err(error) => return fail(USAGE, &error),
     };
+    // Otherwise it ends a process whose log has reached the maximum size of files.
+    let _too_large = signal(SignalKind::from_raw(libc::SIGXFSZ));
     let sink = match start_log(log) {
         Ok(sink) => sink,
         Err(error) => return fail(1, &*error),
     };
     let code = serve_until_signal(config, Telemetry::new(sink.clone(), OPERATIONS)).await;
-    sink.flush(Duration::from_secs(1));
+    sink.end(Duration::from_secs(1));
     code
 }
 

@@ -23,6 +23,7 @@ mod shared;
 mod stream_end;
 #[cfg(feature = "internals")]
 pub(crate) mod test_util;
+mod unix_socket;
 mod write_limit;
 
 #[cfg(feature = "internals")]

@@ -158,7 +158,9 @@ impl ServerOptions {
 
 fn mode(text: &str) -> Result<u32, &'static str> {
     let mode = u32::from_str_radix(text.trim(), 8).ok();
-    mode.filter(|mode| *mode <= 0o777).ok_or("is not a mode such as 0660")
+    let mode = mode.filter(|mode| *mode <= 0o777).ok_or("is not a mode such as 0660")?;
+    // Connecting needs the right to write.
+    if mode & 0o222 == 0 { Err("lets nobody connect; 0660 lets user and group") } else { Ok(mode) }
 }
 
 /// Origins as browsers send them: scheme, host and port, without a trailing slash.

@@ -148,6 +148,8 @@ fn options_of_connections_are_checked_before_the_start() {
         ),
         (vec!["--socket-mode=rw"], "\"rw\" is not a mode"),
         (vec!["--socket-mode=1777"], "\"1777\" is not a mode"),
+        (vec!["--socket-mode=0"], "\"0\" lets nobody connect"),
+        (vec!["--socket-mode=0555"], "\"0555\" lets nobody connect"),
         (vec!["--upstream-ca=/nowhere/ca"], "/nowhere/ca: does not exist"),
         (vec!["--upstream-proxy=socks5://u:exampleSecret@h:1"], "--upstream-proxy (SAVE"),
         (vec!["--upstream-proxy=http://u:exampleSecret@h:1/path"], "--upstream-proxy (SAVE"),

@@ -42,6 +42,8 @@ mod rotation;
 mod secrets;
 /// The scenarios of the simulators.
 mod simulators;
+/// Unix sockets: which are replaced, which are kept, and who removes them.
+mod sockets;
 /// Every form of a source, from the option to a call that is signed with its credential.
 mod sources;
 /// TLS on both sides: who is accepted, who is trusted, and certificates that change.

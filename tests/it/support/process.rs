@@ -14,11 +14,22 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Runs `serve` on free ports of loopback, with these arguments and variables alone.
+    /// Runs `serve`, on free ports of loopback unless told otherwise, with these arguments and
+    /// variables alone.
     pub(crate) fn serve(args: &[String], variables: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_savepoint-gateway"))
-            .args(["serve", "--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"])
+        Self::serve_after(":", args, variables)
+    }
+
+    /// The same after this shell command, such as `ulimit -n 64`.
+    pub(crate) fn serve_after(command: &str, args: &[String], variables: &[(&str, &str)]) -> Self {
+        let mut child = Command::new("sh")
+            .args(["-c", &format!("{command} && exec \"$0\" \"$@\"")])
+            .args([env!("CARGO_BIN_EXE_savepoint-gateway"), "serve"])
             .args(args)
+            .args(["--listen", "--admin-listen"].iter().filter_map(|flag| {
+                let given = args.iter().any(|arg| arg.starts_with(&format!("{flag}=")));
+                (!given).then(|| format!("{flag}=127.0.0.1:0"))
+            }))
             .env_clear()
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
@@ -44,19 +55,28 @@ impl Process {
         self.lines.lock().unwrap().join("\n")
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The address of its gRPC port, once it serves.
     pub(crate) async fn address(&self) -> String {
+        let line = self.line("listening").await;
+        line["listen"].as_str().unwrap().to_owned()
+    }
+
+    /// The first line with this message, once there is one.
+    pub(crate) async fn line(&self, message: &str) -> serde_json::Value {
         let end = Instant::now() + LONG;
         loop {
             let found = self.lines.lock().unwrap().iter().find_map(|line| {
                 let line: serde_json::Value = serde_json::from_str(line).ok()?;
-                (line["message"] == "listening")
-                    .then(|| line["listen"].as_str().map(str::to_owned))?
+                (line["message"].as_str()?.contains(message)).then_some(line)
             });
-            if let Some(address) = found {
-                return address;
+            if let Some(line) = found {
+                return line;
             }
-            assert!(Instant::now() < end, "it does not listen:\n{}", self.said());
+            assert!(Instant::now() < end, "it never says {message}:\n{}", self.said());
             tokio::task::yield_now().await;
         }
     }
