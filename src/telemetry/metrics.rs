@@ -139,8 +139,10 @@ impl Metrics {
             "grpc_server_connections_refused",
             "Connections closed at once because there were too many",
         );
-        let log_lines_dropped = registry
-            .add("log_lines_dropped", "Log lines lost because the reader of the log was too slow");
+        let log_lines_dropped = registry.add(
+            "log_lines_dropped",
+            "Log lines lost: their reader was too slow or gone, or they could not be written",
+        );
         let spans = SpanMetrics::new(&registry);
         registry.lock().register(
             "savepoint_gateway_build",

@@ -1,6 +1,7 @@
 //! The log, metrics and traces.
 
 mod log;
+mod log_queue;
 mod metrics;
 mod options;
 mod registry;

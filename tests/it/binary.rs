@@ -12,7 +12,14 @@ use crate::support::{FakeCloud, Folder, LONG, Reply, get_request};
 const SAVEPOINT: &str = r#"{"success":true,"requestId":"R-1","data":{"savepointId":"s"}}"#;
 
 fn command(args: &[&str], env: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_savepoint-gateway"));
+    command_after(":", args, env)
+}
+
+/// The binary, after this command of the shell.
+fn command_after(before: &str, args: &[&str], env: &[(&str, &str)]) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("{before} && exec \"$0\" \"$@\"")]);
+    command.arg(env!("CARGO_BIN_EXE_savepoint-gateway"));
     command.env_clear().env("RUST_BACKTRACE", "0").envs(env.iter().copied());
     command
         .env("ALIBABA_CLOUD_ACCESS_KEY_ID", ACCESS_KEY_ID)
@@ -32,6 +39,15 @@ struct Process {
 
 impl Process {
     fn start(cloud: &FakeCloud, env: &[(&str, &str)]) -> Self {
+        Self::spawn(":", cloud, env, Stdio::piped())
+    }
+
+    /// With this log, after this command of the shell.
+    fn start_after(before: &str, cloud: &FakeCloud, log: Stdio) -> Self {
+        Self::spawn(before, cloud, &[], log)
+    }
+
+    fn spawn(before: &str, cloud: &FakeCloud, env: &[(&str, &str)], log: Stdio) -> Self {
         let folder = Folder::new();
         let socket = |name: &str| format!("unix:{}", folder.path().join(name).display());
         let args = [
@@ -42,7 +58,7 @@ impl Process {
             "--admin-listen",
             &socket("admin"),
         ];
-        let child = command(&args, env).spawn().unwrap();
+        let child = command_after(before, &args, env).stderr(log).spawn().unwrap();
         Self { child, folder }
     }
 
@@ -106,6 +122,49 @@ async fn a_log_whose_pipe_is_closed_ends_no_call() {
         client.get_savepoint(get_request()).await.unwrap();
     }
     assert_eq!(process.terminate().await.code(), Some(0));
+}
+
+/// Every line is there once its reader has made room.
+#[tokio::test]
+async fn a_pipe_that_does_not_block_and_is_full_for_a_time_loses_no_line() {
+    const CALLS: usize = 1500;
+    let cloud = FakeCloud::answering(Reply::json(200, SAVEPOINT)).await;
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    rustix::fs::fcntl_setfl(&writer, rustix::fs::OFlags::NONBLOCK).unwrap();
+    let mut process = Process::start_after(":", &cloud, writer.into());
+    let mut client = process.client().await;
+    for _ in 0..CALLS {
+        client.get_savepoint(get_request()).await.unwrap();
+    }
+    let reading = std::thread::spawn(move || {
+        let mut log = String::new();
+        reader.read_to_string(&mut log).map(|_| log)
+    });
+    for _ in 0..10 {
+        client.get_savepoint(get_request()).await.unwrap();
+    }
+    assert_eq!(process.terminate().await.code(), Some(0));
+    let log = reading.join().unwrap().unwrap();
+    let calls = log.lines().filter(|line| line.contains(r#""message":"call""#));
+    assert_eq!(calls.filter(|line| line.ends_with('}')).count(), CALLS + 10);
+    assert!(log.ends_with("}\n"), "{log}");
+}
+
+/// A full disk, and a file of the largest size: calls go on, and lines are counted.
+#[tokio::test]
+async fn a_log_that_cannot_be_written_ends_no_call() {
+    let cloud = FakeCloud::answering(Reply::json(200, SAVEPOINT)).await;
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let folder = Folder::new();
+    let limited = std::fs::File::create(folder.path().join("log")).unwrap();
+    for (log, size) in [(full, "unlimited"), (limited, "8")] {
+        let mut process = Process::start_after(&format!("ulimit -f {size}"), &cloud, log.into());
+        let mut client = process.client().await;
+        for _ in 0..200 {
+            client.get_savepoint(get_request()).await.unwrap();
+        }
+        assert_eq!(process.terminate().await.code(), Some(0), "{size}");
+    }
 }
 
 #[tokio::test]
