@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use savepoint_gateway::cli::{Cli, Command};
 use savepoint_gateway::clock::SystemClock;
-use savepoint_gateway::gateway::{Config, Gateway, ServeOptions};
+use savepoint_gateway::gateway::{Config, Gateway, ServeOptions, raise_descriptor_limit};
 use savepoint_gateway::options::environment;
 use savepoint_gateway::service::OPERATIONS;
 use savepoint_gateway::telemetry::{LogConfig, LogSink, Telemetry, install};
@@ -82,6 +82,7 @@ async fn serve_until_signal(config: Config, telemetry: Telemetry) -> ExitCode {
         tracing::error!("cannot listen for signals");
         return ExitCode::FAILURE;
     };
+    let config = within_descriptors(config);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         workers = config.workers,
@@ -133,6 +134,25 @@ async fn serve_until_signal(config: Config, telemetry: Telemetry) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Lowers limits that the process could not keep for want of file descriptors.
+fn within_descriptors(config: Config) -> Config {
+    let Some(limit) = raise_descriptor_limit() else { return config };
+    let (config, shortage) = config.within_descriptors(limit);
+    if let Some(shortage) = shortage {
+        tracing::warn!(
+            limit = shortage.limit,
+            needed = shortage.needed,
+            max_connections = config.server.max_connections,
+            max_in_flight = config.max_in_flight,
+            max_idle = config.max_idle,
+            "the process may not open as many files as --max-connections, --max-in-flight and \
+             --workers can need, and uses lower limits: raise its limit (ulimit -n, LimitNOFILE), \
+             or lower the options"
+        );
+    }
+    config
 }
 
 async fn either(terminate: &mut Signal, interrupt: &mut Signal) {

@@ -1,10 +1,12 @@
 //! The composition root: builds, runs and drains the server, the providers and the background
 //! tasks.
 
+mod descriptors;
 mod setup;
 mod tasks;
 mod worker;
 
+pub use descriptors::{Shortage, raise_descriptor_limit};
 pub(crate) use setup::GatewayOptions;
 pub use setup::{Config, Providers, ServeOptions};
 pub use tasks::Reloader;
@@ -219,7 +221,8 @@ fn handlers<'a>(
     let upstream = move |setup: &Setup| {
         let pool = Pool::new(&ClientOptions {
             connect_timeout: config.upstream.connect_timeout,
-            max_idle: config.max_in_flight,
+            // Each worker has a pool. An idle connection holds memory and a file descriptor.
+            max_idle: config.max_idle.div_ceil(config.workers),
             trust: trust.clone(),
             proxy: config.upstream.proxy.clone(),
         })?;

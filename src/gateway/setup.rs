@@ -122,6 +122,8 @@ pub struct Config {
     pub upstream: UpstreamConfig,
     /// Maximum number of calls in flight for each provider.
     pub max_in_flight: usize,
+    /// Maximum number of idle connections to each provider, of all workers together.
+    pub max_idle: usize,
     pub backoff: Backoff,
     /// Number of worker threads.
     pub workers: usize,
@@ -137,6 +139,7 @@ impl Default for Config {
             server: ServerConfig::default(),
             upstream: UpstreamConfig::default(),
             max_in_flight: 256,
+            max_idle: 256,
             backoff: Backoff::default(),
             workers: std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(4),
             traces: TraceConfig::default(),
@@ -181,6 +184,7 @@ impl GatewayOptions {
     ) -> Config {
         let limits = &self.limits;
         let defaults = Config::default();
+        let max_in_flight = problems.count("--max-in-flight", &limits.max_in_flight, 1_000_000);
         Config {
             providers,
             server: self.server.config(problems, free_ports),
@@ -189,7 +193,9 @@ impl GatewayOptions {
                     .positive_duration("--connect-timeout", &limits.connect_timeout),
                 ..UpstreamConfig::default()
             },
-            max_in_flight: problems.count("--max-in-flight", &limits.max_in_flight, 1_000_000),
+            max_in_flight,
+            // As many as calls, so that bursts find their connections again.
+            max_idle: max_in_flight,
             workers: match limits.workers.as_deref().filter(|text| !text.is_empty()) {
                 Some(text) => problems.count("--workers", text, 1024),
                 None => defaults.workers,

@@ -89,6 +89,7 @@ pub(super) async fn accept<S: Services>(
     shared: Arc<Shared>,
     workers: Vec<Worker<S>>,
 ) {
+    let mut failing = false;
     loop {
         let accepted = tokio::select! {
             () = shared.drain.cancelled() => return,
@@ -104,11 +105,17 @@ pub(super) async fn accept<S: Services>(
                     worker.serve(accepted);
                 }
             }
-            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) if is_of_one_connection(&error) => continue,
             Err(error) => {
-                tracing::error!(error = %error, "cannot accept connections");
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::error!(error = %error, "cannot accept connections");
+                }
                 tokio::time::sleep(PAUSE).await;
+                continue;
             }
+        }
+        if std::mem::take(&mut failing) {
+            tracing::info!("accepting connections again");
         }
     }
 }

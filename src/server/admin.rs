@@ -27,7 +27,7 @@ use super::shared::Shared;
 use super::stream_end;
 
 /// There are few operators and probes.
-const CONNECTIONS: usize = 64;
+pub(crate) const CONNECTIONS: usize = 64;
 
 /// Maximum number of concurrent calls of one connection.
 const STREAMS: u32 = 16;

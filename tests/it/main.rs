@@ -14,6 +14,8 @@ mod configuration;
 mod connections;
 /// Every source of credentials, from its service to a signed call.
 mod credentials;
+/// A process that may not open as many files as its options can need.
+mod descriptors;
 /// Tables, links and quotes in the documentation, compared with the code.
 mod documents;
 /// How long calls may take, who ends them, and with which status.
