@@ -8,6 +8,7 @@ use std::fs::OpenOptions;
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -22,12 +23,17 @@ pub(crate) const POLL: Duration = Duration::from_secs(2);
 pub(crate) const SETTLE: Duration = Duration::from_secs(1);
 
 /// Time limit for one read. A hung file system must not block the task that reads.
-const LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 
 /// Reads a regular file of at most `max` bytes. An error has neither its path nor its content.
 pub(crate) fn read(path: &Path, max: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
-    // Opening a FIFO without a writer, or a device, would block.
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    // Opening some devices has effects.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(FileError::NotAFile);
+    }
+    // It may be another file by now, and opening a FIFO without a writer would block.
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let found = file.metadata()?;
     if !found.is_file() {
         return Err(FileError::NotAFile);
@@ -42,6 +48,23 @@ pub(crate) fn read(path: &Path, max: u64) -> Result<Zeroizing<Vec<u8>>, FileErro
     if bytes.len() as u64 > max { Err(FileError::TooLarge(max)) } else { Ok(bytes) }
 }
 
+/// Reads a file before there are tasks, with the time limit that [`Reader`] has.
+pub(crate) fn read_at_start(path: &Path, max: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    let path = path.to_owned();
+    at_start(LIMIT, move || read(&path, max)).unwrap_or(Err(FileError::Hung))
+}
+
+/// Runs what may hang in a hung file system on its own thread; none after this time.
+pub(crate) fn at_start<T: Send + 'static>(
+    limit: Duration,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (sender, result) = mpsc::channel();
+    let thread = std::thread::Builder::new().name("files".into());
+    thread.spawn(move || sender.send(run())).ok()?;
+    result.recv_timeout(limit).ok()
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FileError {
     #[error("does not exist")]
@@ -51,6 +74,8 @@ pub(crate) enum FileError {
     /// It is a directory, a pipe or a device.
     #[error("is not a regular file")]
     NotAFile,
+    #[error("cannot be read: the file system does not respond")]
+    Hung,
     #[error("is larger than {0} bytes")]
     TooLarge(u64),
     #[error("cannot be read: {0}")]
@@ -125,14 +150,24 @@ mod tests {
         let path = folder.join("file");
         std::fs::write(&path, [b'x'; 10]).unwrap();
         std::os::unix::fs::symlink("/dev/zero", folder.join("zero")).unwrap();
+        let socket = std::os::unix::net::UnixDatagram::bind(folder.join("socket")).unwrap();
+        std::os::unix::fs::symlink("loop", folder.join("loop")).unwrap();
+        std::os::unix::fs::symlink("file", folder.join("link")).unwrap();
         let made = std::process::Command::new("mkfifo").arg(folder.join("fifo")).status().unwrap();
         assert!(made.success());
-        assert_eq!(read(&path, 10).unwrap().len(), 10);
+        for name in ["file", "link"] {
+            assert_eq!(read(&folder.join(name), 10).unwrap().len(), 10);
+            assert_eq!(read_at_start(&folder.join(name), 10).unwrap().len(), 10);
+        }
+        assert!(matches!(read(&folder.join("loop"), 10), Err(FileError::Other(_))));
         for (name, max, want) in [
             ("file", 9, FileError::TooLarge(9)),
             ("fifo", 10, FileError::NotAFile),
             ("zero", 10, FileError::NotAFile),
             (".", 10, FileError::NotAFile),
+            ("socket", 10, FileError::NotAFile),
+            ("../../dev/null", 10, FileError::NotAFile),
+            ("file/below", 10, FileError::Other(io::ErrorKind::NotADirectory)),
             ("nowhere", 10, FileError::NotFound),
             // Files in /proc report a length of 0.
             ("../../proc/self/status", 10, FileError::TooLarge(10)),
@@ -142,8 +177,16 @@ mod tests {
                 None => folder.join(name),
             };
             assert_eq!(read(&path, max).unwrap_err(), want, "{name}");
+            assert_eq!(read_at_start(&path, max).unwrap_err(), want, "{name}");
         }
+        drop(socket);
         std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_file_system_that_hangs_at_the_start_is_not_waited_for() {
+        let (_release, hanging) = mpsc::channel::<()>();
+        assert_eq!(at_start(Duration::from_millis(1), move || hanging.recv()), None);
     }
 
     fn tempfile() -> std::path::PathBuf {

@@ -50,12 +50,14 @@ impl Directory {
         self
     }
 
-    /// Reads the files.
+    /// Reads the files at the start.
     ///
     /// # Errors
     /// All problems of the files, with paths and without content.
     pub fn read(&self) -> Result<Credential, Vec<String>> {
-        (self.content)(&self.path)
+        let (path, content) = (self.path.clone(), self.content);
+        files::at_start(files::LIMIT, move || content(&path))
+            .unwrap_or_else(|| Err(vec![format!("{}: {}", self.path.display(), FileError::Hung)]))
     }
 }
 
@@ -89,9 +91,11 @@ impl<T: Into<PathBuf>> From<T> for SecretFile {
 }
 
 impl SecretFile {
-    /// Reads the file. An error has its path, but not its content.
+    /// Reads the file at the start. An error has its path, but not its content.
     pub(crate) fn read(&self) -> Result<Secret, String> {
-        read_secret(&self.path)
+        let path = self.path.clone();
+        files::at_start(files::LIMIT, move || read_secret(&path))
+            .unwrap_or_else(|| Err(format!("{}: {}", self.path.display(), FileError::Hung)))
     }
 
     /// The same on a blocking thread, so that a hung file system delays no call.

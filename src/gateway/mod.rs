@@ -29,7 +29,7 @@ use crate::server::listener::{self, Bound};
 use crate::server::{ExtraServices, HealthState, Shared, Stage, admin};
 use crate::service::{Handlers, OPERATIONS, Service};
 use crate::telemetry::Telemetry;
-use crate::tls::Trust;
+use crate::tls::{FileProblem, Trust};
 use crate::transport::{ClientOptions, Pool};
 use crate::upstream::{Limits, Upstream};
 use worker::Worker;
@@ -130,6 +130,7 @@ impl Gateway {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
         let Self { bound, admin, config, telemetry, export, clock, extra } = self;
         let trust = trust(&config)?;
+        trust.warn();
         let health = HealthState::new(OPERATIONS);
         let shared = Arc::new(Shared::new(config.server.clone(), telemetry, clock, health));
         let changes = TaskTracker::new();
@@ -196,11 +197,12 @@ impl Gateway {
 
 /// Reads the certificate store only if an endpoint needs it, because that dominates the start-up
 /// time.
-fn trust(config: &Config) -> Result<Trust, rustls::Error> {
+fn trust(config: &Config) -> Result<Trust, StartError> {
     let trust = if let Some(ca) = &config.upstream.ca {
         ca.clone()
     } else if config.providers.each().any(Setup::is_tls) {
-        Trust::platform()?
+        Trust::platform()
+            .map_err(|FileProblem { flag, why }| StartError::Gateway(format!("{flag}: {why}")))?
     } else {
         Trust::nothing()?
     };

@@ -8,13 +8,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle};
+use tokio::task::AbortHandle;
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
+use crate::clock::Clock;
+use crate::refresh::{CLOCK_CHECK, until};
 use crate::server::listener::{Accepted, Bound, is_of_one_connection};
 use crate::server::{self, Connection, ExtraServices, GrpcPort, Services, Shared};
 use crate::telemetry::Telemetry;
@@ -131,18 +135,44 @@ async fn serve<S: Services>(
         ((Either::Left(stream), peer), Some(tls)) => {
             // TLS state is large; connections without TLS must not reserve space for it.
             Box::pin(async {
-                match handshake(tls, stream, shared).await? {
-                    Some(stream) => {
-                        server::serve(stream, Connection::new(peer, &limits), port, &limits).await
-                    }
-                    None => Ok(()),
-                }
+                let Some(stream) = handshake(tls, stream, shared).await? else { return Ok(()) };
+                let mut limits = limits;
+                // A caller's certificate ends its connection, as the end of its age would.
+                let _expiry = ServerTls::caller_not_after(&stream).map(|not_after| {
+                    limits.drain = limits.drain.child_token();
+                    expiry(not_after, limits.drain.clone(), &shared.clock)
+                });
+                server::serve(stream, Connection::new(peer, &limits), port, &limits).await
             })
             .await
         }
         ((stream, peer), _) => {
             server::serve(stream, Connection::new(peer, &limits), port, &limits).await
         }
+    }
+}
+
+/// Ends this token at this time of day. The task ends when the result is dropped.
+fn expiry(not_after: Timestamp, end: CancellationToken, clock: &Arc<dyn Clock>) -> AbortOnDrop {
+    let clock = Arc::clone(clock);
+    let task = tokio::spawn(async move {
+        loop {
+            let left = until(clock.now(), not_after);
+            if left.is_zero() {
+                return end.cancel();
+            }
+            // The wall clock can jump.
+            tokio::time::sleep(left.min(CLOCK_CHECK)).await;
+        }
+    });
+    AbortOnDrop(task.abort_handle())
+}
+
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

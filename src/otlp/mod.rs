@@ -288,7 +288,10 @@ enum Collector {
 impl Collector {
     fn new(config: &ExportConfig) -> Result<Self, Error> {
         let trust = match &config.trust {
-            Some(trust) => trust.clone(),
+            Some(trust) => {
+                trust.warn();
+                trust.clone()
+            }
             None => Trust::nothing().map_err(|_| broken())?,
         };
         let mut headers = config.headers.clone();

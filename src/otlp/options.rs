@@ -235,10 +235,7 @@ impl Variables<'_, '_> {
         const CERTIFICATE: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
         let trust = match self.variable(CERTIFICATE) {
             Some(EnvVar { value, .. }) => Trust::of_file(CERTIFICATE, Path::new(&value)),
-            None if is_tls => Trust::platform().map_err(|error| FileProblem {
-                flag: CERTIFICATE,
-                why: format!("is not set, and the platform's certificates cannot be used: {error}"),
-            }),
+            None if is_tls => Trust::platform(),
             None => return None,
         };
         trust.map_err(|found| FileProblem::report(vec![found], self.0)).ok()

@@ -7,9 +7,9 @@ use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
 use rustls::sign::CertifiedKey;
 
-use super::not_after::not_after;
-use super::pem::{FileProblem, PemFile, pair};
+use super::pem::{FileProblem, PemFile, When, pair};
 use super::reload::{Loaded, PemSource, Reloading};
+use super::x509::not_after;
 
 /// A certificate and its key. New connections use the current one; open connections continue.
 pub type ClientIdentity = Reloading<Pair>;
@@ -52,16 +52,16 @@ impl PemSource for Pair {
 
     const WHOSE: &str = "upstream client";
 
-    fn read(&self) -> Self::Content {
+    fn read(&self, when: When) -> Self::Content {
         [
-            PemFile::read("--upstream-client-cert", &self.cert),
-            PemFile::read("--upstream-client-key", &self.key),
+            PemFile::read("--upstream-client-cert", &self.cert, when),
+            PemFile::read("--upstream-client-key", &self.key, when),
         ]
     }
 
     fn load(&self, [cert, key]: &[PemFile; 2]) -> Result<Loaded<CertifiedKey>, Vec<FileProblem>> {
         let key = pair(cert, key, &rustls::crypto::aws_lc_rs::default_provider())?;
         let not_after = key.cert.first().and_then(|certificate| not_after(certificate));
-        Ok(Loaded { value: Arc::new(key), not_after })
+        Ok(Loaded { value: Arc::new(key), not_after, unusable: Vec::new() })
     }
 }

@@ -66,4 +66,11 @@ impl FileProblem {
             problems.report(problem.flag, problem.why);
         }
     }
+
+    /// Tells of certificates that are ignored.
+    pub(super) fn warn(ignored: &[Self]) {
+        for Self { flag, why } in ignored {
+            tracing::warn!(option = flag, problem = why, "a CA certificate is ignored");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
 use super::metrics::CertificateMetrics;
-use super::pem::FileProblem;
+use super::pem::{FileProblem, When};
 use crate::clock::Clock;
 use crate::files::{POLL, Reader, SETTLE};
 use crate::refresh::{FetchError, Refresh, Upkeep};
@@ -22,7 +22,7 @@ pub trait PemSource: fmt::Debug + Clone + Send + Sync + 'static {
     const WHOSE: &str;
 
     /// Reads the files. [`PemSource::load`] reports those that cannot be read.
-    fn read(&self) -> Self::Content;
+    fn read(&self, when: When) -> Self::Content;
 
     fn load(&self, content: &Self::Content) -> Result<Loaded<Self::Output>, Vec<FileProblem>>;
 }
@@ -32,6 +32,8 @@ pub trait PemSource: fmt::Debug + Clone + Send + Sync + 'static {
 pub struct Loaded<T> {
     pub(super) value: Arc<T>,
     pub(super) not_after: Option<Timestamp>,
+    /// Certificates in the files that are ignored.
+    pub(super) unusable: Vec<FileProblem>,
 }
 
 /// The value of the current files, or of their last valid version.
@@ -60,7 +62,7 @@ impl<S: PemSource> fmt::Debug for Reloading<S> {
 
 impl<S: PemSource> Reloading<S> {
     pub(super) fn of(source: S) -> Result<Self, Vec<FileProblem>> {
-        let content = source.read();
+        let content = source.read(When::Start);
         let loaded = source.load(&content)?;
         Ok(Self {
             source,
@@ -89,7 +91,10 @@ impl<S: PemSource> Reloading<S> {
 
     /// Applies valid changes of the files. Exactly one task must run this.
     pub(crate) async fn run(self: Arc<Self>, metrics: CertificateMetrics, clock: Arc<dyn Clock>) {
-        metrics.in_use(self.refresh.map(|loaded| loaded.not_after).flatten());
+        self.refresh.map(|loaded| {
+            metrics.in_use(loaded.not_after);
+            FileProblem::warn(&loaded.unusable);
+        });
         self.refresh.run(&PemUpkeep { reloading: &self, metrics }, &*clock).await;
     }
 }
@@ -106,7 +111,7 @@ impl<S: PemSource> Upkeep for PemUpkeep<'_, S> {
         let Reloading { source, reader, .. } = self.reloading;
         let read = {
             let source = source.clone();
-            move || source.read()
+            move || source.read(When::Running)
         };
         let mut content = reader.read(read.clone()).await.map_err(FetchError::new)?;
         if content != self.reloading.last.load().content {
@@ -139,6 +144,7 @@ impl<S: PemSource> Upkeep for PemUpkeep<'_, S> {
             self.metrics.reloaded(true);
             let not_after = loaded.not_after.map(tracing::field::display);
             tracing::info!(whose = S::WHOSE, not_after, "certificate reloaded");
+            FileProblem::warn(&loaded.unusable);
         }
         Some(self.reloading.poll)
     }
@@ -151,5 +157,95 @@ impl<S: PemSource> Upkeep for PemUpkeep<'_, S> {
 
     fn poll(&self) -> Option<Duration> {
         Some(self.reloading.poll)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::telemetry::{LevelFilter, LogFormat, LogSink, Telemetry};
+    use crate::tls::TlsMetrics;
+
+    /// Three files, and which contents of them were taken.
+    #[derive(Clone, Default)]
+    struct Files(Arc<Mutex<[&'static str; 3]>>, Arc<Mutex<Vec<[&'static str; 3]>>>);
+
+    impl fmt::Debug for Files {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("files")
+        }
+    }
+
+    impl PemSource for Files {
+        type Content = [&'static str; 3];
+        type Output = ();
+
+        const WHOSE: &str = "test";
+
+        fn read(&self, _: When) -> Self::Content {
+            *self.0.lock().unwrap()
+        }
+
+        fn load(&self, content: &Self::Content) -> Result<Loaded<()>, Vec<FileProblem>> {
+            self.1.lock().unwrap().push(*content);
+            let why = || "mismatch".to_owned();
+            let fits = content[0] != "broken";
+            fits.then(|| Loaded { value: Arc::new(()), not_after: None, unusable: Vec::new() })
+                .ok_or_else(|| vec![FileProblem { flag: "--tls-cert", why: why() }])
+        }
+    }
+
+    fn metrics() -> CertificateMetrics {
+        let sink = LogSink::new(std::io::sink(), LogFormat::Json, LevelFilter::OFF).unwrap();
+        TlsMetrics::register(Telemetry::new(sink, &[]).metrics()).server
+    }
+
+    /// Whatever the order of the steps, and whenever they come between two polls: nothing between
+    /// the old files and the new ones is used, if no step takes as long as files must be stable.
+    #[tokio::test(start_paused = true)]
+    async fn files_that_are_written_in_steps_are_used_once_they_are_whole() {
+        let step = Duration::from_millis(900);
+        for order in [[0, 1, 2], [1, 0, 2], [2, 1, 0], [1, 2, 0]] {
+            for phase in (0..20).map(|tenth| Duration::from_millis(100) * tenth) {
+                let files = Files::default();
+                *files.0.lock().unwrap() = ["old"; 3];
+                let reloading = Arc::new(Reloading::of(files.clone()).unwrap());
+                let running = tokio::spawn(reloading.run(metrics(), Arc::new(SystemClock)));
+                sleep(POLL + phase).await;
+                for file in order {
+                    files.0.lock().unwrap()[file] = "new";
+                    sleep(step).await;
+                }
+                let latest = Instant::now() + POLL + 2 * SETTLE;
+                while files.1.lock().unwrap().len() < 2 {
+                    assert!(Instant::now() < latest, "never used: {order:?} {phase:?}");
+                    sleep(step / 9).await;
+                }
+                assert_eq!(*files.1.lock().unwrap(), [["old"; 3], ["new"; 3]], "{order:?}");
+                running.abort();
+            }
+        }
+    }
+
+    /// Whatever a read or a load comes to, the next poll reads again.
+    #[tokio::test(start_paused = true)]
+    async fn a_reload_that_failed_is_tried_again() {
+        let files = Files::default();
+        let reloading = Arc::new(Reloading::of(files.clone()).unwrap());
+        let running = tokio::spawn(reloading.clone().run(metrics(), Arc::new(SystemClock)));
+        for round in ["one", "two", "three"] {
+            *files.0.lock().unwrap() = ["broken"; 3];
+            sleep(POLL * 3).await;
+            assert_eq!(files.1.lock().unwrap().last(), Some(&["broken"; 3]));
+            *files.0.lock().unwrap() = [round; 3];
+            sleep(POLL * 3).await;
+            assert_eq!(files.1.lock().unwrap().last(), Some(&[round; 3]));
+        }
+        running.abort();
     }
 }

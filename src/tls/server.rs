@@ -4,18 +4,19 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use rustls::crypto::CryptoProvider;
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::SingleCertAndKey;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::not_after::not_after;
-use super::pem::{FileProblem, PemFile, pair};
+use super::pem::{FileProblem, PemFile, When, pair};
 use super::reload::{Loaded, PemSource, Reloading};
+use super::x509::not_after;
 
 /// Whether a caller must present a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +63,11 @@ impl ServerTls {
         Self::of(files)
     }
 
+    /// When the certificate of this caller expires, if it presented one.
+    pub(crate) fn caller_not_after(stream: &TlsStream<TcpStream>) -> Option<Timestamp> {
+        not_after(stream.get_ref().1.peer_certificates()?.first()?)
+    }
+
     pub(crate) async fn accept(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
         TlsAcceptor::from(self.current()).accept(stream).await
     }
@@ -76,12 +82,12 @@ impl PemSource for TlsFiles {
 
     const WHOSE: &str = "server";
 
-    fn read(&self) -> Content {
+    fn read(&self, when: When) -> Content {
         let client_ca = self.client_ca.as_ref();
         (
-            PemFile::read("--tls-cert", &self.cert),
-            PemFile::read("--tls-key", &self.key),
-            client_ca.map(|(path, auth)| (PemFile::read("--tls-client-ca", path), *auth)),
+            PemFile::read("--tls-cert", &self.cert, when),
+            PemFile::read("--tls-key", &self.key, when),
+            client_ca.map(|(path, auth)| (PemFile::read("--tls-client-ca", path, when), *auth)),
         )
     }
 
@@ -92,9 +98,9 @@ impl PemSource for TlsFiles {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let verifier = match client_ca {
             Some((issuers, auth)) => verifier(issuers, *auth, &provider),
-            None => Ok(WebPkiClientVerifier::no_client_auth()),
+            None => Ok((WebPkiClientVerifier::no_client_auth(), Vec::new())),
         };
-        let (pair, verifier) = match (pair(cert, key, &provider), verifier) {
+        let (pair, (verifier, unusable)) = match (pair(cert, key, &provider), verifier) {
             (Ok(pair), Ok(verifier)) => (pair, verifier),
             (pair, verifier) => {
                 let problems = pair.err().unwrap_or_default();
@@ -111,7 +117,13 @@ impl PemSource for TlsFiles {
         if self.http_1 {
             config.alpn_protocols.push(b"http/1.1".to_vec());
         }
-        Ok(Loaded { value: Arc::new(config), not_after })
+        if client_ca.is_some() {
+            // A resumed session is not verified again: its certificate may have expired, or its CA
+            // may have been removed.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
+        Ok(Loaded { value: Arc::new(config), not_after, unusable })
     }
 }
 
@@ -119,18 +131,15 @@ fn verifier(
     issuers: &PemFile,
     auth: ClientAuth,
     provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ClientCertVerifier>, FileProblem> {
+) -> Result<(Arc<dyn ClientCertVerifier>, Vec<FileProblem>), FileProblem> {
     let mut roots = RootCertStore::empty();
-    for root in issuers.certificates()? {
-        // Invalid certificates leave the store empty, which is reported below.
-        let _ = roots.add(root);
-    }
+    let unusable = issuers.add_roots(&mut roots)?;
     let builder =
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
     let builder = match auth {
         ClientAuth::Required => builder,
         ClientAuth::Optional => builder.allow_unauthenticated(),
     };
-    let none = "has no valid PEM certificate";
-    builder.build().map(|verifier| verifier as _).map_err(|_| issuers.problem(none))
+    let verifier = builder.build().map_err(|error| issuers.problem(error))?;
+    Ok((verifier, unusable))
 }

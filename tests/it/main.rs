@@ -6,6 +6,8 @@ mod support;
 
 /// The binary: its log pipe, and the variables that only a process has.
 mod binary;
+/// Certificates of callers, and files of certificates that are not as they should be.
+mod certificates;
 /// What goes over the wire to each provider, byte for byte, and what comes back typed.
 mod calls;
 /// Options and variables: defaults, and every problem that is reported.

@@ -42,7 +42,7 @@ impl Pair {
 }
 
 pub(super) struct Authority {
-    issuer: Issuer<'static, KeyPair>,
+    pub(super) issuer: Issuer<'static, KeyPair>,
     pub(super) pem: String,
 }
 
@@ -72,7 +72,7 @@ impl Authority {
         self.issue(2090)
     }
 
-    fn roots(&self) -> rustls::RootCertStore {
+    pub(super) fn roots(&self) -> rustls::RootCertStore {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap()).unwrap();
         roots

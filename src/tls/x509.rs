@@ -1,11 +1,19 @@
-//! The expiry of certificates, for metrics.
+//! What is read of a certificate besides its validation: its expiry and its subject.
 
 use jiff::Timestamp;
+
+use crate::text;
 
 const SEQUENCE: u8 = 0x30;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 const VERSION: u8 = 0xa0;
+const SET: u8 = 0x31;
+const OBJECT_IDENTIFIER: u8 = 0x06;
+
+/// The attributes of a subject that are shown.
+const ATTRIBUTES: [(&str, &[u8]); 3] =
+    [("CN", b"\x55\x04\x03"), ("O", b"\x55\x04\x0a"), ("OU", b"\x55\x04\x0b")];
 
 /// The expiry of a certificate; none if the bytes are not a certificate.
 ///
@@ -13,22 +21,15 @@ const VERSION: u8 = 0xa0;
 /// ```text
 /// Certificate    ::= SEQUENCE { tbsCertificate, ... }
 /// TBSCertificate ::= SEQUENCE { [0] version OPTIONAL, serialNumber, signature, issuer,
-///                               validity, ... }
+///                               validity, subject, ... }
 /// Validity       ::= SEQUENCE { notBefore Time, notAfter Time }
+/// Name           ::= SEQUENCE OF SET OF SEQUENCE { OBJECT IDENTIFIER, value }
 /// ```
 ///
 /// # Reference
 /// <https://www.rfc-editor.org/rfc/rfc5280#section-4.1>
 pub(crate) fn not_after(der: &[u8]) -> Option<Timestamp> {
-    let (certificate, _) = element(der, SEQUENCE)?;
-    let (mut rest, _) = element(certificate, SEQUENCE)?;
-    if let Some((_, after)) = element(rest, VERSION) {
-        rest = after;
-    }
-    for _ in ["serialNumber", "signature", "issuer"] {
-        (_, _, rest) = any(rest)?;
-    }
-    let (validity, _) = element(rest, SEQUENCE)?;
+    let (validity, _) = element(from_validity(der)?, SEQUENCE)?;
     let (_, _, rest) = any(validity)?;
     let (tag, time, _) = any(rest)?;
     let text = std::str::from_utf8(time).ok()?.strip_suffix('Z')?;
@@ -41,6 +42,37 @@ pub(crate) fn not_after(der: &[u8]) -> Option<Timestamp> {
     };
     let (date, time) = (text.get(..8)?, text.get(8..14)?);
     format!("{date}T{time}Z").parse().ok()
+}
+
+/// The names in the subject of a certificate, such as `CN=Example Root, O=Example`; none if it has
+/// none, or the bytes are not a certificate.
+pub(super) fn subject(der: &[u8]) -> Option<String> {
+    let (_, rest) = element(from_validity(der)?, SEQUENCE)?;
+    let (mut names, _) = element(rest, SEQUENCE)?;
+    let mut found = Vec::new();
+    while let Some((set, after)) = element(names, SET) {
+        names = after;
+        let (attribute, _) = element(set, SEQUENCE)?;
+        let (kind, rest) = element(attribute, OBJECT_IDENTIFIER)?;
+        let (_, value, _) = any(rest)?;
+        if let Some((name, _)) = ATTRIBUTES.iter().find(|(_, known)| *known == kind) {
+            found.push(format!("{name}={}", text::clean(&String::from_utf8_lossy(value), 64)));
+        }
+    }
+    (!found.is_empty()).then(|| found.join(", "))
+}
+
+/// The fields of a certificate from its validity on.
+fn from_validity(der: &[u8]) -> Option<&[u8]> {
+    let (certificate, _) = element(der, SEQUENCE)?;
+    let (mut rest, _) = element(certificate, SEQUENCE)?;
+    if let Some((_, after)) = element(rest, VERSION) {
+        rest = after;
+    }
+    for _ in ["serialNumber", "signature", "issuer"] {
+        (_, _, rest) = any(rest)?;
+    }
+    Some(rest)
 }
 
 /// The content of an element with this tag, and the bytes after it.
@@ -78,6 +110,26 @@ mod tests {
             let certificate = params.self_signed(&key).unwrap();
             let found = not_after(certificate.der());
             assert_eq!(found, Some(want.parse().unwrap()));
+        }
+    }
+
+    #[test]
+    fn a_subject_is_shown_by_its_names_and_safely() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec!["h.example".into()]).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        assert_eq!(subject(params.self_signed(&key).unwrap().der()), None);
+        for (kind, name) in [
+            (rcgen::DnType::CountryName, "XX"),
+            (rcgen::DnType::OrganizationName, "Example"),
+            (rcgen::DnType::CommonName, "Root\n1"),
+        ] {
+            params.distinguished_name.push(kind, name);
+        }
+        let certificate = params.self_signed(&key).unwrap();
+        assert_eq!(subject(certificate.der()).unwrap(), "O=Example, CN=Root 1");
+        for length in 0..certificate.der().len() {
+            subject(&certificate.der()[..length]);
         }
     }
 
