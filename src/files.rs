@@ -116,7 +116,10 @@ impl<T: Send + 'static> Reader<T> {
             return Err("the file system does not respond");
         };
         *pending = None;
-        result.map_err(|_| "the gateway is shutting down")
+        result.map_err(|error| match error.is_panic() {
+            true => "reading panicked, which is a defect",
+            false => "the gateway is shutting down",
+        })
     }
 
     /// Reads until two results, `settle` apart, agree.

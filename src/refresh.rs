@@ -4,10 +4,12 @@
 //! The same rules apply to all: callers wait only if there is no value at all; after a failed fetch
 //! the last value stays in use; failures back off; and an operator can request a fetch.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use futures_util::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -177,8 +179,13 @@ impl<T: Send + Sync> Refresh<T> {
         loop {
             self.state.send_replace(State::Fetching);
             let began = Instant::now();
-            let result = tokio::time::timeout(LONGEST_FETCH, upkeep.fetch()).await;
-            let result = result.unwrap_or_else(|_| Err(FetchError::new("the source timed out")));
+            let fetch = AssertUnwindSafe(upkeep.fetch()).catch_unwind();
+            let result = match tokio::time::timeout(LONGEST_FETCH, fetch).await {
+                Ok(Ok(result)) => result,
+                // A defect must not end the refreshes.
+                Ok(Err(_)) => Err(FetchError::new("the fetch panicked, which is a defect")),
+                Err(_) => Err(FetchError::new("the source timed out")),
+            };
             let wait = match result {
                 Ok(new) => {
                     failures = 0;

@@ -193,6 +193,7 @@ mod tests {
 
         fn load(&self, content: &Self::Content) -> Result<Loaded<()>, Vec<FileProblem>> {
             self.1.lock().unwrap().push(*content);
+            assert_ne!(content[0], "panics", "as this test wants it");
             let why = || "mismatch".to_owned();
             let fits = content[0] != "broken";
             fits.then(|| Loaded { value: Arc::new(()), not_after: None, unusable: Vec::new() })
@@ -238,10 +239,10 @@ mod tests {
         let files = Files::default();
         let reloading = Arc::new(Reloading::of(files.clone()).unwrap());
         let running = tokio::spawn(reloading.clone().run(metrics(), Arc::new(SystemClock)));
-        for round in ["one", "two", "three"] {
-            *files.0.lock().unwrap() = ["broken"; 3];
+        for (wrong, round) in [("broken", "one"), ("panics", "two"), ("broken", "three")] {
+            *files.0.lock().unwrap() = [wrong; 3];
             sleep(POLL * 3).await;
-            assert_eq!(files.1.lock().unwrap().last(), Some(&["broken"; 3]));
+            assert_eq!(files.1.lock().unwrap().last(), Some(&[wrong; 3]));
             *files.0.lock().unwrap() = [round; 3];
             sleep(POLL * 3).await;
             assert_eq!(files.1.lock().unwrap().last(), Some(&[round; 3]));
