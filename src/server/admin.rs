@@ -62,6 +62,8 @@ pub(crate) async fn serve(bound: Bound, shared: Arc<Shared>, missing: Arc<Missin
             Ok(accepted) => accepted,
             Err(error) if is_of_one_connection(&error) => continue,
             Err(_) => {
+                // Its file descriptor is enough for the newcomer.
+                places.free_one();
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }

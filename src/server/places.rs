@@ -37,13 +37,7 @@ impl Places {
     pub(super) fn take(&self, connection: Arc<Connection>) -> Place {
         let mut taken = self.0.lock();
         if taken.len() >= self.0.most {
-            let last = taken.iter().min_by_key(|(_, taken)| {
-                let is_busy = !taken.connection.in_flight.is_idle();
-                (is_busy, taken.last_use.load(Ordering::Relaxed))
-            });
-            if let Some(gone) = last.map(|(id, _)| *id).and_then(|id| taken.remove(&id)) {
-                gone.lost.cancel();
-            }
+            free_one(&mut taken);
         }
         let id = self.0.uses.fetch_add(1, Ordering::Relaxed);
         let (last_use, lost) = (Arc::new(AtomicU64::new(id)), CancellationToken::new());
@@ -51,6 +45,22 @@ impl Places {
             Place { places: self.clone(), id, last_use: last_use.clone(), lost: lost.clone() };
         taken.insert(id, Taken { connection, last_use, lost });
         place
+    }
+
+    /// Takes the place of the connection that a newcomer would get it from, for want of something
+    /// else that a connection holds.
+    pub(super) fn free_one(&self) {
+        free_one(&mut self.0.lock());
+    }
+}
+
+fn free_one(taken: &mut BTreeMap<u64, Taken>) {
+    let last = taken.iter().min_by_key(|(_, taken)| {
+        let is_busy = !taken.connection.in_flight.is_idle();
+        (is_busy, taken.last_use.load(Ordering::Relaxed))
+    });
+    if let Some(gone) = last.map(|(id, _)| *id).and_then(|id| taken.remove(&id)) {
+        gone.lost.cancel();
     }
 }
 

@@ -55,9 +55,9 @@ impl LogSink {
         self.queue.dropped()
     }
 
-    /// Writes complete lines, each with its line feed.
-    pub fn write(&self, lines: &[u8]) {
-        self.queue.add(lines);
+    /// Writes a complete line with its line feed.
+    pub fn write(&self, line: &[u8]) {
+        self.queue.add(line);
     }
 
     /// Waits until all lines are written, but at most this long.

@@ -55,16 +55,17 @@ impl LogQueue {
         self.lock().dropped
     }
 
-    pub(super) fn add(&self, lines: &[u8]) {
+    /// Adds a line, which ends with its line feed.
+    pub(super) fn add(&self, line: &[u8]) {
         let mut state = self.lock();
-        if state.closed || state.bytes.len() + lines.len() > CAPACITY {
-            state.dropped += count(lines);
+        if state.closed || state.bytes.len() + line.len() > CAPACITY {
+            state.dropped += 1;
             return;
         }
         // The thread sleeps only if the queue is empty: waking it is a system call, which a busy
         // gateway makes once for many lines.
         let was_empty = state.bytes.is_empty();
-        state.bytes.extend_from_slice(lines);
+        state.bytes.extend_from_slice(line);
         drop(state);
         if was_empty {
             self.filled.notify_one();
@@ -293,7 +294,8 @@ mod tests {
             let queue = start(writer.clone());
             queue.add(b"first line\n");
             queue.flush(LONG);
-            queue.add(b"second line\nthird line\n");
+            queue.add(b"second line\n");
+            queue.add(b"third line\n");
             queue.flush(LONG);
             assert_eq!(writer.text(), "first line\nsecond line\nthird line\n", "{number}");
             assert_eq!(queue.dropped(), 0);

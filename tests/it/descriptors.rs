@@ -94,6 +94,23 @@ async fn idle_callers_take_no_descriptor_that_probes_and_calls_need() {
     assert!(!process.said().contains("cannot accept"), "{}", process.said());
 }
 
+/// Far fewer descriptors than the admin port has places.
+#[tokio::test]
+async fn idle_peers_of_the_admin_port_take_no_descriptor_that_probes_need() {
+    let cloud = FakeCloud::answering(Reply::json(200, SAVEPOINT)).await;
+    let args = [format!("--alibaba-endpoint={}", cloud.endpoint()), "--workers=1".to_owned()];
+    let process = Process::serve_after("ulimit -n 40", &args, &KEY);
+    let line = process.line("listening").await;
+    let admin = line["admin_listen"].as_str().unwrap();
+    let mut peers = Vec::new();
+    for _ in 0..50 {
+        peers.push(TcpStream::connect(admin).await.unwrap());
+    }
+    for _ in 0..3 {
+        assert_eq!(probe(admin).await, "HTTP/1.1 200 OK");
+    }
+}
+
 /// Calls beyond what the descriptors allow are refused as overload, never as an unavailable
 /// provider.
 #[tokio::test]
