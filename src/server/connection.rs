@@ -1,7 +1,7 @@
 //! One connection, from its first byte to its graceful or forced end.
 
 use std::convert::Infallible;
-use std::io::{self, Cursor};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use tonic::body::Body;
 
 use super::Peer;
 use super::h2_guard::{H2Guard, PREFACE};
+use super::http1_stream::Http1Stream;
 use super::in_flight::{InFlight, TrackedBody};
 use super::write_limit::{WriteLimit, not_read};
 use crate::clock::Clock;
@@ -165,11 +166,17 @@ where
     match begun {
         None => {
             let http2 = http2(H2Guard::new(stream, patience, LINGER), limits.max_streams, service);
-            run(http2, http2::Connection::graceful_shutdown, &connection, limits).await
+            let has_left = std::future::pending();
+            run(http2, http2::Connection::graceful_shutdown, has_left, &connection, limits).await
         }
         Some(begun) => {
-            let http1 = http1(stream, begun, patience, service);
-            run(http1, http1::Connection::graceful_shutdown, &connection, limits).await
+            let stream = Http1Stream::new(stream, &begun);
+            let http1 = http1(stream.clone(), patience, service);
+            let has_left = async {
+                stream.end_of_peer().await;
+                connection.in_flight.done_for(LINGER).await;
+            };
+            run(http1, http1::Connection::graceful_shutdown, has_left, &connection, limits).await
         }
     }
 }
@@ -204,20 +211,13 @@ where
     Box::pin(connection)
 }
 
-/// The same for HTTP/1.1; these bytes have already been read.
-fn http1<S, F>(
-    stream: S,
-    begun: Vec<u8>,
-    patience: Duration,
-    service: F,
-) -> Pin<Box<http1::Connection<TokioIo<impl AsyncRead + AsyncWrite + Unpin>, F>>>
+/// The same for HTTP/1.1.
+fn http1<S, F>(stream: S, patience: Duration, service: F) -> Pin<Box<Http1<S, F>>>
 where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
     F: HttpService<Incoming, ResBody = TrackedBody>,
     F::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let (read, write) = tokio::io::split(stream);
-    let stream = tokio::io::join(Cursor::new(begun).chain(read), write);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         // Also the time between two requests.
@@ -232,6 +232,7 @@ where
 async fn run<C>(
     mut protocol: Pin<Box<C>>,
     shut_down: impl FnOnce(Pin<&mut C>),
+    has_left: impl Future<Output = ()>,
     connection: &Connection,
     limits: &ConnectionLimits,
 ) -> io::Result<()>
@@ -241,6 +242,8 @@ where
     let (patience, Connection { closing, in_flight, .. }) = (limits.peer_timeout, connection);
     tokio::select! {
         ended = &mut protocol => return ended.map_err(io::Error::other),
+        // Nobody reads what is left, which is a stream.
+        () = has_left => return Ok(()),
         () = closing.cancelled() => {}
         () = old_age(limits.max_age, &*limits.clock) => {}
         () = idleness(in_flight, limits.max_idle) => {}
@@ -258,6 +261,7 @@ where
     }
 }
 
+type Http1<S, F> = http1::Connection<TokioIo<S>, F>;
 type Http2<S, F> = http2::Connection<TokioIo<S>, F, TokioExecutor>;
 
 enum Opening {

@@ -14,6 +14,7 @@ mod grpc_frame;
 mod grpc_web;
 mod h2_guard;
 mod health;
+mod http1_stream;
 mod in_flight;
 pub(crate) mod listener;
 mod options;
