@@ -85,6 +85,8 @@ pub(crate) async fn serve(bound: Bound, shared: Arc<Shared>, missing: Arc<Missin
                 tracing::debug!(error = %error, "admin connection ended");
             }
         });
+        // The newcomer has its turn before the next can take its place.
+        tokio::task::yield_now().await;
     }
 }
 

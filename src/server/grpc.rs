@@ -146,6 +146,15 @@ impl<S: Services> GrpcService<S> {
         }
     }
 
+    /// The deadline of a stream is far away, so its request has a time limit of its own.
+    async fn request_of_stream_late(&self, kind: Kind) -> Error {
+        if kind == Kind::Unary {
+            return std::future::pending().await;
+        }
+        tokio::time::sleep(self.0.shared.config.peer_timeout).await;
+        Error::new(Reason::DeadlineExceeded, "the request did not arrive in time")
+    }
+
     async fn answer<B>(
         &self,
         operation: Option<&'static Operation>,
@@ -182,6 +191,7 @@ impl<S: Services> GrpcService<S> {
             biased;
             message = call.bound(reading) => message,
             error = connection.closed_to_requests() => Err(error),
+            error = self.request_of_stream_late(kind) => Err(error),
         };
         let message = match message {
             Ok(message) => message,

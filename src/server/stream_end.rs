@@ -83,3 +83,57 @@ impl http_body::Body for EndedBody {
         SizeHint::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt, StreamBody};
+    use tonic::Code;
+
+    use super::*;
+    use crate::server::rescue::code_of;
+
+    type Frames = Vec<Result<Frame<Bytes>, Status>>;
+
+    fn message() -> Result<Frame<Bytes>, Status> {
+        Ok(Frame::data(Bytes::from_static(b"message")))
+    }
+
+    fn trailers() -> Result<Frame<Bytes>, Status> {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
+        Ok(Frame::trailers(trailers))
+    }
+
+    /// The number of messages of a stream whose limit has come, and its code.
+    async fn rest(
+        frames: impl tokio_stream::Stream<Item = Frames> + Send + 'static,
+    ) -> (u32, Code) {
+        let frames = futures_util::StreamExt::flat_map(frames, tokio_stream::iter);
+        let response = Response::new(Body::new(StreamBody::new(frames)));
+        let response = ended_by(response, async { Status::unavailable("closed") });
+        assert!(response.extensions().get::<Streaming>().is_some());
+        let (mut body, mut messages) = (response.into_body(), 0);
+        loop {
+            match body.frame().await.unwrap().unwrap().into_trailers() {
+                Ok(trailers) => {
+                    assert!(body.frame().await.is_none());
+                    return (messages, code_of(&trailers).unwrap());
+                }
+                Err(_) => messages += 1,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn at_its_limit_a_stream_has_one_message_more_at_most() {
+        let silent = tokio_stream::pending();
+        assert_eq!(rest(silent).await, (0, Code::Unavailable));
+        let last_words = tokio_stream::once(vec![message()]);
+        let last_words = futures_util::StreamExt::chain(last_words, tokio_stream::pending());
+        assert_eq!(rest(last_words).await, (1, Code::Unavailable));
+        let endless = futures_util::stream::repeat_with(|| vec![message(), message()]);
+        assert_eq!(rest(endless).await, (1, Code::Unavailable));
+        let complete = tokio_stream::once(vec![message(), trailers()]);
+        assert_eq!(rest(complete).await, (1, Code::Ok));
+    }
+}

@@ -30,6 +30,8 @@ from harness import GOT, H2_HELLO, IMPORTED, Cloud, Gateway, Proxy, Reply, at_ra
 from scenario import SCENARIOS, Skip, ms, scenario, stage
 
 RATE = 200
+# What a health watch says.
+SERVING, NOT_SERVING = b"\x08\1", b"\x08\2"
 MIB = 1024 * 1024
 
 
@@ -117,8 +119,10 @@ async def slow(quick):
           "each costs one call its deadline at most; calls work again within 20 s; the caller is "
           "disconnected within 90 s (not in --quick)")
 async def half_open(quick):
+    # The caller makes no call, and is not disconnected for that.
+    flags = ("--workers", "1", "--peer-timeout", "1h")
     async with (Cloud() as cloud, Proxy(cloud.port) as proxy,
-                Gateway(proxy.url, "--workers", "1") as gateway, gateway.channel() as channel):
+                Gateway(proxy.url, *flags) as gateway, gateway.channel() as channel):
         await asyncio.gather(*(harness.get(channel) for _ in range(2 if quick else 8)))
         pooled = proxy.accepted
         proxy.freeze()
@@ -300,7 +304,10 @@ async def rolling(quick):
           "exit code 0 within the drain timeout and 1 s; after the second signal exit code 1 at "
           "once")
 async def deaf_peers(_):
-    async with stage(good, "--drain-timeout", "5s") as (_, gateway, _):
+    async with stage(good, "--drain-timeout", "5s") as (_, gateway, channel):
+        streams = [channel.unary_stream("/grpc.health.v1.Health/Watch")(b"") for _ in range(10)]
+        for stream in streams:
+            assert await stream.read() == SERVING
         peers = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(2)]
         peers[1].sendall(H2_HELLO)
         await asyncio.get_running_loop().run_in_executor(None, peers[1].recv, 9)
@@ -310,7 +317,10 @@ async def deaf_peers(_):
         took = time.monotonic() - began
         for peer in peers:
             peer.close()
-        assert code == 0 and took < 6, f"exit code {code} after {took:.1f} s"
+        assert code == 0 and took < 3, f"exit code {code} after {took:.1f} s"
+        for stream in streams:
+            assert await stream.read() == NOT_SERVING
+            assert await stream.code() == grpc.StatusCode.UNAVAILABLE
     async with stage(lambda _: Reply(then="silence"), "--drain-timeout", "60s") \
             as (cloud, gateway, channel):
         call = asyncio.ensure_future(harness.get(channel))

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::wire::{
-    DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, IMPORT, PING, PREFACE, SETTINGS, block,
+    DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, IMPORT, PING, PREFACE, Peer, SETTINGS, block,
     call_fields, frame, prefixed,
 };
 use crate::support::{FakeCloud, Folder, Gateway, LONG, Options, Reply, import_request};
@@ -272,4 +272,49 @@ async fn a_connection_without_a_call_gets_goaway() {
     assert!(ended.is_ok() && began.elapsed() >= PATIENCE, "{:?}", began.elapsed());
     let goaway = bytes.windows(4).any(|window| window == [0, 0, 8, GOAWAY]);
     assert!(goaway, "{bytes:?}");
+}
+
+/// Hostile input 81.
+#[tokio::test]
+async fn a_stream_over_http_1_ends_when_its_peer_has_gone() {
+    let gateway = Gateway::start(Options::none().with(|config| {
+        config.server.grpc_web_origins = vec![http::HeaderValue::from_static("*")];
+    }))
+    .await;
+    for (what, address, kind) in [
+        ("gRPC-Web", gateway.address(), "application/grpc-web+proto"),
+        ("the admin port", gateway.admin(), "application/grpc"),
+    ] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!(
+            "POST {WATCH} HTTP/1.1\r\nhost: x\r\ncontent-type: {kind}\r\ncontent-length: 5\r\n\r\n\
+             \0\0\0\0\0"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        let reading = stream.read_to_end(&mut answer);
+        assert!(tokio::time::timeout(LONG, reading).await.is_ok(), "{what}: it stays");
+        assert!(answer.windows(2).any(|window| window == [8, 1]), "{what}: SERVING first");
+    }
+    assert!(gateway.log().contains(r#""code":"Canceled""#), "{}", gateway.log());
+}
+
+/// Hostile input 83.
+#[tokio::test]
+async fn a_stream_whose_request_does_not_arrive_is_ended() {
+    let options = Options::none().with(|config| config.server.peer_timeout = PATIENCE);
+    let gateway = Gateway::start(options).await;
+    let mut peer = Peer::connect(gateway.address()).await;
+    let headers = frame(HEADERS, END_HEADERS, 1, &block(&call_fields(WATCH)));
+    peer.send(&[headers, frame(DATA, 0, 1, &[0])].concat()).await.unwrap();
+    loop {
+        let frame = peer.next().await.expect("the connection stays");
+        if frame.kind == HEADERS {
+            assert_eq!((frame.stream, frame.flags & END_STREAM), (1, END_STREAM));
+            break;
+        }
+    }
+    let log = gateway.log();
+    assert!(log.contains(r#""code":"DeadlineExceeded""#), "{log}");
 }
