@@ -8,9 +8,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
 
+/// One of so many places is for newcomers that have not made their request yet.
+const NEWCOMERS: usize = 4;
+
 /// The places of connections. A newcomer never waits: if there is no place, it gets that of the
-/// connection that has been without a request for longest, or else of the one whose request is the
-/// oldest.
+/// connection that has been without a request for longest. If hardly any is without one, it gets
+/// that of the oldest request instead: newcomers, too, are without one at first, and must have the
+/// time to make it.
 #[derive(Debug, Clone)]
 pub(super) struct Places(Arc<Inner>);
 
@@ -55,9 +59,11 @@ impl Places {
 }
 
 fn free_one(taken: &mut BTreeMap<u64, Taken>) {
+    let is_idle = |taken: &Taken| taken.connection.in_flight.is_idle();
+    let idle = taken.values().filter(|taken| is_idle(taken)).count();
+    let leaves_idle = idle > taken.len() / NEWCOMERS;
     let last = taken.iter().min_by_key(|(_, taken)| {
-        let is_busy = !taken.connection.in_flight.is_idle();
-        (is_busy, taken.last_use.load(Ordering::Relaxed))
+        (is_idle(taken) != leaves_idle, taken.last_use.load(Ordering::Relaxed))
     });
     if let Some(gone) = last.map(|(id, _)| *id).and_then(|id| taken.remove(&id)) {
         gone.lost.cancel();
@@ -148,6 +154,20 @@ mod tests {
         drop((second, calls));
         let _fifth = places.take(connection());
         assert!(![third, fourth].iter().any(is_lost), "a place was free");
+    }
+
+    #[test]
+    fn newcomers_do_not_displace_each_other_while_others_have_requests() {
+        let places = Places::new(16);
+        let busy: Vec<_> = (0..16).map(|_| connection()).collect();
+        let _calls: Vec<_> = busy.iter().map(|one| one.in_flight.begin()).collect();
+        let taken: Vec<_> = busy.into_iter().map(|one| places.take(one)).collect();
+        let newcomers: Vec<_> = (0..5).map(|_| places.take(connection())).collect();
+        assert!(!newcomers.iter().any(is_lost), "a quarter of the places is theirs");
+        let last = places.take(connection());
+        let lost: Vec<_> = newcomers.iter().map(is_lost).collect();
+        assert_eq!((lost, is_lost(&last)), (vec![true, false, false, false, false], false));
+        assert_eq!(taken.iter().filter(|place| !is_lost(place)).count(), 11);
     }
 
     #[test]
