@@ -361,7 +361,7 @@ mod tests {
         assert_eq!(scripted.current().await.as_deref(), Ok("KEY1"));
         // From minute 45 to 59, every 46 seconds after backing off: `chance` is 0.5.
         assert_eq!(scripted.asked(), 22);
-        let text = scripted.metrics.encode(0);
+        let text = scripted.metrics.encode(0, crate::telemetry::Exposition::OpenMetrics);
         let line = r#"credential_last_refresh_success{provider="huawei-dli"} 0"#;
         assert!(text.lines().any(|found| found == line), "{text}");
         tokio::time::sleep(Duration::from_secs(2 * 60)).await;

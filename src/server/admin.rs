@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::header::{CONTENT_TYPE, ORIGIN, VARY};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
@@ -22,9 +22,11 @@ use super::connection::{self, Connection, ConnectionLimits, Crowd, Handler};
 use super::grpc::{answered, health_service};
 use super::health::Stage;
 use super::listener::{Bound, is_of_one_connection};
+use super::media_type::{GRPC, MediaType, accepted};
 use super::places::{Place, Places};
 use super::shared::Shared;
 use super::stream_end;
+use crate::telemetry::Exposition;
 
 /// There are few operators and probes.
 pub(crate) const CONNECTIONS: usize = 64;
@@ -112,8 +114,12 @@ impl Handler for Port {
     ) -> Response<Body> {
         self.place.used();
         let Self { admin, .. } = self;
-        let kind = request.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-        if kind.starts_with(b"application/grpc") {
+        // Only pages send it, and none is meant to read or probe here, also not one whose name leads
+        // to this address.
+        if request.headers().contains_key(ORIGIN) {
+            return text(StatusCode::FORBIDDEN, "pages are not served here\n".into());
+        }
+        if MediaType::of(request.headers()).is_some_and(|kind| kind.is_one_of(&GRPC)) {
             return admin.health(request, connection).await;
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -122,7 +128,7 @@ impl Handler for Port {
         match request.uri().path() {
             "/livez" => text(StatusCode::OK, "ok\n".into()),
             "/readyz" => admin.ready(),
-            "/metrics" => admin.metrics(),
+            "/metrics" => admin.metrics(preferred(request.headers())),
             _ => {
                 let paths = "/metrics, /livez and /readyz are served here\n";
                 text(StatusCode::NOT_FOUND, paths.into())
@@ -159,13 +165,32 @@ impl Admin {
         text(status, lines.join("\n"))
     }
 
-    fn metrics(&self) -> Response<Body> {
+    fn metrics(&self, format: Exposition) -> Response<Body> {
         let telemetry = &self.shared.telemetry;
-        let page = telemetry.metrics().encode(telemetry.log().dropped());
+        let page = telemetry.metrics().encode(telemetry.log().dropped(), format);
         let mut response = text(StatusCode::OK, page);
-        let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        let kind = HeaderValue::from_static(format.content_type());
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+        response.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
         response
+    }
+}
+
+/// OpenMetrics for a scraper that asks for it and does not like the text format better.
+fn preferred(headers: &HeaderMap) -> Exposition {
+    let weight = |essence, version| {
+        let is_meant = |range: MediaType<'_>| {
+            let asked = range.parameter("version");
+            range.is(essence) && asked.is_none_or(|asked| asked == version)
+        };
+        let weights = accepted(headers).filter(|(range, _)| is_meant(*range));
+        weights.map(|(_, weight)| weight).fold(0.0, f32::max)
+    };
+    let open_metrics = weight("application/openmetrics-text", "1.0.0");
+    if open_metrics > 0.0 && open_metrics >= weight("text/plain", "0.0.4") {
+        Exposition::OpenMetrics
+    } else {
+        Exposition::Text
     }
 }
 

@@ -17,6 +17,7 @@ mod health;
 mod http1_stream;
 mod in_flight;
 pub(crate) mod listener;
+mod media_type;
 mod options;
 mod places;
 mod rescue;

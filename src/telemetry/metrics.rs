@@ -19,6 +19,7 @@ use prometheus_client::metrics::info::Info;
 use tonic::Code;
 
 use super::SpanMetrics;
+use super::exposition::Exposition;
 use super::registry::{Labels, MetricRegistry};
 use crate::rpc::operation::{Kind, Operation, Provider, Rest};
 use crate::rpc::status::code_names;
@@ -266,17 +267,14 @@ impl Metrics {
         self.provider(provider).map(|metrics| &metrics.in_flight)
     }
 
-    /// Encodes all metrics in the OpenMetrics text format.
-    ///
-    /// # Reference
-    /// <https://prometheus.io/docs/specs/om/open_metrics_spec/>
-    pub(crate) fn encode(&self, log_lines_dropped: u64) -> String {
+    /// Encodes all metrics.
+    pub(crate) fn encode(&self, log_lines_dropped: u64, format: Exposition) -> String {
         let counted: &AtomicU64 = self.log_lines_dropped.inner();
         counted.store(log_lines_dropped, Ordering::Relaxed);
         let mut out = String::with_capacity(16 * 1024);
         // Writing to a string cannot fail.
         let _ = text::encode(&mut out, &self.registry.lock());
-        out
+        format.rewrite(&out)
     }
 }
 
@@ -295,7 +293,7 @@ mod tests {
         let (provider, rest) = (GET_SAVEPOINT.provider, &GET_SAVEPOINT.rest[0]);
         metrics.upstream_request(provider, rest, Ok(404), Duration::from_millis(2));
         metrics.upstream_request(provider, rest, Ok(200), Duration::from_millis(2));
-        let text = metrics.encode(7);
+        let text = metrics.encode(7, Exposition::OpenMetrics);
         for line in [
             r#"grpc_server_started_total{grpc_type="unary",grpc_service="savepoint.v1.SavepointService",grpc_method="GetSavepoint"} 1"#,
             r#"grpc_server_handled_total{grpc_type="unary",grpc_service="savepoint.v1.SavepointService",grpc_method="GetSavepoint",grpc_code="NotFound"} 1"#,

@@ -1,5 +1,6 @@
 //! The log, metrics and traces.
 
+mod exposition;
 mod log;
 mod log_queue;
 mod metrics;
@@ -9,6 +10,7 @@ mod span_metrics;
 mod trace;
 mod trace_context;
 
+pub(crate) use exposition::Exposition;
 pub use log::{LogFormat, LogSink, install};
 pub(crate) use metrics::{Metrics, method_names, providers_of};
 pub use options::LogConfig;

@@ -9,7 +9,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::transport::Channel;
 use tonic::{Code, Request};
-use tonic_reflection::pb::{v1, v1alpha};
 
 use crate::support::{
     FakeCloud, Gateway, LONG, Options, Reply, eventually, get_request, import_request,
@@ -17,8 +16,13 @@ use crate::support::{
 
 /// The whole HTTP answer of the admin address.
 pub(super) async fn admin_get(gateway: &Gateway, path: &str) -> String {
+    admin_ask(gateway, &format!("GET {path} HTTP/1.1\r\nhost: h\r\n")).await
+}
+
+/// The same to a request that begins so.
+async fn admin_ask(gateway: &Gateway, head: &str) -> String {
     let mut stream = TcpStream::connect(gateway.admin()).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n");
+    let request = format!("{head}connection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
@@ -87,61 +91,6 @@ async fn the_healthcheck_works_with_either_port() {
 }
 
 #[tokio::test]
-async fn reflection_lists_the_public_services_in_both_versions() {
-    let gateway = Gateway::start(Options::none()).await;
-    let list = v1::ServerReflectionRequest {
-        message_request: Some(v1::server_reflection_request::MessageRequest::ListServices(
-            String::new(),
-        )),
-        ..Default::default()
-    };
-    let mut client =
-        v1::server_reflection_client::ServerReflectionClient::new(gateway.channel().await);
-    let mut answers =
-        client.server_reflection_info(tokio_stream::once(list)).await.unwrap().into_inner();
-    let answer = answers.message().await.unwrap().unwrap();
-    let Some(v1::server_reflection_response::MessageResponse::ListServicesResponse(list)) =
-        answer.message_response
-    else {
-        panic!("{answer:?}")
-    };
-    let mut names: Vec<_> = list.service.into_iter().map(|service| service.name).collect();
-    names.sort();
-    assert_eq!(
-        names,
-        [
-            "grpc.health.v1.Health",
-            "grpc.reflection.v1.ServerReflection",
-            "savepoint.v1.SavepointService"
-        ]
-    );
-
-    let symbol = v1alpha::ServerReflectionRequest {
-        message_request: Some(
-            v1alpha::server_reflection_request::MessageRequest::FileContainingSymbol(
-                "savepoint.v1.SavepointService".into(),
-            ),
-        ),
-        ..Default::default()
-    };
-    let mut client =
-        v1alpha::server_reflection_client::ServerReflectionClient::new(gateway.channel().await);
-    let mut answers =
-        client.server_reflection_info(tokio_stream::once(symbol)).await.unwrap().into_inner();
-    let answer = answers.message().await.unwrap().unwrap();
-    let Some(v1alpha::server_reflection_response::MessageResponse::FileDescriptorResponse(files)) =
-        answer.message_response
-    else {
-        panic!("{answer:?}")
-    };
-    // The REST bindings are extensions, which some compilers lose: field 72295728 of a
-    // method's options, as the wire spells its tag.
-    let http = [0x82, 0xd3, 0xe4, 0x93, 0x02];
-    let found = files.file_descriptor_proto[0].windows(http.len()).filter(|w| *w == http).count();
-    assert_eq!(found, 2);
-}
-
-#[tokio::test]
 async fn the_admin_address_serves_probes_and_metrics() {
     let gateway = Gateway::start(Options::none()).await;
     for (path, start) in [
@@ -152,6 +101,107 @@ async fn the_admin_address_serves_probes_and_metrics() {
     ] {
         let answer = admin_get(&gateway, path).await;
         assert!(answer.starts_with(start), "{path}: {answer}");
+    }
+}
+
+/// Hosts are not compared: scrapers and probes use names of every kind.
+#[tokio::test]
+async fn the_admin_address_refuses_pages_whatever_they_call_it() {
+    let gateway = Gateway::start(Options::none()).await;
+    for method in ["GET", "POST", "HEAD", "OPTIONS"] {
+        for path in ["/metrics", "/livez", "/readyz", "/grpc.health.v1.Health/Check"] {
+            for origin in ["http://evil.example", "http://evil.example:9464", "null", ""] {
+                let head = format!(
+                    "{method} {path} HTTP/1.1\r\nhost: evil.example\r\norigin: {origin}\r\n\
+                     content-type: application/grpc\r\n"
+                );
+                let answer = admin_ask(&gateway, &head).await;
+                assert!(answer.starts_with("HTTP/1.1 403"), "{head}{answer}");
+                assert!(!answer.contains("access-control-"), "{answer}");
+                assert!(!answer.contains("grpc_server"), "{answer}");
+            }
+        }
+    }
+}
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+#[tokio::test]
+async fn the_metrics_page_has_the_format_that_a_scraper_prefers() {
+    let gateway = Gateway::start(Options::none()).await;
+    for (accept, want) in [
+        (None, TEXT),
+        (Some(""), TEXT),
+        (Some("*/*"), TEXT),
+        (Some("text/html, nonsense"), TEXT),
+        (Some("text/plain;version=0.0.4"), TEXT),
+        (Some("Text/Plain; Version=\"0.0.4\""), TEXT),
+        (Some("text/plain"), TEXT),
+        (Some("application/openmetrics-text"), OPEN_METRICS),
+        (Some("Application/OpenMetrics-Text ; version=\"1.0.0\""), OPEN_METRICS),
+        (Some("application/openmetrics-text;version=0.0.1"), TEXT),
+        (Some("application/openmetrics-text;version=2.0.0"), TEXT),
+        (Some("application/openmetrics-text;version=1.0.0;q=0,*/*"), TEXT),
+        (Some("text/plain;version=0.0.4;q=0.5,application/openmetrics-text;q=0.4"), TEXT),
+        (Some("text/plain;version=0.0.4;q=0.4,application/openmetrics-text;q=0.5"), OPEN_METRICS),
+        (Some("text/plain, application/openmetrics-text"), OPEN_METRICS),
+        (Some("application/openmetrics-text;q=0.5, text/plain;version=1.0.0"), OPEN_METRICS),
+        // Prometheus 2 and 3.
+        (
+            Some(
+                "application/openmetrics-text;version=1.0.0,\
+                 application/openmetrics-text;version=0.0.1;q=0.75,\
+                 text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+            ),
+            OPEN_METRICS,
+        ),
+        (
+            Some(
+                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;\
+                 encoding=delimited;q=0.6,\
+                 application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
+                 application/openmetrics-text;version=0.0.1;q=0.4,\
+                 text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,\
+                 text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
+            ),
+            OPEN_METRICS,
+        ),
+        (Some("text/plain;version=0.0.4;q=0.6,application/openmetrics-text;q=0.5"), TEXT),
+    ] {
+        let accepts = accept.map(|accept| format!("accept: {accept}\r\n")).unwrap_or_default();
+        let head = format!("GET /metrics HTTP/1.1\r\nhost: h\r\n{accepts}");
+        let answer = admin_ask(&gateway, &head).await;
+        let (head, page) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("content-type: {want}\r\n")), "{accept:?}: {head}");
+        assert_eq!(page.contains("# EOF"), want == OPEN_METRICS, "{accept:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_metrics_page_is_sorted_and_names_each_metric_once() {
+    let gateway = Gateway::start(Options::none()).await;
+    for accept in ["text/plain", "application/openmetrics-text"] {
+        let head = format!("GET /metrics HTTP/1.1\r\nhost: h\r\naccept: {accept}\r\n");
+        let answer = admin_ask(&gateway, &head).await;
+        let (_, page) = answer.split_once("\r\n\r\n").unwrap();
+        let names = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+        let names: Vec<_> = names.map(|(name, _)| name).collect();
+        assert!(names.len() > 10 && names.is_sorted_by(|a, b| a < b), "{names:?}");
+        let of_handled = page.lines().filter(|line| line.starts_with("grpc_server_handled_total{"));
+        assert!(of_handled.is_sorted(), "{page}");
+        // In text, every sample has the name of its metric, but for those of histograms.
+        let is_text = accept == "text/plain";
+        for line in page.lines().filter(|line| !line.starts_with('#')) {
+            let name = line.split(['{', ' ']).next().unwrap();
+            let known = names.contains(&name)
+                || ["_bucket", "_sum", "_count"]
+                    .iter()
+                    .any(|end| name.strip_suffix(end).is_some_and(|name| names.contains(&name)));
+            assert!(known || !is_text, "{line}");
+        }
+        assert_eq!(page.contains("# UNIT"), !is_text);
+        assert_eq!(page.contains("savepoint_gateway_build_info gauge"), is_text, "{page}");
     }
 }
 

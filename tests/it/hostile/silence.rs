@@ -219,7 +219,10 @@ async fn a_request_is_answered_though_its_peer_has_ended_its_side() {
         message.len()
     );
     let http_2 = [open(), call(IMPORT, &import_request().encode_to_vec())].concat();
-    let head = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").into_bytes();
+    let head = |path: &str| {
+        let accept = "accept: application/openmetrics-text";
+        format!("GET {path} HTTP/1.1\r\nhost: x\r\n{accept}\r\n\r\n").into_bytes()
+    };
     let (grpc, admin) = (gateway.address(), gateway.admin());
     for (what, address, bytes, answer) in [
         ("gRPC-Web", grpc, [web.into_bytes(), message].concat(), &b"grpc-status:0"[..]),
