@@ -51,7 +51,7 @@ pub enum StartError {
     Tls(#[from] rustls::Error),
     #[error("cannot start a worker")]
     Worker(#[source] io::Error),
-    /// The HTTP client or the reflection descriptors are invalid.
+    /// The HTTP client cannot be made.
     #[error("cannot set up the gateway: {0}")]
     Gateway(String),
 }

@@ -48,8 +48,7 @@ impl<S: Services> Worker<S> {
             Builder::new_current_thread().enable_all().build().map_err(StartError::Worker)?;
         let handle = runtime.handle().clone();
         let end = CancellationToken::new();
-        let port = GrpcPort::new(services, extra, shared)
-            .map_err(|error| StartError::Gateway(error.to_string()))?;
+        let port = GrpcPort::new(services, extra, shared);
         std::thread::Builder::new()
             .name(format!("worker-{index}"))
             .spawn({

@@ -19,11 +19,12 @@ use super::connection::Connection;
 use super::extra_services::ExtraServices;
 use super::grpc_frame::{MESSAGE_BYTES, read_single_message};
 use super::health::HealthState;
+use super::media_type::{GRPC, MediaType};
+use super::reflection;
 use super::rescue;
 use super::shared::Shared;
 use super::stream_end;
 use crate::call::Call;
-use crate::pb;
 use crate::pb::health::health_server::HealthServer;
 use crate::rpc::operation::{Kind, Operation};
 use crate::rpc::reason::{Outcome, Reason};
@@ -33,11 +34,6 @@ use crate::rpc::{Deadline, Error};
 const METADATA_BYTES: usize = 16 * 1024;
 
 const NOT_GRPC: &str = "This port speaks gRPC: POST, and content-type application/grpc.\n";
-
-const REFLECTION: [&str; 2] = [
-    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
-];
 
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
 
@@ -72,29 +68,20 @@ struct Inner<S> {
 }
 
 impl<S: Services> GrpcService<S> {
-    pub(super) fn new(
-        services: S,
-        extra: ExtraServices,
-        shared: Arc<Shared>,
-    ) -> Result<Self, tonic_reflection::server::Error> {
-        let reflection = || {
-            tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(pb::DESCRIPTOR)
-                // Lets tools decode the details of a status.
-                .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
-        };
+    pub(super) fn new(services: S, extra: ExtraServices, shared: Arc<Shared>) -> Self {
         let ExtraServices { routes, mut streamed, message_bytes, reads_refused } = extra;
-        streamed.extend(REFLECTION);
-        let others = routes
-            .add_service(health_service(shared.health.clone()))
-            .add_service(reflection().build_v1()?)
-            .add_service(reflection().build_v1alpha()?)
-            .prepare();
+        // Also if it is off: whoever waits for a first answer gets the status at once.
+        streamed.extend(reflection::METHODS);
+        let mut others = routes.add_service(health_service(shared.health.clone()));
+        if shared.config.reflection {
+            others = reflection::add_to(others);
+        }
+        let others = others.prepare();
         // A token for each worker: calls wait for it, and share its lock.
         let stop = shared.stop.child_token();
         let inner =
             Inner { services, others, streamed, message_bytes, reads_refused, shared, stop };
-        Ok(Self(Arc::new(inner)))
+        Self(Arc::new(inner))
     }
 
     /// Handles one request. There is always a response.
@@ -107,7 +94,7 @@ impl<S: Services> GrpcService<S> {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        if let Some(refusal) = refuse_other_than_grpc(&request) {
+        if let Some(refusal) = refuse_other_than(&GRPC, NOT_GRPC, &request) {
             if self.0.reads_refused {
                 let mut body = request.into_body();
                 while let Some(Ok(_)) = body.frame().await {}
@@ -239,34 +226,27 @@ fn find(operations: &[&'static Operation], path: &str) -> Option<&'static Operat
         .copied()
 }
 
-/// Refuses non-gRPC requests in plain HTTP, as the gRPC specification requires.
-fn refuse_other_than_grpc<B>(request: &Request<B>) -> Option<Response<Body>> {
-    let refuse = |status, header: Option<(http::HeaderName, &'static str)>| {
-        let text = if request.method() == Method::HEAD { "" } else { NOT_GRPC };
-        let mut response = Response::new(Body::new(Full::from(text)));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        if let Some((name, value)) = header {
-            headers.insert(name, HeaderValue::from_static(value));
-        }
-        Some(response)
+/// Refuses requests of other media types and methods in plain HTTP, as the gRPC specification requires.
+pub(super) fn refuse_other_than<B>(
+    media_types: &[&str],
+    text: &'static str,
+    request: &Request<B>,
+) -> Option<Response<Body>> {
+    let is_meant = MediaType::of(request.headers()).is_some_and(|kind| kind.is_one_of(media_types));
+    let status = match (is_meant, request.method()) {
+        (false, _) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        (true, &Method::POST) => return None,
+        (true, _) => StatusCode::METHOD_NOT_ALLOWED,
     };
-    let kind = request.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    if !is_grpc(kind) {
-        return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, None);
+    let text = if request.method() == Method::HEAD { "" } else { text };
+    let mut response = Response::new(Body::new(Full::from(text)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    if is_meant {
+        headers.insert(ALLOW, HeaderValue::from_static("POST"));
     }
-    if request.method() != Method::POST {
-        return refuse(StatusCode::METHOD_NOT_ALLOWED, Some((ALLOW, "POST")));
-    }
-    None
-}
-
-/// `application/grpc`, also with `+proto` or parameters. Other codecs are not supported.
-fn is_grpc(kind: &[u8]) -> bool {
-    let Some(rest) = kind.strip_prefix(b"application/grpc") else { return false };
-    let rest = rest.strip_prefix(b"+proto").unwrap_or(rest);
-    matches!(rest.first(), None | Some(b';' | b' '))
+    Some(response)
 }
 
 /// The size of the metadata as defined by RFC 9113, section 6.5.2.

@@ -8,6 +8,7 @@
 mod access_log;
 pub(crate) mod admin;
 mod connection;
+mod descriptors;
 mod extra_services;
 mod grpc;
 mod grpc_frame;
@@ -20,6 +21,7 @@ pub(crate) mod listener;
 mod media_type;
 mod options;
 mod places;
+mod reflection;
 mod rescue;
 mod shared;
 mod stream_end;
@@ -62,15 +64,11 @@ pub(crate) struct GrpcPort<S> {
 }
 
 impl<S: Services> GrpcPort<S> {
-    pub(crate) fn new(
-        services: S,
-        extra: ExtraServices,
-        shared: &Arc<Shared>,
-    ) -> Result<Self, tonic_reflection::server::Error> {
-        let grpc = GrpcService::new(services, extra, Arc::clone(shared))?;
+    pub(crate) fn new(services: S, extra: ExtraServices, shared: &Arc<Shared>) -> Self {
+        let grpc = GrpcService::new(services, extra, Arc::clone(shared));
         let origins = &shared.config.grpc_web_origins;
         let web = (!origins.is_empty()).then(|| Arc::new(GrpcWeb::new(grpc.clone(), origins)));
-        Ok(Self { grpc, web, shared: Arc::clone(shared) })
+        Self { grpc, web, shared: Arc::clone(shared) }
     }
 
     pub(crate) fn limits(&self) -> &ConnectionLimits {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 
 use crate::options::problems::non_empty;
 use crate::options::{Address, Problems};
@@ -61,6 +61,12 @@ pub(crate) struct ServerOptions {
     /// Serve gRPC-Web to pages of these origins, separated by commas; * for all [default: none]
     #[arg(long, value_name = "ORIGINS")]
     grpc_web_allow_origin: Option<String>,
+    /// Further request headers that these pages may send, separated by commas [default: none]
+    #[arg(long, value_name = "HEADERS")]
+    grpc_web_allow_header: Option<String>,
+    /// Serve reflection, which describes the services to tools
+    #[arg(long, value_name = "BOOLEAN", default_value = "true")]
+    reflection: String,
 }
 
 #[derive(Debug, Clone)]
@@ -85,6 +91,10 @@ pub struct ServerConfig {
     pub drain_delay: Duration,
     /// Origins whose pages may use gRPC-Web; none disables it.
     pub grpc_web_origins: Vec<HeaderValue>,
+    /// Request headers that these pages may send, in addition to those of gRPC-Web.
+    pub grpc_web_headers: Vec<HeaderName>,
+    /// Whether reflection is served.
+    pub reflection: bool,
 }
 
 impl Default for ServerConfig {
@@ -105,6 +115,8 @@ impl Default for ServerConfig {
             drain_timeout: seconds(10),
             drain_delay: Duration::ZERO,
             grpc_web_origins: Vec::new(),
+            grpc_web_headers: Vec::new(),
+            reflection: true,
         }
     }
 }
@@ -151,9 +163,30 @@ impl ServerOptions {
             drain_timeout: problems.positive_duration("--drain-timeout", &self.drain_timeout),
             drain_delay: problems.duration("--drain-delay", &self.drain_delay),
             grpc_web_origins: origins(problems, non_empty(&self.grpc_web_allow_origin)),
+            grpc_web_headers: self.web_headers(problems),
+            reflection: problems.read("--reflection", &self.reflection, boolean).unwrap_or(true),
             ..defaults
         }
     }
+
+    fn web_headers(&self, problems: &mut Problems<'_>) -> Vec<HeaderName> {
+        let flag = "--grpc-web-allow-header";
+        let list = non_empty(&self.grpc_web_allow_header);
+        if list.is_some() && non_empty(&self.grpc_web_allow_origin).is_none() {
+            problems.report(flag, "has no effect without --grpc-web-allow-origin");
+        }
+        let header = |text: &str| HeaderName::try_from(text).map_err(|_| "is not a header's name");
+        items(list).filter_map(|text| problems.read(flag, text, header)).collect()
+    }
+}
+
+fn boolean(text: &str) -> Result<bool, &'static str> {
+    text.trim().parse().map_err(|_| "is neither true nor false")
+}
+
+/// The items of a list that is separated by commas.
+fn items(list: Option<&str>) -> impl Iterator<Item = &str> {
+    list.unwrap_or_default().split(',').map(str::trim).filter(|text| !text.is_empty())
 }
 
 fn mode(text: &str) -> Result<u32, &'static str> {
@@ -165,7 +198,6 @@ fn mode(text: &str) -> Result<u32, &'static str> {
 
 /// Origins as browsers send them: scheme, host and port, without a trailing slash.
 fn origins(problems: &mut Problems<'_>, list: Option<&str>) -> Vec<HeaderValue> {
-    let texts = list.unwrap_or_default().split(',').map(str::trim).filter(|text| !text.is_empty());
     let origin = |text: &str| {
         let is_origin = text == "*"
             || url::Url::parse(text).is_ok_and(|url| {
@@ -175,5 +207,5 @@ fn origins(problems: &mut Problems<'_>, list: Option<&str>) -> Vec<HeaderValue> 
         let value = HeaderValue::from_str(text).ok().filter(|_| is_origin);
         value.ok_or("is neither * nor an origin such as https://example.com")
     };
-    texts.filter_map(|text| problems.read("--grpc-web-allow-origin", text, origin)).collect()
+    items(list).filter_map(|text| problems.read("--grpc-web-allow-origin", text, origin)).collect()
 }

@@ -150,6 +150,16 @@ fn options_of_connections_are_checked_before_the_start() {
         (vec!["--socket-mode=1777"], "\"1777\" is not a mode"),
         (vec!["--socket-mode=0"], "\"0\" lets nobody connect"),
         (vec!["--socket-mode=0555"], "\"0555\" lets nobody connect"),
+        (vec!["--reflection=maybe"], "\"maybe\" is neither true nor false"),
+        (
+            vec!["--grpc-web-allow-header=x-id"],
+            "--grpc-web-allow-header (SAVEPOINT_GATEWAY_GRPC_WEB_ALLOW_HEADER): has no effect \
+             without --grpc-web-allow-origin",
+        ),
+        (
+            vec!["--grpc-web-allow-origin=*", "--grpc-web-allow-header=x-id, x id"],
+            "\"x id\" is not a header's name",
+        ),
         (vec!["--upstream-ca=/nowhere/ca"], "/nowhere/ca: does not exist"),
         (vec!["--upstream-proxy=socks5://u:exampleSecret@h:1"], "--upstream-proxy (SAVE"),
         (vec!["--upstream-proxy=http://u:exampleSecret@h:1/path"], "--upstream-proxy (SAVE"),

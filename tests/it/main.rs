@@ -30,12 +30,14 @@ mod failures;
 mod hostile;
 /// What must hold of the source as a whole: the directions of imports.
 mod house;
-/// Health, reflection and the admin port.
+/// Health and the admin port.
 mod operators;
 /// The process: exit codes, signals, and options that have their effect.
 mod process;
 /// The project of requests that do not name one, as IAM knows it.
 mod projects;
+/// Descriptions of the services for tools.
+mod reflection;
 /// Calls that are refused before any provider is called, other than for a field.
 mod refusals;
 /// Which attempts are repeated, and which never.
