@@ -1,5 +1,7 @@
 //! Reads the single message of a unary call, as strictly as gRPC requires.
 
+use std::error::Error as StdError;
+
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::Body;
 use http_body_util::BodyExt;
@@ -16,23 +18,27 @@ pub const MESSAGE_BYTES: usize = 64 * 1024;
 /// <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests>
 const PREFIX_BYTES: usize = 5;
 
+/// The body that a caller sent does not have the encoding that it announced.
+#[derive(Debug, thiserror::Error)]
+#[error("the request body {0}")]
+pub(super) struct Undecodable(pub(super) &'static str);
+
 /// Reads a request body that must be exactly one gRPC message of at most `most` bytes, without its
 /// prefix. The result includes the prefix, which tonic parses again.
 ///
 /// # Errors
 /// - [`Reason::MessageTooLarge`] as soon as the prefix announces too much, before buffering;
 /// - [`Reason::MessageCount`] for no message, or more than one;
-/// - [`Reason::MalformedMessage`] for a truncated message.
+/// - [`Reason::MalformedMessage`] for a truncated message, or a body that is [`Undecodable`];
+/// - [`Reason::Cancelled`] if the stream breaks.
 pub(super) async fn read_single_message<B>(mut body: B, most: usize) -> Result<Bytes, Error>
 where
-    B: Body<Data = Bytes> + Unpin,
+    B: Body<Data = Bytes, Error: Into<Box<dyn StdError + Send + Sync>>> + Unpin,
 {
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else {
-            return Err(Error::new(Reason::Cancelled, "the request stream broke"));
-        };
+        let frame = frame.map_err(|error| broken(&*error.into()))?;
         let Ok(data) = frame.into_data() else { continue };
         if first.is_empty() && rest.is_empty() {
             // Usually the only frame, which is then not copied.
@@ -54,6 +60,18 @@ where
         Some(length) if message.len() == length => Ok(message),
         _ => Err(Error::new(Reason::MalformedMessage, "the message is truncated")),
     }
+}
+
+/// Why a request body ended early.
+fn broken(error: &(dyn StdError + 'static)) -> Error {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(undecodable) = error.downcast_ref::<Undecodable>() {
+            return Error::new(Reason::MalformedMessage, undecodable.to_string());
+        }
+        cause = error.source();
+    }
+    Error::new(Reason::Cancelled, "the request stream broke")
 }
 
 /// The length of prefix and message, once the prefix has arrived.

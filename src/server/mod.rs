@@ -13,6 +13,7 @@ mod extra_services;
 mod grpc;
 mod grpc_frame;
 mod grpc_web;
+mod grpc_web_text;
 mod h2_guard;
 mod health;
 mod http1_stream;
@@ -66,8 +67,7 @@ pub(crate) struct GrpcPort<S> {
 impl<S: Services> GrpcPort<S> {
     pub(crate) fn new(services: S, extra: ExtraServices, shared: &Arc<Shared>) -> Self {
         let grpc = GrpcService::new(services, extra, Arc::clone(shared));
-        let origins = &shared.config.grpc_web_origins;
-        let web = (!origins.is_empty()).then(|| Arc::new(GrpcWeb::new(grpc.clone(), origins)));
+        let web = GrpcWeb::new(grpc.clone(), &shared.config).map(Arc::new);
         Self { grpc, web, shared: Arc::clone(shared) }
     }
 

@@ -13,7 +13,7 @@ use crate::rpc::Error;
 /// Reads the single message of a unary call.
 pub async fn single_message<B>(body: B, most: usize) -> Result<Bytes, Error>
 where
-    B: http_body::Body<Data = Bytes> + Unpin,
+    B: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin,
 {
     super::grpc_frame::read_single_message(body, most).await
 }

@@ -1,9 +1,13 @@
-use http::HeaderValue;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use http::{HeaderName, HeaderValue, Method};
 use prost::Message as _;
 use savepoint_gateway::pb::ImportSavepointResponse;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tonic::Code;
 
+use crate::hostile::wire::{IMPORT, ask, prefixed};
 use crate::support::{FakeCloud, Gateway, Options, Reply, import_request};
 
 const ORIGIN: &str = "https://page.example";
@@ -61,22 +65,183 @@ async fn a_page_of_an_allowed_origin_calls_over_http_1() {
 #[tokio::test]
 async fn a_preflight_allows_what_clients_send_and_only_to_those_origins() {
     let cloud = FakeCloud::answering(Reply::Silence).await;
-    let gateway = gateway(&cloud).await;
-    for (origin, allowed) in [(ORIGIN, true), ("https://other.example", false)] {
+    let gateway = Gateway::start(Options::at(&cloud).with(|config| {
+        config.server.grpc_web_origins = vec![HeaderValue::from_static(ORIGIN)];
+        config.server.grpc_web_headers = vec![HeaderName::from_static("x-request-id")];
+    }))
+    .await;
+    let sent = [
+        "content-type",
+        "grpc-timeout",
+        "x-grpc-web",
+        "x-user-agent",
+        "baggage",
+        "traceparent",
+        "tracestate",
+        "x-request-id",
+    ];
+    for (origin, status) in [(ORIGIN, "200"), ("https://other.example", "403")] {
         let head = format!(
             "OPTIONS /savepoint.v1.SavepointService/ImportSavepoint HTTP/1.1\r\norigin: {origin}\r\n\
              access-control-request-method: POST\r\n\
-             access-control-request-headers: content-type,grpc-timeout,x-grpc-web,x-user-agent\r\n"
+             access-control-request-headers: {}\r\n",
+            sent.join(",")
         );
         let (head, _) = exchange(&gateway, &head, b"").await;
-        assert_eq!(head.contains("access-control-allow-origin"), allowed, "{origin}: {head}");
-        let traced = ["traceparent", "tracestate"];
-        let sent = ["content-type", "grpc-timeout", "x-grpc-web", "x-user-agent"];
-        for name in sent.into_iter().chain(traced) {
-            assert!(head.contains(name), "{name}: {head}");
+        assert!(head.starts_with(&format!("http/1.1 {status}")), "{head}");
+        let value = |name: &str| {
+            let line = head.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
+            line.unwrap_or_default().split(',').map(str::to_owned).collect::<Vec<_>>()
+        };
+        let is_allowed = status == "200";
+        assert_eq!(value("access-control-allow-origin").contains(&origin.to_owned()), is_allowed);
+        for name in sent {
+            let listed = value("access-control-allow-headers").contains(&name.to_owned());
+            assert_eq!(listed, is_allowed, "{name}: {head}");
         }
     }
     assert_eq!(cloud.count(), 0);
+}
+
+#[tokio::test]
+async fn every_answer_to_an_allowed_page_can_be_read_by_it() {
+    let cloud = FakeCloud::answering(Reply::Silence).await;
+    let gateway = gateway(&cloud).await;
+    for (method, path, kind, status) in [
+        ("POST", IMPORT, "application/json", 415),
+        ("POST", IMPORT, "text/plain", 415),
+        ("POST", IMPORT, "nonsense", 415),
+        ("GET", IMPORT, "text/plain", 415),
+        ("GET", IMPORT, "application/grpc-web", 405),
+        ("PUT", IMPORT, "application/grpc-web-text", 405),
+        ("POST", IMPORT, "application/grpc-web", 200),
+        ("POST", "/unknown/Method", "application/grpc-web+proto", 200),
+        ("POST", "/", "application/grpc-web-text", 200),
+    ] {
+        let head =
+            format!("{method} {path} HTTP/1.1\r\norigin: {ORIGIN}\r\ncontent-type: {kind}\r\n");
+        let (head, _) = exchange(&gateway, &head, b"").await;
+        assert!(head.starts_with(&format!("http/1.1 {status}")), "{method} {path} {kind}: {head}");
+        let headers = [("content-type", kind), ("origin", ORIGIN)];
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let answer = ask(gateway.address(), method, path, &headers, Vec::new()).await;
+        assert_eq!(answer.http, status, "{path} {kind}: {answer:?}");
+        for (name, want) in [
+            ("access-control-allow-origin", ORIGIN),
+            ("access-control-expose-headers", "grpc-status,grpc-message,grpc-status-details-bin"),
+        ] {
+            assert!(head.contains(&format!("{name}: {want}")), "{kind}: {head}");
+            let found = answer.headers.get(name).map(|value| value.to_str().unwrap());
+            assert!(found.is_some_and(|found| found.starts_with(want)), "{kind}: {answer:?}");
+        }
+    }
+    assert_eq!(cloud.count(), 0);
+}
+
+#[tokio::test]
+async fn media_types_of_grpc_web_are_read_by_their_grammar() {
+    let cloud = FakeCloud::answering(Reply::json(200, r#"{"is_success":true}"#)).await;
+    let gateway = gateway(&cloud).await;
+    let binary = prefixed(&import_request().encode_to_vec());
+    let text = BASE64_STANDARD.encode(&binary).into_bytes();
+    let mut count = 0;
+    for (kind, body) in [
+        ("application/grpc-web", &binary),
+        ("application/grpc-web+proto; charset=utf-8", &binary),
+        ("Application/gRPC-Web+Proto", &binary),
+        ("application/grpc-web ; a=\"b;c\";", &binary),
+        ("application/grpc-web-text", &text),
+        ("application/grpc-web-text+proto;charset=utf-8", &text),
+        ("APPLICATION/GRPC-WEB-TEXT", &text),
+    ] {
+        let head =
+            format!("POST {IMPORT} HTTP/1.1\r\norigin: {ORIGIN}\r\ncontent-type: {kind}\r\n");
+        let (head, answer) = exchange(&gateway, &head, body).await;
+        assert!(head.starts_with("http/1.1 200"), "{kind}: {head}");
+        assert!(head.contains("content-type: application/grpc-web+proto"), "{kind}: {head}");
+        assert!(String::from_utf8_lossy(&answer).contains("grpc-status:0"), "{kind}: {answer:?}");
+        let headers = [("content-type", kind), ("origin", ORIGIN)];
+        let answer = ask(gateway.address(), Method::POST, IMPORT, &headers, body.clone()).await;
+        assert_eq!(answer.http, 200, "{kind}: {answer:?}");
+        count += 2;
+        assert_eq!(cloud.count(), count, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_in_base64_if_the_page_accepts_that() {
+    let cloud = FakeCloud::answering(Reply::json(200, r#"{"is_success":true}"#)).await;
+    let gateway = gateway(&cloud).await;
+    let binary = prefixed(&import_request().encode_to_vec());
+    let text = BASE64_STANDARD.encode(&binary).into_bytes();
+    for (kind, accept, body, is_text) in [
+        ("application/grpc-web-text", "application/grpc-web-text", &text, true),
+        ("application/grpc-web-text", "Application/gRPC-Web-Text+proto;q=0.5, */*", &text, true),
+        ("application/grpc-web-text", "application/grpc-web", &text, false),
+        ("application/grpc-web-text", "application/grpc-web-text;q=0", &text, false),
+        (
+            "application/grpc-web-text",
+            "application/grpc-web, application/grpc-web-text",
+            &text,
+            true,
+        ),
+        ("application/grpc-web", "application/grpc-web-text", &binary, true),
+        ("application/grpc-web", "application/grpc-web, application/grpc-web-text", &binary, false),
+        ("application/grpc-web", "*/*", &binary, false),
+    ] {
+        let head = format!(
+            "POST {IMPORT} HTTP/1.1\r\norigin: {ORIGIN}\r\ncontent-type: {kind}\r\naccept: {accept}\r\n"
+        );
+        let (head, answer) = exchange(&gateway, &head, body).await;
+        let want = if is_text { "grpc-web-text+proto" } else { "grpc-web+proto" };
+        assert!(
+            head.contains(&format!("content-type: application/{want}\r\n")),
+            "{accept}: {head}"
+        );
+        let is_plain = String::from_utf8_lossy(&answer).contains("grpc-status:0");
+        assert_eq!(is_plain, !is_text, "{accept}: {answer:?}");
+    }
+}
+
+/// The pieces of a body that a client encoded one by one.
+#[tokio::test]
+async fn a_body_in_base64_may_have_padding_in_the_middle() {
+    let cloud = FakeCloud::answering(Reply::json(200, r#"{"is_success":true}"#)).await;
+    let gateway = gateway(&cloud).await;
+    let message = prefixed(&import_request().encode_to_vec());
+    for size in 1..8 {
+        let pieces: String =
+            message.chunks(size).map(|piece| BASE64_STANDARD.encode(piece)).collect();
+        let headers = [("content-type", "application/grpc-web-text"), ("origin", ORIGIN)];
+        let answer = ask(gateway.address(), Method::POST, IMPORT, &headers, pieces.into()).await;
+        assert_eq!((answer.http.as_u16(), answer.code()), (200, None), "{size}: {answer:?}");
+        assert_eq!(cloud.count(), size);
+    }
+    let sent = cloud.requests();
+    assert!(sent.iter().all(|request| request.body == sent[0].body), "{sent:?}");
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_base64_is_a_malformed_message() {
+    let cloud = FakeCloud::answering(Reply::Silence).await;
+    let gateway = gateway(&cloud).await;
+    let whole = BASE64_STANDARD.encode(prefixed(&import_request().encode_to_vec()));
+    let bodies =
+        ["!!!!", &whole[..whole.len() - 1], &whole[..9], "AAAA====", &whole.replace('A', " ")];
+    for body in bodies {
+        let head = format!(
+            "POST {IMPORT} HTTP/1.1\r\norigin: {ORIGIN}\r\ncontent-type: application/grpc-web-text\r\n"
+        );
+        let (head, _) = exchange(&gateway, &head, body.as_bytes()).await;
+        assert!(head.contains("grpc-status: 13"), "{body}: {head}");
+        let headers = [("content-type", "application/grpc-web-text"), ("origin", ORIGIN)];
+        let answer = ask(gateway.address(), Method::POST, IMPORT, &headers, body.into()).await;
+        assert_eq!(answer.code(), Some(Code::Internal as i32), "{body}: {answer:?}");
+    }
+    assert_eq!(cloud.count(), 0);
+    let log = gateway.log();
+    let told = log.matches(r#""reason":"MALFORMED_MESSAGE""#).count();
+    assert_eq!(told, 2 * bodies.len(), "{log}");
 }
 
 #[tokio::test]

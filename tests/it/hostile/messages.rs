@@ -124,6 +124,26 @@ async fn an_unknown_encoding_is_refused_with_the_list_of_known_ones() {
     assert_eq!(cloud.count(), 0);
 }
 
+#[tokio::test]
+async fn the_media_type_is_read_by_its_grammar() {
+    let (cloud, gateway) = gateway().await;
+    let body = prefixed(&import_request().encode_to_vec());
+    let kinds = [
+        "application/grpc",
+        "Application/gRPC",
+        "APPLICATION/GRPC+PROTO",
+        "application/grpc+proto; charset=utf-8",
+        "application/grpc ;a=\"b;c\" ;",
+        "application/grpc;",
+    ];
+    for kind in kinds {
+        let headers = [("content-type", kind)];
+        let answer = ask(gateway.address(), Method::POST, IMPORT, &headers, body.clone()).await;
+        assert_eq!((answer.http.as_u16(), answer.code()), (200, Some(0)), "{kind}: {answer:?}");
+    }
+    assert_eq!(cloud.count(), kinds.len());
+}
+
 /// Hostile inputs 28-30.
 #[tokio::test]
 async fn requests_that_are_not_grpc_get_an_http_answer() {
@@ -136,11 +156,17 @@ async fn requests_that_are_not_grpc_get_an_http_answer() {
         Some("application/grpc-web"),
         Some("application/grpc+json"),
         Some("application/grpcx"),
+        Some("application/grpc; charset"),
+        Some("application/grpc, application/grpc"),
+        Some("application /grpc"),
     ] {
         let headers: Vec<_> = kind.map(|kind| ("content-type", kind)).into_iter().collect();
         let answer = ask(gateway.address(), Method::POST, IMPORT, &headers, body.clone()).await;
         assert_eq!(answer.http, 415, "{kind:?}: {answer:?}");
     }
+    let twice = [("content-type", "application/grpc"), ("content-type", "application/grpc")];
+    let answer = ask(gateway.address(), Method::POST, IMPORT, &twice, body.clone()).await;
+    assert_eq!(answer.http, 415, "{answer:?}");
     for method in [Method::GET, Method::PUT, Method::DELETE, Method::OPTIONS] {
         let headers = [("content-type", "application/grpc")];
         let answer = ask(gateway.address(), method.clone(), IMPORT, &headers, body.clone()).await;

@@ -53,6 +53,8 @@ mod floods;
 mod isolation;
 /// Requests that are not well-formed gRPC.
 mod messages;
+/// Pages in browsers that may not call.
+mod pages;
 /// Peers that take places and say nothing, or end their side early.
 mod silence;
 /// The check that each input has a test.
