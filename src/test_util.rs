@@ -28,7 +28,9 @@ use crate::tls::Trust;
 use crate::transport::{ClientOptions, Pool, Response};
 use crate::upstream::{Backoff, Limits, Upstream};
 
-pub use crate::server::test_util::{guarded_frames, single_message};
+pub use crate::server::test_util::{
+    decoded_text, guarded_frames, media_type_parameter, single_message,
+};
 
 pub const SECRETS: [&str; 3] =
     ["EXAMPLEAK0123456", "exampleSecretKey0123456789abcdef", "exampleToken0123456789"];

@@ -30,6 +30,8 @@ use tower_service::Service;
 
 use super::descriptors::DESCRIPTORS;
 use super::grpc_frame::MESSAGE_BYTES;
+use super::rescue;
+use crate::rpc::Error;
 
 /// The one method, in both versions.
 pub(super) const METHODS: [&str; 2] = [
@@ -90,8 +92,19 @@ impl ServerReflection for Reflection {
         requests: tonic::Request<Streaming<ServerReflectionRequest>>,
     ) -> Result<tonic::Response<Self::ServerReflectionInfoStream>, Status> {
         let mut answers = Answers { version: self.service, sent: Vec::new() };
-        let told = requests.into_inner().map(move |request| Ok(answers.answer(request?)));
+        let told = requests.into_inner().map(move |request| match request {
+            Ok(request) => Ok(answers.answer(request)),
+            Err(status) => Err(described(status)),
+        });
         Ok(tonic::Response::new(Box::pin(told)))
+    }
+}
+
+/// Why a request could not be read, in the form of all statuses.
+fn described(status: Status) -> Status {
+    match rescue::reason_of(status.code()) {
+        Some(reason) => Error::new(reason, status.message()).into(),
+        None => status,
     }
 }
 

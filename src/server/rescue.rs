@@ -35,17 +35,11 @@ pub(super) fn described(code: Code, headers: &HeaderMap, call: &Call) -> Option<
         return None;
     }
     let status = Status::from_header_map(headers)?;
-    #[expect(clippy::wildcard_enum_match_arm, reason = "codes that the library never makes")]
-    let reason = match code {
-        // A compressed message that exceeds the limit when decompressed.
-        Code::OutOfRange | Code::ResourceExhausted => Reason::MessageTooLarge,
-        Code::Internal => Reason::MalformedMessage,
-        Code::Unimplemented => Reason::UnknownMethod,
-        // From the health service.
-        Code::NotFound => Reason::NotFound,
+    let reason = match reason_of(code) {
+        Some(reason) => reason,
         // Statuses of an extra service are passed on unchanged.
-        _ if call.operation().is_none() => return None,
-        _ => Reason::GatewayInternal,
+        None if call.operation().is_none() => return None,
+        None => Reason::GatewayInternal,
     };
     let message = match (reason, status.message()) {
         (Reason::UnknownMethod, "") => "unknown method",
@@ -54,6 +48,20 @@ pub(super) fn described(code: Code, headers: &HeaderMap, call: &Call) -> Option<
     let error = Error::new(reason, message);
     // An unknown health name does not count as a failed call.
     Some(if reason == Reason::NotFound { error.into() } else { call.failed(error).into() })
+}
+
+/// What the gRPC library means by its codes.
+#[expect(clippy::wildcard_enum_match_arm, reason = "codes that the library never makes")]
+pub(super) fn reason_of(code: Code) -> Option<Reason> {
+    match code {
+        // Also a compressed message that exceeds the limit when decompressed.
+        Code::OutOfRange | Code::ResourceExhausted => Some(Reason::MessageTooLarge),
+        Code::Internal => Some(Reason::MalformedMessage),
+        Code::Unimplemented => Some(Reason::UnknownMethod),
+        // From the health service.
+        Code::NotFound => Some(Reason::NotFound),
+        _ => None,
+    }
 }
 
 /// The same for a response with its status in the headers, with the code if there is one.

@@ -5,9 +5,15 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use tonic::body::Body;
+
 use super::h2_guard::H2Guard;
+use super::media_type::MediaType;
 use crate::rpc::Error;
 
 /// Reads the single message of a unary call.
@@ -16,6 +22,21 @@ where
     B: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin,
 {
     super::grpc_frame::read_single_message(body, most).await
+}
+
+/// Decodes a request body of gRPC-Web in base64 that arrives in pieces of this size.
+pub fn decoded_text(text: &[u8], piece: usize) -> Option<Vec<u8>> {
+    let pieces = text.chunks(piece).map(|piece| Ok(Frame::data(Bytes::copy_from_slice(piece))));
+    let pieces: Vec<Result<_, tonic::Status>> = pieces.collect();
+    let body = Body::new(StreamBody::new(tokio_stream::iter(pieces)));
+    let decoded = super::grpc_web_text::Decoded::new(body).collect().now_or_never()?;
+    Some(decoded.ok()?.to_bytes().to_vec())
+}
+
+/// A parameter of a media type, if the type is this one.
+pub fn media_type_parameter(text: &str, essence: &str, parameter: &str) -> Option<Option<String>> {
+    let media_type = MediaType::parse(text).filter(|found| found.is(essence))?;
+    Some(media_type.parameter(parameter).map(Into::into))
 }
 
 /// Sends these bytes through the guard, in pieces of this size. Returns the bytes it let through,

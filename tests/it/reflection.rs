@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use prost::Message as _;
 use prost_types::FileDescriptorProto;
+use savepoint_gateway::server::MESSAGE_BYTES;
 use tonic::{Code, Status};
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest as Asked;
@@ -10,6 +11,7 @@ use tonic_reflection::pb::v1::{
     ErrorResponse, ExtensionRequest, ServerReflectionRequest, ServerReflectionResponse,
 };
 use tonic_reflection::pb::v1alpha;
+use tonic_types::StatusExt as _;
 
 use crate::hostile::wire::{grpc, prefixed};
 use crate::support::{Gateway, Options};
@@ -218,6 +220,29 @@ async fn a_file_comes_with_all_it_needs_and_nothing_twice() {
     assert_eq!(third, ["savepoint/v1/savepoint.proto"]);
     let all = [first, second].concat();
     assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len(), "{all:?}");
+}
+
+#[tokio::test]
+async fn a_request_that_cannot_be_read_ends_the_stream_with_its_reason() {
+    let gateway = Gateway::start(Options::none()).await;
+    let large = symbol(&"x".repeat(MESSAGE_BYTES));
+    let (told, ended) = stream(&gateway, vec![Some(symbol("x")), Some(large)]).await;
+    is_error(&told[0], Code::NotFound);
+    let status = ended.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    let info = status.get_details_error_info().unwrap();
+    assert_eq!(info.reason, "MESSAGE_TOO_LARGE");
+
+    let path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    for (body, code) in [
+        (prefixed(&[0xff; 10]), Code::Internal),
+        (vec![0, 0, 0, 0], Code::Internal),
+        (vec![0, 0xff, 0xff, 0xff, 0xff], Code::ResourceExhausted),
+    ] {
+        let answer = grpc(gateway.address(), path, &[], body).await;
+        assert_eq!(answer.code(), Some(code as i32), "{answer:?}");
+        assert!(answer.trailers.contains_key("grpc-status-details-bin"), "{answer:?}");
+    }
 }
 
 #[tokio::test]
