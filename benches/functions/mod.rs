@@ -284,7 +284,7 @@ fn framed(message: &impl Message) -> Bytes {
 
 /// The message of a complete request body.
 fn body(framed: &Bytes) -> Result<Bytes, Error> {
-    let read = pin!(test_util::single_message(Full::new(black_box(framed).clone()), 64 * 1024));
+    let read = pin!(test_util::single_message(Full::new(black_box(framed).clone()), 12 * 1024));
     match read.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(read) => read.map(|message| message.slice(5..)),
         Poll::Pending => unreachable!("all of the body is there"),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use crate::options::problems::non_empty;
 use crate::options::{ConfigError, Lookup, Problems};
 use crate::otlp::{self, TraceConfig};
 use crate::providers::{Setup, alibaba, huawei};
@@ -107,6 +108,10 @@ struct LimitOptions {
     /// Maximum number of calls in flight for each provider; further calls are rejected
     #[arg(long, value_name = "COUNT", default_value = "256")]
     max_in_flight: String,
+    /// Maximum memory for the requests of all callers; further calls are rejected
+    /// [default: 8MiB, and 64KiB for each of --max-in-flight]
+    #[arg(long, value_name = "SIZE")]
+    max_request_memory: Option<String>,
     /// Number of worker threads [default: one for each processor, at most 4]
     #[arg(long, value_name = "COUNT")]
     workers: Option<String>,
@@ -147,6 +152,12 @@ impl Default for Config {
     }
 }
 
+/// Enough for the calls that may be in flight to both providers, with large metadata, and for as
+/// many again that are rejected.
+fn request_memory(max_in_flight: usize) -> usize {
+    8 * 1024 * 1024 + max_in_flight * 64 * 1024
+}
+
 impl ServeOptions {
     /// The configuration. `lookup` reads environment variables.
     ///
@@ -185,9 +196,13 @@ impl GatewayOptions {
         let limits = &self.limits;
         let defaults = Config::default();
         let max_in_flight = problems.count("--max-in-flight", &limits.max_in_flight, 1_000_000);
+        let max_request_memory = match non_empty(&limits.max_request_memory) {
+            Some(text) => problems.bytes("--max-request-memory", text),
+            None => request_memory(max_in_flight),
+        };
         Config {
             providers,
-            server: self.server.config(problems, free_ports),
+            server: ServerConfig { max_request_memory, ..self.server.config(problems, free_ports) },
             upstream: UpstreamConfig {
                 connect_timeout: problems
                     .positive_duration("--connect-timeout", &limits.connect_timeout),

@@ -113,6 +113,11 @@ impl<'a> Problems<'a> {
         self.read(name, text, count).unwrap_or(1)
     }
 
+    /// A number of bytes with a unit, from 1 MiB on.
+    pub(crate) fn bytes(&mut self, name: &str, text: &str) -> usize {
+        self.read(name, text, bytes).unwrap_or_default()
+    }
+
     pub(crate) fn endpoint(&mut self, name: &str, text: &str, insecure: bool) -> Option<Endpoint> {
         Endpoint::parse(text, insecure).map_err(|error| self.report(name, error)).ok()
     }
@@ -164,6 +169,22 @@ impl<'a> Problems<'a> {
     /// Whether a variable is true, by the rule of the providers' own tools.
     pub(crate) fn switch(&mut self, name: &str) -> bool {
         self.variable(name).is_some_and(|value| value.eq_ignore_ascii_case("true") || value == "1")
+    }
+}
+
+fn bytes(text: &str) -> Result<usize, &'static str> {
+    let text = text.trim();
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit: usize = match &text[digits.len()..] {
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err("is not a size with a unit, such as 16MiB"),
+    };
+    let number = digits.trim_end().parse::<usize>().ok();
+    match number.and_then(|number| number.checked_mul(unit)) {
+        Some(bytes) if (1 << 20..=1 << 40).contains(&bytes) => Ok(bytes),
+        _ => Err("is not a size from 1MiB to 1024GiB"),
     }
 }
 

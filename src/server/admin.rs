@@ -18,21 +18,27 @@ use tonic::body::Body;
 use tonic::service::Routes;
 use tower_service::Service as _;
 
-use super::connection::{self, Connection, ConnectionLimits, Crowd, Handler};
+use super::connection::{self, Connection, ConnectionLimits, Crowd, Handler, Overloaded};
 use super::grpc::{answered, health_service};
+use super::grpc_frame::{MESSAGE_BYTES, read_single_message};
 use super::health::Stage;
 use super::listener::{Bound, is_of_one_connection};
 use super::media_type::{GRPC, MediaType, accepted};
 use super::places::{Place, Places};
+use super::request_memory::{self, RequestMemory};
 use super::shared::Shared;
 use super::stream_end;
-use crate::telemetry::Exposition;
+use crate::telemetry::{Exposition, Gauge};
 
 /// There are few operators and probes.
 pub(crate) const CONNECTIONS: usize = 64;
 
 /// Maximum number of concurrent calls of one connection.
-const STREAMS: u32 = 16;
+const STREAMS: u32 = 4;
+
+/// What requests may make the process hold here: with usual metadata, enough for all calls that all
+/// connections can make. Callers of the gRPC port cannot use it up.
+const MEMORY: usize = 4 * 1024 * 1024;
 
 /// Maximum idle time and age of a connection. Scrapers and probes come more often, or connect anew.
 const MAX_IDLE: Duration = Duration::from_secs(60);
@@ -51,6 +57,7 @@ pub(crate) async fn serve(bound: Bound, shared: Arc<Shared>, missing: Arc<Missin
         max_idle: Some(MAX_IDLE),
         crowd: Crowd::default(),
         max_streams: STREAMS,
+        memory: RequestMemory::new(MEMORY, Gauge::default()),
         http_1: true,
         // Probes must work during a drain.
         drain: CancellationToken::new(),
@@ -128,7 +135,7 @@ impl Handler for Port {
         match request.uri().path() {
             "/livez" => text(StatusCode::OK, "ok\n".into()),
             "/readyz" => admin.ready(),
-            "/metrics" => admin.metrics(preferred(request.headers())),
+            "/metrics" => admin.metrics(&connection, preferred(request.headers())),
             _ => {
                 let paths = "/metrics, /livez and /readyz are served here\n";
                 text(StatusCode::NOT_FOUND, paths.into())
@@ -144,11 +151,21 @@ impl Admin {
         request: Request<Incoming>,
         connection: Arc<Connection>,
     ) -> Response<Body> {
-        let answering = self.routes.clone().call(request.map(Body::new));
+        if request.extensions().get::<Overloaded>().is_some() {
+            return Status::from(request_memory::overloaded()).into_http();
+        }
+        let (head, body) = request.into_parts();
+        let reading = read_single_message(body, MESSAGE_BYTES, &connection.memory);
         let patience = self.shared.config.peer_timeout;
-        let Ok(response) = tokio::time::timeout(patience, answering).await else {
-            return Status::deadline_exceeded("the request did not arrive in time").into_http();
+        let message = match tokio::time::timeout(patience, reading).await {
+            Ok(Ok(message)) => Full::new(message),
+            Ok(Err(error)) => return Status::from(error).into_http(),
+            Err(_) => {
+                return Status::deadline_exceeded("the request did not arrive in time").into_http();
+            }
         };
+        let request = Request::from_parts(head, Body::new(message.map_err(|never| match never {})));
+        let response = self.routes.clone().call(request).await;
         stream_end::ended_by(answered(response), async move { connection.closed().await.into() })
     }
 
@@ -162,13 +179,18 @@ impl Admin {
         let mut lines = vec![line.to_owned()];
         lines.extend((self.missing)());
         lines.push(String::new());
-        text(status, lines.join("\n"))
+        text(status, lines.join("\n").into())
     }
 
-    fn metrics(&self, format: Exposition) -> Response<Body> {
+    fn metrics(&self, connection: &Connection, format: Exposition) -> Response<Body> {
         let telemetry = &self.shared.telemetry;
         let page = telemetry.metrics().encode(telemetry.log().dropped(), format);
-        let mut response = text(StatusCode::OK, page);
+        // Whoever asks again and again and does not read would have very many.
+        let Ok(share) = connection.memory.take(page.capacity()) else {
+            let busy = "too many pages are being read\n";
+            return text(StatusCode::SERVICE_UNAVAILABLE, busy.into());
+        };
+        let mut response = text(StatusCode::OK, share.hold(page.into_bytes()));
         let kind = HeaderValue::from_static(format.content_type());
         response.headers_mut().insert(CONTENT_TYPE, kind);
         response.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
@@ -194,8 +216,8 @@ fn preferred(headers: &HeaderMap) -> Exposition {
     }
 }
 
-fn text(status: StatusCode, text: String) -> Response<Body> {
-    let body = Full::new(Bytes::from(text)).map_err(|never| match never {});
+fn text(status: StatusCode, text: Bytes) -> Response<Body> {
+    let body = Full::new(text).map_err(|never| match never {});
     let mut response = Response::new(Body::new(body));
     *response.status_mut() = status;
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");

@@ -1,16 +1,19 @@
 //! One connection, from its first byte to its graceful or forced end.
 
-use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
+use http::header::{CONTENT_TYPE, ORIGIN};
 use http::{Request, Response};
 use hyper::body::Incoming;
+use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,7 +22,8 @@ use tonic::body::Body;
 use super::Peer;
 use super::h2_guard::{H2Guard, PREFACE};
 use super::http1_stream::Http1Stream;
-use super::in_flight::{InFlight, TrackedBody};
+use super::in_flight::{InFlight, InFlightGuard, TrackedBody};
+use super::request_memory::{Admission, Exhausted, RequestMemory};
 use super::write_limit::{WriteLimit, not_read};
 use crate::clock::Clock;
 use crate::rpc::Error;
@@ -32,7 +36,20 @@ const NOT_HTTP_1: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
 
 /// Limit above which h2 resets a stream without a gRPC status. [`super::grpc`] has a lower limit,
 /// which returns one.
-const HEADER_BYTES: u32 = 64 * 1024;
+const HEADER_BYTES: u32 = 48 * 1024;
+
+/// How much of a message a caller may send before it is read. It fits the largest one.
+pub(super) const STREAM_WINDOW: u32 = 16 * 1024;
+
+/// The same for all calls of a connection. h2 allows for small frames half as many bytes, of which
+/// a frame counts 256; each of the calls may need one.
+const CONNECTION_WINDOW: u32 = 256 * 1024;
+
+/// How much of a response is taken before the caller reads it. Only streams have more.
+const SEND_BYTES: usize = 16 * 1024;
+
+/// The buffer for the headers of an HTTP/1.1 request, and for as much of its body.
+const HTTP_1_BYTES: usize = 32 * 1024;
 
 /// Sent to an idle peer; without a reply the connection is closed.
 const PING_INTERVAL: Duration = Duration::from_secs(60);
@@ -59,6 +76,8 @@ pub(crate) struct ConnectionLimits {
     /// Maximum number of concurrent calls of one connection. Further ones are refused without
     /// affecting the others.
     pub(crate) max_streams: u32,
+    /// What all calls of the port may make the process hold.
+    pub(crate) memory: RequestMemory,
     /// Whether HTTP/1.1 is served in addition to HTTP/2.
     pub(crate) http_1: bool,
     /// Tells connections to close gracefully.
@@ -90,12 +109,21 @@ pub(crate) struct Connection {
     /// then end, because nothing else would end them.
     closing: CancellationToken,
     pub(super) in_flight: InFlight,
+    pub(super) memory: RequestMemory,
+    /// Whether the request that came in last is refused.
+    refuses: AtomicBool,
 }
 
 impl Connection {
     pub(crate) fn new(peer: Peer, limits: &ConnectionLimits) -> Arc<Self> {
         let (closing, in_flight) = (limits.drain.child_token(), InFlight::default());
-        Arc::new(Self { peer, closing, in_flight })
+        Arc::new(Self {
+            peer,
+            closing,
+            in_flight,
+            memory: limits.memory.clone(),
+            refuses: AtomicBool::new(false),
+        })
     }
 
     /// Returns when the connection closes, with the error for its streams.
@@ -154,18 +182,22 @@ where
     };
     let service = service_fn({
         let connection = Arc::clone(&connection);
-        move |request: Request<Incoming>| {
-            let (handler, guard) = (handler.clone(), connection.in_flight.begin());
-            let connection = Arc::clone(&connection);
+        move |mut request: Request<Incoming>| {
+            let (handler, connection) = (handler.clone(), Arc::clone(&connection));
+            // At once, not when the call has its turn: very many can come in before.
+            let guard = admit(&mut request, &connection);
             async move {
+                let guard = guard?;
                 let response = handler.handle(request, connection).await;
-                Ok::<_, Infallible>(TrackedBody::wrap(response, guard))
+                Ok::<_, h2::Error>(TrackedBody::wrap(response, guard))
             }
         }
     });
     match begun {
         None => {
-            let http2 = http2(H2Guard::new(stream, patience, LINGER), limits.max_streams, service);
+            let (stream, calls) =
+                (H2Guard::new(stream, patience, LINGER), Calls(Arc::clone(&connection)));
+            let http2 = http2(stream, limits.max_streams, calls, service);
             let has_left = std::future::pending();
             run(http2, http2::Connection::graceful_shutdown, has_left, &connection, limits).await
         }
@@ -181,6 +213,54 @@ where
     }
 }
 
+/// Marks a request for whose call there is no memory. It only gets its status.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Overloaded;
+
+/// Starts a call, if there is memory for it or at least for its refusal.
+fn admit(request: &mut Request<Incoming>, at: &Connection) -> Result<InFlightGuard, h2::Error> {
+    let admission = at.memory.admit(request.headers());
+    at.refuses.store(!matches!(admission, Ok(Admission::Admitted(_))), Ordering::Relaxed);
+    match admission {
+        Ok(Admission::Admitted(share)) => Ok(at.in_flight.begin(share)),
+        Ok(Admission::Refused(share)) => {
+            let fields = std::mem::take(request.headers_mut());
+            for name in [CONTENT_TYPE, ORIGIN] {
+                if let Some(value) = fields.get(&name) {
+                    request.headers_mut().insert(name, value.clone());
+                }
+            }
+            request.extensions_mut().insert(Overloaded);
+            Ok(at.in_flight.begin(share))
+        }
+        Err(Exhausted) => {
+            request.headers_mut().clear();
+            Err(h2::Reason::REFUSED_STREAM.into())
+        }
+    }
+}
+
+/// Runs the calls of an HTTP/2 connection, each as a task. Those that are refused run at once: a
+/// task takes memory until it has its turn, and there can be very many.
+#[derive(Debug, Clone)]
+struct Calls(Arc<Connection>);
+
+impl<F> Executor<F> for Calls
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, call: F) {
+        if !self.0.refuses.load(Ordering::Relaxed) {
+            tokio::spawn(call);
+            return;
+        }
+        let mut call = Box::pin(call);
+        if call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            tokio::spawn(call);
+        }
+    }
+}
+
 /// Answers a peer that speaks HTTP/1.1 where it is not served.
 async fn refuse(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
     stream.write_all(NOT_HTTP_1).await?;
@@ -191,20 +271,28 @@ async fn refuse(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<(
 }
 
 /// Boxed at once: a connection is large, and every future that moves it reserves space for it.
-fn http2<S, F>(stream: H2Guard<S>, max_streams: u32, service: F) -> Pin<Box<Http2<H2Guard<S>, F>>>
+fn http2<S, F>(
+    stream: H2Guard<S>,
+    max_streams: u32,
+    calls: Calls,
+    service: F,
+) -> Pin<Box<Http2<H2Guard<S>, F>>>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     F: HttpService<Incoming, ResBody = TrackedBody>,
     F::Future: Send + 'static,
     F::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let connection = http2::Builder::new(TokioExecutor::new())
+    let connection = http2::Builder::new(calls)
         .timer(TokioTimer::new())
         .max_concurrent_streams(max_streams)
         // Callers whose deadlines pass together reset all their streams together. By default h2
         // treats 20 such resets as an attack and closes the connection.
         .max_pending_accept_reset_streams(max_streams as usize)
         .max_header_list_size(HEADER_BYTES)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BYTES)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service);
@@ -224,6 +312,7 @@ where
         .header_read_timeout(patience)
         // A peer may end its side after its request.
         .half_close(true)
+        .max_buf_size(HTTP_1_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     Box::pin(connection)
 }
@@ -262,7 +351,7 @@ where
 }
 
 type Http1<S, F> = http1::Connection<TokioIo<S>, F>;
-type Http2<S, F> = http2::Connection<TokioIo<S>, F, TokioExecutor>;
+type Http2<S, F> = http2::Connection<TokioIo<S>, F, Calls>;
 
 enum Opening {
     Http2,

@@ -15,12 +15,14 @@ use tonic::service::Routes;
 use tower_service::Service as _;
 
 use super::access_log::{Record, RecordedBody};
-use super::connection::Connection;
+use super::connection::{Connection, Overloaded};
 use super::extra_services::ExtraServices;
 use super::grpc_frame::{MESSAGE_BYTES, read_single_message};
 use super::health::HealthState;
 use super::media_type::{GRPC, MediaType};
+use super::message_stream::MessageStream;
 use super::reflection;
+use super::request_memory;
 use super::rescue;
 use super::shared::Shared;
 use super::stream_end;
@@ -28,7 +30,7 @@ use crate::call::Call;
 use crate::pb::health::health_server::HealthServer;
 use crate::rpc::operation::{Kind, Operation};
 use crate::rpc::reason::{Outcome, Reason};
-use crate::rpc::{Deadline, Error};
+use crate::rpc::{Deadline, Error, Timeouts};
 
 /// Larger metadata gets a gRPC status. h2 refuses without a status, so its limit is higher.
 const METADATA_BYTES: usize = 16 * 1024;
@@ -59,7 +61,7 @@ struct Inner<S> {
     others: Routes,
     /// Methods of extra services with a request stream.
     streamed: Vec<&'static str>,
-    /// The maximum message size of extra services.
+    /// The maximum message size of services without operations.
     message_bytes: usize,
     /// Whether a non-gRPC request is read to its end before it is refused.
     reads_refused: bool,
@@ -104,7 +106,13 @@ impl<S: Services> GrpcService<S> {
         let Inner { services, shared, stop, .. } = &*self.0;
         let operation = find(services.operations(), request.uri().path());
         let kind = self.kind(operation, request.uri().path());
-        let deadline = Deadline::from_headers(request.headers(), shared.config.timeouts(kind));
+        let timeouts = if self.has_request_stream(operation, request.uri().path()) {
+            // Such a caller has its answers as soon as it asks, and nothing to wait for.
+            Timeouts { default: shared.config.timeouts.max, ..shared.config.timeouts }
+        } else {
+            shared.config.timeouts(kind)
+        };
+        let deadline = Deadline::from_headers(request.headers(), timeouts);
         let trace = shared.telemetry.trace(operation, request.headers());
         let call = Call::new(operation, deadline, stop.clone(), connection.peer, trace);
         let record = Record::begin(shared.telemetry.clone(), call.clone());
@@ -128,7 +136,7 @@ impl<S: Services> GrpcService<S> {
     fn kind(&self, operation: Option<&'static Operation>, path: &str) -> Kind {
         match operation {
             Some(operation) => operation.kind,
-            None if path == WATCH || self.0.streamed.contains(&path) => Kind::ServerStream,
+            None if path == WATCH || self.has_request_stream(None, path) => Kind::ServerStream,
             None => Kind::Unary,
         }
     }
@@ -140,6 +148,10 @@ impl<S: Services> GrpcService<S> {
         }
         tokio::time::sleep(self.0.shared.config.peer_timeout).await;
         Error::new(Reason::DeadlineExceeded, "the request did not arrive in time")
+    }
+
+    fn has_request_stream(&self, operation: Option<&'static Operation>, path: &str) -> bool {
+        operation.is_none() && self.0.streamed.contains(&path)
     }
 
     async fn answer<B>(
@@ -154,11 +166,14 @@ impl<S: Services> GrpcService<S> {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        if request.extensions().get::<Overloaded>().is_some() {
+            return rescue::failed(request_memory::overloaded(), call);
+        }
         if metadata_bytes(request.headers()) > METADATA_BYTES {
             let text = format!("the metadata is larger than {METADATA_BYTES} bytes");
             return rescue::failed(Error::new(Reason::MessageTooLarge, text), call);
         }
-        let Inner { services, others, streamed, message_bytes, .. } = &*self.0;
+        let Inner { services, others, message_bytes, .. } = &*self.0;
         let limited = async |answering: Pin<&mut (dyn Future<Output = Response<Body>> + Send)>| {
             tokio::select! {
                 biased;
@@ -166,14 +181,20 @@ impl<S: Services> GrpcService<S> {
                 error = limit_of_stream(call, connection) => rescue::failed(error, call),
             }
         };
-        if operation.is_none() && streamed.contains(&request.uri().path()) {
-            let answering = others.clone().call(request.map(Body::new));
+        if self.has_request_stream(operation, request.uri().path()) {
+            let (head, body) = request.into_parts();
+            let memory = &connection.memory;
+            let body = match MessageStream::new(body, *message_bytes, memory, call.clone()) {
+                Ok(body) => Body::new(body),
+                Err(error) => return rescue::failed(error, call),
+            };
+            let answering = others.clone().call(Request::from_parts(head, body));
             return limited(pin!(async { answered(answering.await) })).await;
         }
         request.extensions_mut().insert(call.clone());
         let (head, body) = request.into_parts();
         let most = if operation.is_some() { MESSAGE_BYTES } else { *message_bytes };
-        let reading = pin!(read_single_message(body, most));
+        let reading = pin!(read_single_message(body, most, &connection.memory));
         let message = tokio::select! {
             biased;
             message = call.bound(reading) => message,

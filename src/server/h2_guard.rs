@@ -41,6 +41,10 @@ const PER_CALL: u32 = 8;
 /// The connection preface (RFC 9113, section 3.4).
 pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// How much is read before other tasks get their turn, among them the calls that were read: what
+/// h2 has read and no call has taken is not in any budget.
+const TURN_BYTES: usize = 8 * 1024;
+
 /// A connection that limits control frames and the time to complete a frame.
 pub(super) struct H2Guard<S> {
     stream: S,
@@ -60,6 +64,8 @@ pub(super) struct H2Guard<S> {
     unfinished: Option<Pin<Box<Sleep>>>,
     allowance: u32,
     refilled: Instant,
+    /// How much was read in this turn.
+    turn: usize,
 }
 
 /// The peer has ended its side, and waits for answers.
@@ -126,6 +132,7 @@ impl<S> H2Guard<S> {
             unfinished: None,
             allowance: BURST,
             refilled: Instant::now(),
+            turn: 0,
         }
     }
 
@@ -255,8 +262,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for H2Guard<S> {
         if this.half_closed.is_some() {
             return this.end_of_peer(cx).map(Ok);
         }
+        if this.turn >= TURN_BYTES {
+            this.turn = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
-        match Pin::new(&mut this.stream).poll_read(cx, buf) {
+        let polled = Pin::new(&mut this.stream).poll_read(cx, buf);
+        this.turn = if polled.is_ready() { this.turn + buf.filled().len() - before } else { 0 };
+        match polled {
             Poll::Ready(Ok(())) if buf.filled().len() == before && buf.remaining() > 0 => {
                 this.end_of_peer(cx).map(Ok)
             }

@@ -105,11 +105,13 @@ impl Health for HealthState {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let name = request.into_inner().service;
+        // Not the caller's text, which would be kept for as long as the stream lives.
+        let name = self.names().get(&*request.into_inner().service).copied();
         let mut last = None;
         let state = self.clone();
         let changes = WatchStream::new(self.stage.subscribe()).filter_map(move |stage| {
-            let status = state.status_of(&name, stage);
+            let status =
+                name.map_or(ServingStatus::ServiceUnknown, |name| state.status_of(name, stage));
             let changed = last != Some(status);
             last = Some(status);
             changed.then(|| Ok(response(status)))

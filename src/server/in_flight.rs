@@ -7,10 +7,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use http::Response;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Response};
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::Notify;
 
+use super::request_memory::Share;
 use super::stream_end::Streaming;
 
 /// Counts the calls of one connection, from their first byte to the last byte of the response.
@@ -39,10 +41,10 @@ impl Inner {
 }
 
 impl InFlight {
-    /// Starts a call, which ends when the guard is dropped.
-    pub(super) fn begin(&self) -> InFlightGuard {
+    /// Starts a call, which ends when the guard is dropped. It has its share of memory until then.
+    pub(super) fn begin(&self, share: Share) -> InFlightGuard {
         self.0.begun.fetch_add(1, Ordering::Relaxed);
-        InFlightGuard::new(Arc::clone(&self.0), false)
+        InFlightGuard::new(Arc::clone(&self.0), Arc::new(share), false)
     }
 
     /// Number of calls so far.
@@ -105,24 +107,25 @@ impl InFlight {
 #[derive(Debug)]
 pub(super) struct InFlightGuard {
     inner: Arc<Inner>,
+    share: Arc<Share>,
     is_stream: bool,
 }
 
 impl InFlightGuard {
-    fn new(inner: Arc<Inner>, is_stream: bool) -> Self {
+    fn new(inner: Arc<Inner>, share: Arc<Share>, is_stream: bool) -> Self {
         inner.active(is_stream).fetch_add(1, Ordering::Relaxed);
-        Self { inner, is_stream }
+        Self { inner, share, is_stream }
     }
 
     /// The same call, whose response is a stream.
     fn into_stream(self) -> Self {
-        Self::new(Arc::clone(&self.inner), true)
+        Self::new(Arc::clone(&self.inner), Arc::clone(&self.share), true)
     }
 }
 
 impl Clone for InFlightGuard {
     fn clone(&self) -> Self {
-        Self::new(Arc::clone(&self.inner), self.is_stream)
+        Self::new(Arc::clone(&self.inner), Arc::clone(&self.share), self.is_stream)
     }
 }
 
@@ -148,8 +151,33 @@ impl TrackedBody {
     ) -> Response<Self> {
         let is_stream = response.extensions().get::<Streaming>().is_some();
         let active = if is_stream { active.into_stream() } else { active };
-        response.map(|inner| Self { inner, active })
+        let mut response = response.map(|inner| Self { inner, active });
+        if response.body().is_end_stream() {
+            let kind = written_with(&response);
+            response.headers_mut().insert(CONTENT_TYPE, kind);
+        }
+        response
     }
+}
+
+/// A value of this response's `content-type` that keeps its call in flight until it is written, as
+/// the pieces of a body do: a response of headers alone has none.
+fn written_with(response: &Response<TrackedBody>) -> HeaderValue {
+    struct Value(HeaderValue, #[expect(dead_code, reason = "to be dropped")] InFlightGuard);
+
+    impl AsRef<[u8]> for Value {
+        fn as_ref(&self) -> &[u8] {
+            self.0.as_bytes()
+        }
+    }
+
+    let given = response.headers().get(CONTENT_TYPE).cloned();
+    let given = given.unwrap_or(HeaderValue::from_static("application/grpc"));
+    let bytes = Bytes::from_owner(Value(given.clone(), response.body().active.clone()));
+    let mut value = HeaderValue::from_maybe_shared(bytes).unwrap_or(given);
+    // Else the table of the header compression would keep it.
+    value.set_sensitive(true);
+    value
 }
 
 impl Body for TrackedBody {
@@ -236,7 +264,12 @@ impl Buf for Piece {
 mod tests {
     use http_body_util::{BodyExt, Full};
 
+    use super::super::request_memory::RequestMemory;
     use super::*;
+
+    fn share() -> Share {
+        RequestMemory::unlimited().take(0).unwrap()
+    }
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -248,7 +281,7 @@ mod tests {
         if is_stream {
             response.extensions_mut().insert(Streaming);
         }
-        let mut body = TrackedBody::wrap(response, in_flight.begin()).into_body();
+        let mut body = TrackedBody::wrap(response, in_flight.begin(share())).into_body();
         body.frame().await.unwrap().unwrap().into_data().unwrap()
     }
 
@@ -259,7 +292,7 @@ mod tests {
         let mut stalled = Box::pin(in_flight.stalled(SECOND));
         let mut is_stalled =
             async |within: Duration| tokio::time::timeout(within, stalled.as_mut()).await.is_ok();
-        let _idle = in_flight.begin();
+        let _idle = in_flight.begin(share());
         assert!(!is_stalled(10 * SECOND).await, "no response was sent");
         for is_stream in [false, true] {
             for _ in 0..30 {
@@ -285,7 +318,7 @@ mod tests {
     async fn idle_time_starts_with_the_end_of_the_last_call() {
         let in_flight = InFlight::default();
         let began = tokio::time::Instant::now();
-        let call = in_flight.begin();
+        let call = in_flight.begin(share());
         let waiting = tokio::spawn({
             let in_flight = in_flight.clone();
             async move { in_flight.idle_for(SECOND).await }
@@ -294,7 +327,7 @@ mod tests {
         drop(call);
         tokio::time::sleep(SECOND / 2).await;
         // A call in between restarts the idle time.
-        drop(in_flight.begin());
+        drop(in_flight.begin(share()));
         waiting.await.unwrap();
         assert!(began.elapsed() >= 6 * SECOND + SECOND / 2, "{:?}", began.elapsed());
         assert!(began.elapsed() <= 8 * SECOND, "{:?}", began.elapsed());

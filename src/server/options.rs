@@ -79,6 +79,8 @@ pub struct ServerConfig {
     pub timeouts: Timeouts,
     /// Maximum number of connections.
     pub max_connections: usize,
+    /// What callers may make the process hold, in bytes.
+    pub max_request_memory: usize,
     /// Maximum age of a connection.
     pub max_connection_age: Option<Duration>,
     /// Maximum time of a connection without a call.
@@ -109,6 +111,7 @@ impl Default for ServerConfig {
             tls: None,
             timeouts: Timeouts { default: seconds(30), max: seconds(60) },
             max_connections: 10_000,
+            max_request_memory: 24 * 1024 * 1024,
             max_connection_age: None,
             max_connection_idle: None,
             peer_timeout: seconds(10),

@@ -110,11 +110,13 @@ mod tests {
     use std::time::Duration;
 
     use super::super::connection::{ConnectionLimits, Crowd};
+    use super::super::request_memory::RequestMemory;
     use super::*;
     use crate::clock::SystemClock;
 
     fn connection() -> Arc<Connection> {
         let limits = ConnectionLimits {
+            memory: RequestMemory::unlimited(),
             peer_timeout: Duration::from_secs(10),
             max_age: None,
             max_idle: None,
@@ -137,7 +139,7 @@ mod tests {
         let connections = [connection(), connection(), connection()];
         let taken = connections.each_ref().map(|one| places.take(Arc::clone(one)));
         let [busy, used, _] = &taken;
-        let call = connections[0].in_flight.begin();
+        let call = connections[0].in_flight.begin(RequestMemory::unlimited().take(0).unwrap());
         used.used();
         assert!(!taken.iter().any(is_lost));
         let first = places.take(connection());
@@ -145,7 +147,7 @@ mod tests {
         let second = places.take(connection());
         assert_eq!([used, &first].map(is_lost), [true, false], "the next");
         let other = connection();
-        let calls = [other.in_flight.begin()];
+        let calls = [other.in_flight.begin(RequestMemory::unlimited().take(0).unwrap())];
         let third = places.take(other);
         assert!(is_lost(&first) && !is_lost(busy), "an idle one before an old request");
         drop(call);
@@ -160,7 +162,10 @@ mod tests {
     fn newcomers_do_not_displace_each_other_while_others_have_requests() {
         let places = Places::new(16);
         let busy: Vec<_> = (0..16).map(|_| connection()).collect();
-        let _calls: Vec<_> = busy.iter().map(|one| one.in_flight.begin()).collect();
+        let _calls: Vec<_> = busy
+            .iter()
+            .map(|one| one.in_flight.begin(RequestMemory::unlimited().take(0).unwrap()))
+            .collect();
         let taken: Vec<_> = busy.into_iter().map(|one| places.take(one)).collect();
         let newcomers: Vec<_> = (0..5).map(|_| places.take(connection())).collect();
         assert!(!newcomers.iter().any(is_lost), "a quarter of the places is theirs");
@@ -174,7 +179,8 @@ mod tests {
     fn a_newcomer_gets_in_among_connections_that_all_have_requests() {
         let places = Places::new(2);
         let (old, new) = (connection(), connection());
-        let _calls = [&old, &new].map(|one| one.in_flight.begin());
+        let _calls = [&old, &new]
+            .map(|one| one.in_flight.begin(RequestMemory::unlimited().take(0).unwrap()));
         let (old, new) = (places.take(old), places.take(new));
         let newcomer = places.take(connection());
         assert!(is_lost(&old) && !is_lost(&new) && !is_lost(&newcomer));

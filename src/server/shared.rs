@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 use super::ServerConfig;
 use super::connection::{ConnectionLimits, Crowd};
 use super::health::HealthState;
+use super::request_memory::RequestMemory;
 use crate::clock::Clock;
 use crate::telemetry::Telemetry;
 use crate::tls::TlsMetrics;
@@ -44,6 +45,10 @@ impl Shared {
             max_idle: config.max_connection_idle,
             crowd: Crowd::new(connections.clone(), config.max_connections),
             max_streams: STREAMS,
+            memory: RequestMemory::new(
+                config.max_request_memory,
+                telemetry.metrics().request_memory.clone(),
+            ),
             http_1: !config.grpc_web_origins.is_empty(),
             drain: drain.clone(),
             clock: Arc::clone(&clock),

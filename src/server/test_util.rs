@@ -14,6 +14,7 @@ use tonic::body::Body;
 
 use super::h2_guard::H2Guard;
 use super::media_type::MediaType;
+use super::request_memory::RequestMemory;
 use crate::rpc::Error;
 
 /// Reads the single message of a unary call.
@@ -21,7 +22,8 @@ pub async fn single_message<B>(body: B, most: usize) -> Result<Bytes, Error>
 where
     B: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Unpin,
 {
-    super::grpc_frame::read_single_message(body, most).await
+    let memory = RequestMemory::unlimited();
+    super::grpc_frame::read_single_message(body, most, &memory).await
 }
 
 /// Decodes a request body of gRPC-Web in base64 that arrives in pieces of this size.

@@ -57,6 +57,8 @@ pub(crate) struct Metrics {
     exchanges_ok: Vec<(&'static Provider, &'static str, Histogram)>,
     pub(crate) spans: SpanMetrics,
     pub(crate) connections: Gauge,
+    /// What callers make the process hold, in bytes.
+    pub(crate) request_memory: Gauge,
     /// Connections that were closed because there were too many.
     pub(crate) connections_refused: Counter,
     log_lines_dropped: Counter,
@@ -136,6 +138,10 @@ impl Metrics {
         let in_flight: Family<Labels<1>, Gauge> =
             registry.add("upstream_in_flight", "RPCs in flight to a provider");
         let connections = registry.add("grpc_server_connections", "Open connections");
+        let request_memory = registry.add(
+            "grpc_server_request_memory_bytes",
+            "Memory taken by the requests of callers, of --max-request-memory",
+        );
         let connections_refused = registry.add(
             "grpc_server_connections_refused",
             "Connections closed at once because there were too many",
@@ -200,6 +206,7 @@ impl Metrics {
             exchanges_ok,
             spans,
             connections,
+            request_memory,
             connections_refused,
             log_lines_dropped,
         }

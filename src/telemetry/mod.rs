@@ -15,6 +15,7 @@ pub use log::{LogFormat, LogSink, install};
 pub(crate) use metrics::{Metrics, method_names, providers_of};
 pub use options::LogConfig;
 pub(crate) use options::LogOptions;
+pub(crate) use prometheus_client::metrics::gauge::Gauge;
 pub(crate) use registry::Labels;
 pub(crate) use span_metrics::{NotExported, SpanMetrics};
 pub(crate) use trace::{AttemptSpan, Span, SpanKind, SpanQueue};

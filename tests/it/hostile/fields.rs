@@ -38,7 +38,7 @@ async fn an_id_that_could_address_another_resource_is_refused_and_its_field_is_n
     let cloud = FakeCloud::answering(Reply::Silence).await;
     let gateway = Gateway::start(Options::at(&cloud)).await;
     let mut client = gateway.client().await;
-    let [long, longer, longest] = [129, 10_000, 60_000].map(|length| "a".repeat(length));
+    let [long, longer, longest] = [129, 10_000, 12_000].map(|length| "a".repeat(length));
     for text in [
         // Traversal, in the clear and encoded.
         "../../x",

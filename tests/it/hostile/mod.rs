@@ -42,6 +42,10 @@
 //! to 5 bytes, one that grows byte by byte, one of the connection, a socket that is not read; 83
 //! health watches, reflection streams and requests without an end during a drain and at a
 //! connection's age.
+//!
+//! Memory: 84 messages that lack their last byte, on every port, in every service, in frames of
+//! every size; 85 calls of headers alone, with metadata that compresses well or not; 86 these and
+//! the largest answers at once, in a sidecar.
 
 /// Responses of a provider that is broken.
 mod answers;
@@ -51,6 +55,8 @@ mod fields;
 mod floods;
 /// Isolation of calls: panics, metrics, limits.
 mod isolation;
+/// What callers can make the process hold.
+mod memory;
 /// Requests that are not well-formed gRPC.
 mod messages;
 /// Pages in browsers that may not call.

@@ -20,6 +20,7 @@ pub(crate) const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
 pub(crate) const PING: u8 = 6;
 pub(crate) const GOAWAY: u8 = 7;
+pub(crate) const WINDOW_UPDATE: u8 = 8;
 pub(crate) const CONTINUATION: u8 = 9;
 
 pub(crate) const ACK: u8 = 1;
@@ -129,7 +130,8 @@ impl Peer {
         assert_eq!((first.kind, first.flags), (SETTINGS, 0));
         // MAX_CONCURRENT_STREAMS is in the first SETTINGS.
         let limit = first.payload.chunks(6).find(|setting| setting[..2] == [0, 3]).unwrap();
-        assert_eq!(limit[2..], 256_u32.to_be_bytes());
+        // Of the gRPC port, and of the admin port.
+        assert!([256_u32, 4].map(u32::to_be_bytes).contains(limit[2..].try_into().unwrap()));
         peer.send(&frame(SETTINGS, ACK, 0, &[])).await.unwrap();
         peer
     }

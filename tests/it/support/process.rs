@@ -81,6 +81,28 @@ impl Process {
         }
     }
 
+    /// The most memory that it had since [`Self::forget_peak`], in bytes, without the pages of its
+    /// program, which a debug build has many of.
+    pub(crate) fn peak(&self) -> u64 {
+        self.memory("VmHWM") - self.memory("RssFile")
+    }
+
+    /// The memory that it has now, in the same way.
+    pub(crate) fn resident(&self) -> u64 {
+        self.memory("RssAnon")
+    }
+
+    pub(crate) fn forget_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.id()), "5").unwrap();
+    }
+
+    fn memory(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        1024 * kib.unwrap()
+    }
+
     /// Sends it a signal, such as `HUP`.
     pub(crate) fn signal(&self, name: &str) {
         let command = format!("kill -{name} {}", self.child.id());

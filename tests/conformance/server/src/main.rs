@@ -27,7 +27,7 @@ use tonic::service::Routes;
 
 use conformance::pb::{Protocol, ServerCompatRequest, ServerCompatResponse};
 
-/// Larger than the gateway's own 64 KiB: the suites send up to 1 MiB where they set no limit.
+/// Larger than the gateway's own 12 KiB: the suites send up to 1 MiB where they set no limit.
 const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
 type Reason = Box<dyn Error + Send + Sync>;
@@ -103,6 +103,8 @@ async fn serve(
         // Never called, but a gateway must have a provider.
         "--huawei-endpoint=http://127.0.0.1:9",
         "--drain-timeout=1s",
+        // For messages larger than the gateway's own.
+        "--max-request-memory=1GiB",
     ];
     arguments.splice(0..0, always.map(String::from));
     let Command::Serve(options) = Cli::try_from_args(arguments)?.command else {
