@@ -1,15 +1,17 @@
 //! Lenient parsers for the JSON of the providers.
 //!
 //! The providers' documents, SDKs and responses disagree about types, so every form with the same
-//! meaning is accepted. Values without a meaning are errors.
+//! meaning is accepted. Values without a meaning are errors. None of these parsers keeps a value
+//! that it does not return: what a provider nests where a text belongs takes no memory.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, Deserializer, Unexpected, Visitor};
-use serde_json::Value;
+use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
+use serde_json::Number;
 
 /// Parses a body that must be one JSON object.
 pub(crate) fn read_object<'de, T: Deserialize<'de>>(body: &'de [u8]) -> serde_json::Result<T> {
@@ -35,44 +37,43 @@ where
 
 /// Parses a boolean: `true`, or `"true"` in any case; null counts as absent.
 pub(crate) fn boolean<'de, D: Deserializer<'de>>(from: D) -> Result<Option<bool>, D::Error> {
-    match Value::deserialize(from)? {
-        Value::Null => Ok(None),
-        Value::Bool(value) => Ok(Some(value)),
-        Value::String(text) if text.eq_ignore_ascii_case("true") => Ok(Some(true)),
-        Value::String(text) if text.eq_ignore_ascii_case("false") => Ok(Some(false)),
-        Value::String(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-            Err(de::Error::custom("expected true or false, perhaps as text"))
-        }
+    from.deserialize_any(BooleanVisitor)
+}
+
+/// What a text says as a boolean.
+pub(crate) fn boolean_of(text: &str) -> Option<bool> {
+    if text.eq_ignore_ascii_case("true") {
+        Some(true)
+    } else if text.eq_ignore_ascii_case("false") {
+        Some(false)
+    } else {
+        None
     }
 }
 
-/// Parses a text: a string, or a number as it is written; null counts as absent.
-pub(crate) fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    match Value::deserialize(from)? {
-        Value::Null => Ok(None),
-        Value::String(text) => Ok(Some(text)),
-        Value::Number(number) if !number.is_f64() => Ok(Some(number.to_string())),
-        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-            Err(de::Error::custom("expected a text"))
-        }
-    }
+/// Parses a text: a string, or a number as it is written; null counts as absent. Borrows from the
+/// body where it can.
+pub(crate) fn text<'de, D>(from: D) -> Result<Option<Cow<'de, str>>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    from.deserialize_any(TextVisitor)
 }
 
 /// A text, parsed by [`text`].
-#[derive(Debug, Default, PartialEq, Deserialize)]
-pub(crate) struct Text(#[serde(deserialize_with = "text")] pub(crate) Option<String>);
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Text(pub(crate) Option<String>);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Ok(Self(text(from)?.map(Cow::into_owned)))
+    }
+}
 
 /// Parses an integer: a number, an integral float or a decimal string; null counts as absent. Other
 /// values are [`Integer::Unusable`] instead of an error.
 pub(crate) fn integer<'de, D: Deserializer<'de>>(from: D) -> Result<Integer, D::Error> {
-    let value = match Value::deserialize(from)? {
-        Value::Null => return Ok(Integer::Absent),
-        Value::String(text) if text.trim().is_empty() => return Ok(Integer::Absent),
-        Value::String(text) => text.trim().parse().ok(),
-        Value::Number(number) => number.as_i64().or_else(|| integral(number.as_f64()?)),
-        Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-    };
-    Ok(value.map_or(Integer::Unusable, Integer::Value))
+    from.deserialize_any(IntegerVisitor)
 }
 
 fn integral(float: f64) -> Option<i64> {
@@ -93,6 +94,56 @@ pub(crate) enum Integer {
     Unusable,
 }
 
+/// Nothing: null, or what means nothing in a provider's responses. All else is an error, as where a
+/// success names an error code.
+#[derive(Debug, Default)]
+pub(crate) struct Nothing;
+
+impl<'de> Deserialize<'de> for Nothing {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(NothingVisitor)
+    }
+}
+
+/// A boolean other than false, as where a success says it a second time.
+#[derive(Debug, Default)]
+pub(crate) struct NotFalse;
+
+impl<'de> Deserialize<'de> for NotFalse {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        match boolean(from)? {
+            Some(false) => Err(de::Error::invalid_value(Unexpected::Bool(false), &"true")),
+            Some(true) | None => Ok(Self),
+        }
+    }
+}
+
+/// A trimmed text, none if empty. Alibaba's published example has two quote characters where the
+/// service sends nothing.
+pub(crate) fn meant(text: &str) -> Option<&str> {
+    Some(text.trim()).filter(|text| !text.is_empty() && *text != "\"\"")
+}
+
+/// A float as text.
+pub(crate) fn float_text(number: f64) -> Option<String> {
+    Number::from_f64(number).map(|number| number.to_string())
+}
+
+/// Skips the elements of an array.
+pub(crate) fn skip_array<'de, A: SeqAccess<'de>>(mut array: A) -> Result<(), A::Error> {
+    while array.next_element::<IgnoredAny>()?.is_some() {}
+    Ok(())
+}
+
+/// Skips the members of an object, and returns whether it has any.
+pub(crate) fn skip_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<bool, A::Error> {
+    let mut has_members = false;
+    while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+        has_members = true;
+    }
+    Ok(has_members)
+}
+
 struct ObjectVisitor<T>(PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
@@ -102,12 +153,143 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
         f.write_str("an object")
     }
 
-    fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
         T::deserialize(MapAccessDeserializer::new(map)).map(Some)
     }
 
     fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
         Ok(None)
+    }
+}
+
+struct BooleanVisitor;
+
+impl Visitor<'_> for BooleanVisitor {
+    type Value = Option<bool>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("true or false, perhaps as text")
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(Some(value))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        boolean_of(text).map(Some).ok_or_else(|| E::invalid_type(Unexpected::Other("text"), &self))
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+}
+
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Option<Cow<'de, str>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text")
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Some(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Some(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(Some(Cow::Owned(number.to_string())))
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Self::Value, E> {
+        Ok(Some(Cow::Owned(number.to_string())))
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+}
+
+struct NothingVisitor;
+
+impl<'de> Visitor<'de> for NothingVisitor {
+    type Value = Nothing;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nothing")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Nothing, E> {
+        Ok(Nothing)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Nothing, E> {
+        meant(text).map_or(Ok(Nothing), |_| Err(E::invalid_type(Unexpected::Other("text"), &self)))
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Nothing, E> {
+        match number {
+            0 => Ok(Nothing),
+            number => Err(E::invalid_value(Unexpected::Unsigned(number), &self)),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<Nothing, A::Error> {
+        match skip_object(object)? {
+            false => Ok(Nothing),
+            true => Err(de::Error::invalid_type(Unexpected::Map, &self)),
+        }
+    }
+}
+
+struct IntegerVisitor;
+
+impl<'de> Visitor<'de> for IntegerVisitor {
+    type Value = Integer;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Integer, E> {
+        Ok(Integer::Value(number))
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Integer, E> {
+        Ok(i64::try_from(number).map_or(Integer::Unusable, Integer::Value))
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Integer, E> {
+        Ok(integral(number).map_or(Integer::Unusable, Integer::Value))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Integer, E> {
+        let text = text.trim();
+        Ok(match text.parse() {
+            Ok(number) => Integer::Value(number),
+            Err(_) if text.is_empty() => Integer::Absent,
+            Err(_) => Integer::Unusable,
+        })
+    }
+
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Integer, E> {
+        Ok(Integer::Unusable)
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Integer, E> {
+        Ok(Integer::Absent)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, array: A) -> Result<Integer, A::Error> {
+        skip_array(array).map(|()| Integer::Unusable)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<Integer, A::Error> {
+        skip_object(object).map(|_| Integer::Unusable)
     }
 }
 
@@ -121,8 +303,8 @@ mod tests {
     struct Wire {
         #[serde(default, deserialize_with = "boolean")]
         b: Option<bool>,
-        #[serde(default, deserialize_with = "text")]
-        t: Option<String>,
+        #[serde(default)]
+        t: Text,
         #[serde(default, deserialize_with = "integer")]
         i: Integer,
     }
@@ -190,7 +372,7 @@ mod tests {
             (r#"{"t":true}"#, None),
             (r#"{"t":{}}"#, None),
         ] {
-            let got = read(json).map(|wire| wire.t);
+            let got = read(json).map(|wire| wire.t.0);
             assert_eq!(got.as_ref().map(Option::as_deref), want, "{json}");
         }
     }

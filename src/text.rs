@@ -9,15 +9,13 @@ pub(crate) fn clip(text: &str, bytes: usize) -> &str {
     &text[..end]
 }
 
-/// Truncates to this many bytes, replaces control characters by spaces and drops zero-width
+/// Truncates to this many bytes, replaces control characters by spaces and drops invisible
 /// characters, so that a text cannot move a terminal's cursor, end a log line, split a header or
 /// hide a word.
 pub(crate) fn clean(text: &str, bytes: usize) -> String {
-    let cleaned: String = text
+    let cleaned: String = clip(text, bytes)
         .chars()
-        // Skip characters that cannot be in the result.
-        .take(bytes)
-        .filter(|c| !has_no_width(*c))
+        .filter(|c| !is_invisible(*c))
         .map(|c| if is_unprintable(c) { ' ' } else { c })
         .collect();
     clip(cleaned.trim(), bytes).to_owned()
@@ -29,8 +27,17 @@ fn is_unprintable(c: char) -> bool {
         || matches!(c, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
-fn has_no_width(c: char) -> bool {
-    matches!(c, '\u{AD}' | '\u{200B}'..='\u{200F}' | '\u{2060}'..='\u{2064}' | '\u{FEFF}')
+/// Unicode's `Default_Ignorable_Code_Point`, without what is unprintable.
+///
+/// # Reference
+/// <https://www.unicode.org/Public/16.0.0/ucd/DerivedCoreProperties.txt>
+fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}'..='\u{1160}' | '\u{17B4}'..='\u{17B5}'
+        | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{2060}'..='\u{2065}'
+        | '\u{206A}'..='\u{206F}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}'
+        | '\u{FFA0}' | '\u{FFF0}'..='\u{FFF8}' | '\u{1BCA0}'..='\u{1BCA3}'
+        | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
 }
 
 /// Lower-case hex.
@@ -46,8 +53,9 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 /// An identifier of visible ASCII, truncated to this many bytes; none if it is empty.
-pub(crate) fn identifier(text: &str, bytes: usize) -> Option<String> {
-    let visible: String = text.chars().filter(char::is_ascii_graphic).take(bytes).collect();
+pub(crate) fn identifier(text: impl AsRef<[u8]>, bytes: usize) -> Option<String> {
+    let visible = text.as_ref().iter().filter(|b| b.is_ascii_graphic()).take(bytes);
+    let visible: String = visible.map(|b| char::from(*b)).collect();
     (!visible.is_empty()).then_some(visible)
 }
 
@@ -73,6 +81,10 @@ mod tests {
             ("left\u{202E}thgir", "left thgir"),
             ("作业更新成功", "作业更新成功"),
             ("\u{0}", ""),
+            (
+                "hid\u{ad}\u{34f}\u{115f}\u{200b}\u{2064}\u{3164}\u{fe0f}\u{feff}\u{e0041}den",
+                "hidden",
+            ),
         ] {
             assert_eq!(clean(text, 512), want, "{text:?}");
         }
@@ -83,6 +95,6 @@ mod tests {
     fn identifier_is_visible_ascii() {
         assert_eq!(identifier("R-1\r\nx", 128).as_deref(), Some("R-1x"));
         assert_eq!(identifier("点", 128), None);
-        assert_eq!(identifier(&"r".repeat(200), 128).map(|id| id.len()), Some(128));
+        assert_eq!(identifier("r".repeat(200), 128).map(|id| id.len()), Some(128));
     }
 }

@@ -8,8 +8,10 @@ use http::{HeaderValue, Request, header::USER_AGENT};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::needles::find;
 use crate::json::{self, Text};
 use crate::refresh::FetchError;
+use crate::secret::Secret;
 use crate::text::identifier;
 use crate::transport::{Client, Response, WriteStarted};
 
@@ -43,13 +45,40 @@ impl LimitedClient {
     ) -> Result<Response, FetchError> {
         let Self(client, limit) = self;
         let mut request = request.map_err(|_| FetchError::new("the request cannot be built"))?;
+        let sent = secrets_in(&request);
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(crate::USER_AGENT));
         match tokio::time::timeout(*limit, client.send(request, &WriteStarted::default())).await {
-            Ok(Ok(answer)) => Ok(answer),
+            Ok(Ok(mut answer)) => {
+                // A code is the only text of an answer that is shown.
+                if code_of(&answer).is_some_and(|code| tells(&code, &sent)) {
+                    answer.body = Bytes::new();
+                }
+                Ok(answer)
+            }
             Ok(Err(error)) => Err(FetchError::new(format!("{who}: {error}"))),
             Err(_) => Err(FetchError::new(format!("{who} did not answer within {limit:?}"))),
         }
     }
+}
+
+/// A secret in the URI or body of a request, as an extension of it: its answer may repeat it.
+#[derive(Debug, Clone)]
+pub(crate) struct Sent(pub(crate) Secret);
+
+/// The secrets that a request has.
+fn secrets_in(request: &Request<Bytes>) -> Vec<Secret> {
+    let headers = request.headers().values().filter(|value| value.is_sensitive());
+    // Of a signature, only what is behind its labels.
+    let texts =
+        headers.filter_map(|value| value.to_str().ok()?.rsplit('=').find(|t| !t.is_empty()));
+    let named = request.extensions().get::<Sent>().map(|Sent(secret)| secret.clone());
+    texts.map(Secret::new).chain(named).collect()
+}
+
+fn tells(text: &str, secrets: &[Secret]) -> bool {
+    let mut found = Vec::new();
+    secrets.iter().for_each(|secret| find(text, secret.expose().as_bytes(), &mut found));
+    !found.is_empty()
 }
 
 /// The error code of a service, in any of its spellings.
@@ -83,11 +112,13 @@ pub(crate) fn granted<W: DeserializeOwned, T>(
 /// The error for a response without a credential. It shows only the status and the code: some
 /// services echo the request.
 pub(crate) fn rejected(who: &str, answer: &Response) -> FetchError {
-    let wire = json::read_object::<CodeWire>(&answer.body).ok();
-    let code = wire.and_then(|wire| wire.code.0.or(wire.error.and_then(|nested| nested.code.0)));
-    let code = code.and_then(|code| identifier(&code, 64));
-    FetchError::new(match code {
+    FetchError::new(match code_of(answer).and_then(|code| identifier(code, 64)) {
         Some(code) => format!("{who} answered with HTTP {}, {code}", answer.status),
         None => format!("{who} answered with HTTP {} and no credential", answer.status),
     })
+}
+
+fn code_of(answer: &Response) -> Option<String> {
+    let wire = json::read_object::<CodeWire>(&answer.body).ok()?;
+    wire.code.0.or(wire.error.and_then(|nested| nested.code.0))
 }

@@ -9,12 +9,13 @@ mod files;
 mod lease;
 mod metadata;
 mod metrics;
+mod needles;
 mod options;
 mod redact;
 mod source;
 
 pub use client::SourceClient;
-pub(crate) use client::{granted, rejected};
+pub(crate) use client::{Sent, granted, rejected};
 pub use credentials::Credentials;
 pub use files::{Directory, SecretFile};
 pub use lease::Lease;
@@ -30,11 +31,16 @@ use std::fmt;
 
 use aws_lc_rs::hmac;
 
+use needles::Needles;
+
 use crate::rpc::Error;
 use crate::rpc::reason::Reason;
 use crate::secret::Secret;
 
-pub struct Credential(Kind);
+pub struct Credential {
+    kind: Kind,
+    needles: Needles,
+}
 
 enum Kind {
     Key(Box<AccessKey>),
@@ -77,13 +83,21 @@ impl Credential {
         }
         let key = hmac::Key::new(hmac::HMAC_SHA256, access_key_secret.expose().as_bytes());
         let key = AccessKey { access_key_id, access_key_secret, security_token, key };
-        Ok(Self(Kind::Key(Box::new(key))))
+        Ok(Self::of(Kind::Key(Box::new(key))))
     }
 
     /// A token that is sent as it is, without a signature.
     pub(crate) fn token(token: Secret) -> Result<Self, InvalidCredential> {
         check("token", token.expose())?;
-        Ok(Self(Kind::Token(token)))
+        Ok(Self::of(Kind::Token(token)))
+    }
+
+    fn of(kind: Kind) -> Self {
+        let mut credential = Self { kind, needles: Needles::default() };
+        let mut needles = Needles::default();
+        credential.secrets().for_each(|secret| needles.add(secret.as_bytes()));
+        credential.needles = needles;
+        credential
     }
 
     /// The key to sign with.
@@ -91,7 +105,7 @@ impl Credential {
     /// # Errors
     /// [`Reason::CredentialsUnavailable`] if it is a token.
     pub fn access_key(&self) -> Result<&AccessKey, Error> {
-        match &self.0 {
+        match &self.kind {
             Kind::Key(key) => Ok(key),
             Kind::Token(_) => Err(Error::new(
                 Reason::CredentialsUnavailable,
@@ -102,15 +116,20 @@ impl Credential {
 
     /// The token to send instead of a signature.
     pub(crate) fn auth_token(&self) -> Option<&Secret> {
-        match &self.0 {
+        match &self.kind {
             Kind::Key(_) => None,
             Kind::Token(token) => Some(token),
         }
     }
 
+    /// What to look for in a text that may have a secret.
+    fn needles(&self) -> &Needles {
+        &self.needles
+    }
+
     /// All secret texts, for redaction.
     fn secrets(&self) -> impl Iterator<Item = &str> {
-        let known = match &self.0 {
+        let known = match &self.kind {
             Kind::Key(key) => [
                 Some(key.access_key_secret.expose()),
                 key.security_token.as_ref().map(Secret::expose),

@@ -66,6 +66,14 @@ impl Pattern {
 }
 
 impl Provider {
+    /// The name as this provider's facts have it, if it is that of a text of an error body.
+    pub(crate) fn known_text(&self, name: &str) -> Option<&'static str> {
+        let codes =
+            self.error_fields.iter().flat_map(|(code, texts)| [code].into_iter().chain(*texts));
+        let mut known = codes.chain(self.text_fields).chain(self.request_id.fields);
+        known.find(|known| **known == name).copied()
+    }
+
     pub(crate) fn reason_of(&self, code: &str) -> Option<Reason> {
         self.codes.iter().find(|(pattern, _)| pattern.matches(code)).map(|(_, reason)| *reason)
     }

@@ -203,7 +203,7 @@ impl Reason {
     /// The row for an HTTP status alone.
     pub(crate) const fn of_status(status: u16) -> Self {
         match status {
-            100..=199 | 300..=399 => Self::RedirectRefused,
+            300..=399 => Self::RedirectRefused,
             400 | 422 => Self::RejectedArgument,
             401 => Self::CredentialsRejected,
             403 => Self::PermissionDenied,
@@ -220,8 +220,9 @@ impl Reason {
             502 | 503 => Self::Unavailable,
             504 => Self::ProviderTimeout,
             500 | 505..=599 => Self::ProviderInternal,
-            // A 2xx that does not prove success, or an invalid status.
-            0..=99 | 200..=299 | 600.. => Self::MalformedResponse,
+            // A 2xx that does not prove success, an interim response as the final one, or an invalid
+            // status.
+            0..=299 | 600.. => Self::MalformedResponse,
         }
     }
 }
@@ -247,6 +248,7 @@ mod tests {
     #[test]
     fn http_statuses_follow_code_proto_read_backwards() {
         for (status, reason, code) in [
+            (101, Reason::MalformedResponse, Code::Internal),
             (204, Reason::MalformedResponse, Code::Internal),
             (301, Reason::RedirectRefused, Code::Internal),
             (302, Reason::RedirectRefused, Code::Internal),

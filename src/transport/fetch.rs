@@ -5,8 +5,9 @@ use bytes::Bytes;
 use http::Request;
 
 use super::error::{Phase, classify};
+use super::response::HEADERS;
 use super::write_started::ObservedBody;
-use super::{ClientOptions, IDLE_TIMEOUT, Response, WriteStarted};
+use super::{ClientOptions, IDLE_TIMEOUT, LargeBodies, Response, WriteStarted};
 use crate::rpc::Error;
 use crate::rpc::reason::Reason;
 
@@ -27,6 +28,7 @@ impl Client {
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(options.trust.http_1().as_ref().clone())
             .http1_only()
+            .http1_max_headers(HEADERS)
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .referer(false)
@@ -64,7 +66,9 @@ impl Client {
             };
             classify(&error, phase, write_started)
         })?;
-        Response::read(http::Response::from(response), write_started).await
+        // One at a time for each source of credentials.
+        let bodies = LargeBodies::default();
+        Response::read(http::Response::from(response), write_started, &mut bodies.place()).await
     }
 }
 

@@ -3,6 +3,7 @@
 mod connect;
 mod error;
 mod fetch;
+mod large_bodies;
 mod options;
 mod pool;
 mod proxy;
@@ -11,6 +12,8 @@ mod write_started;
 
 pub(crate) use connect::connector;
 pub use fetch::Client;
+pub use large_bodies::LargeBodies;
+pub(crate) use large_bodies::Place;
 pub use options::UpstreamConfig;
 pub(crate) use options::UpstreamOptions;
 pub use pool::Pool;

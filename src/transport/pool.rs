@@ -21,9 +21,9 @@ use tokio::time::Instant;
 
 use super::connect::{Connector, InTime, NotResolved, TooLong, connector};
 use super::error::{Phase, causes, classify};
-use super::response::HEADER_BYTES;
+use super::response::{HEADER_BYTES, HEADERS};
 use super::write_started::ObservedBody;
-use super::{ClientOptions, IDLE_TIMEOUT, Response, WriteStarted};
+use super::{ClientOptions, IDLE_TIMEOUT, Place, Response, WriteStarted};
 use crate::rpc::Error;
 use crate::rpc::reason::Reason;
 
@@ -84,6 +84,7 @@ impl Pool {
         &self,
         request: Request<Bytes>,
         write_started: &WriteStarted,
+        place: &mut Place<'_>,
     ) -> Result<Response, Error> {
         let request = request.map(|bytes| ObservedBody::new(bytes, write_started));
         let response = self.request(request).await.map_err(|error| {
@@ -97,7 +98,7 @@ impl Pool {
             };
             classify(&error, phase, write_started)
         })?;
-        Response::read(response, write_started).await
+        Response::read(response, write_started, place).await
     }
 
     async fn request(
@@ -150,6 +151,7 @@ where
         .pool_idle_timeout(IDLE_TIMEOUT)
         .pool_max_idle_per_host(options.max_idle)
         .http1_max_buf_size(HEAD_BYTES)
+        .http1_max_headers(HEADERS)
         // The `Host` header is signed as it is.
         .set_host(false)
         .build(InTime { inner: connector, limit: options.connect_timeout })

@@ -3,21 +3,24 @@
 use std::error::Error as StdError;
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Body;
 use http_body_util::BodyExt;
 
 use super::WriteStarted;
 use super::error::{Phase, classify, is_end_of_stream, too_large};
+use super::large_bodies::{BODY_BYTES, Place, SMALL_BYTES};
 use crate::rpc::Error;
 use crate::rpc::reason::Reason;
 
-/// Maximum body size. The documented responses are below 1 KiB.
-const BODY_BYTES: usize = 1024 * 1024;
-
-/// Maximum header size. Both providers send less than 2 KiB.
+/// Maximum header size, with 32 bytes for each header, as HTTP/2 counts them. Both providers send
+/// less than 2 KiB.
 pub(super) const HEADER_BYTES: usize = 64 * 1024;
+const HEADER_OVERHEAD: usize = 32;
+
+/// Maximum number of headers: as many as fit.
+pub(super) const HEADERS: usize = HEADER_BYTES / HEADER_OVERHEAD;
 
 #[derive(Debug, Clone)]
 pub struct Response {
@@ -25,7 +28,7 @@ pub struct Response {
     pub headers: HeaderMap,
     /// The body, at most 1 MiB.
     pub body: Bytes,
-    /// Whether the body is complete.
+    /// Whether the body is complete. What is not proves nothing.
     pub whole: bool,
 }
 
@@ -40,7 +43,7 @@ impl Response {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// Reads the body of a response.
+    /// Reads the body of a response. A large one waits for its place.
     ///
     /// # Errors
     /// If the headers contradict each other, a size limit is exceeded, or the connection breaks
@@ -48,6 +51,7 @@ impl Response {
     pub(super) async fn read<B>(
         response: http::Response<B>,
         write_started: &WriteStarted,
+        place: &mut Place<'_>,
     ) -> Result<Self, Error>
     where
         B: Body<Data = Bytes> + Unpin,
@@ -55,19 +59,20 @@ impl Response {
     {
         let (head, mut body) = response.into_parts();
         check_head(&head.headers)?;
-        if body.size_hint().lower() > BODY_BYTES as u64 {
+        let (least, most) = (body.size_hint().lower(), body.size_hint().upper());
+        if least > BODY_BYTES as u64 {
             return Err(too_large());
         }
+        let most = most.and_then(|most| usize::try_from(most).ok()).unwrap_or(BODY_BYTES);
         let is_2xx = head.status.is_success();
-        let mut collected = Collected::default();
+        let mut collected = Collected { most: most.min(BODY_BYTES), ..Collected::default() };
         let mut whole = true;
         while let Some(frame) = body.frame().await {
             match frame.map(|frame| frame.into_data()) {
-                Ok(Ok(data)) => collected.add(data)?,
+                Ok(Ok(data)) => collected.add(data, place).await?,
                 // Trailers.
                 Ok(Err(_)) => {}
-                Err(_) if !is_2xx => break,
-                Err(error) if is_end_of_stream(&error) => {
+                Err(error) if !is_2xx || is_end_of_stream(&error) => {
                     whole = false;
                     break;
                 }
@@ -84,19 +89,30 @@ impl Response {
 struct Collected {
     first: Bytes,
     rest: BytesMut,
+    /// How long it can become.
+    most: usize,
 }
 
 impl Collected {
-    fn add(&mut self, data: Bytes) -> Result<(), Error> {
-        if self.first.len() + self.rest.len() + data.len() > BODY_BYTES {
+    async fn add(&mut self, data: Bytes, place: &mut Place<'_>) -> Result<(), Error> {
+        let length = self.first.len() + self.rest.len() + data.len();
+        if length > BODY_BYTES {
             return Err(too_large());
+        }
+        if length > SMALL_BYTES {
+            place.take(self.most.max(length)).await;
         }
         if self.first.is_empty() && self.rest.is_empty() {
             self.first = data;
             return Ok(());
         }
         if self.rest.is_empty() {
+            // Once and for all: growing would need twice the memory while it is copied.
+            let room = if length > SMALL_BYTES { self.most } else { self.most.min(SMALL_BYTES) };
+            self.rest.reserve(room.max(length));
             self.rest.extend_from_slice(&std::mem::take(&mut self.first));
+        } else if length > self.rest.capacity() {
+            self.rest.reserve(self.most.max(length) - self.rest.len());
         }
         self.rest.extend_from_slice(&data);
         Ok(())
@@ -116,7 +132,10 @@ fn check_head(headers: &HeaderMap) -> Result<(), Error> {
             "the response has both Content-Length and Transfer-Encoding",
         ));
     }
-    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let size = |(name, value): (&HeaderName, &HeaderValue)| {
+        name.as_str().len() + value.len() + HEADER_OVERHEAD
+    };
+    let bytes: usize = headers.iter().map(size).sum();
     if bytes > HEADER_BYTES {
         return Err(too_large());
     }

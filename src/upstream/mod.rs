@@ -1,5 +1,6 @@
 //! Calls a provider: credential, request, response and retries.
 
+mod error_body;
 mod provider_error;
 mod reply;
 mod retry;
@@ -7,7 +8,7 @@ mod retry;
 pub(crate) use provider_error::NotSuccess;
 #[cfg(feature = "internals")]
 pub(crate) use provider_error::retry_after;
-pub(crate) use reply::Reply;
+pub(crate) use reply::{ProviderText, Reply};
 pub use retry::Backoff;
 
 use std::pin::pin;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, USER_AGENT};
 use http::{HeaderValue, Request};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Semaphore;
@@ -28,7 +29,7 @@ use crate::rpc::operation::{Operation, Provider, Rest};
 use crate::rpc::reason::{Outcome, Reason};
 use crate::rpc::{Error, deadline::Deadline};
 use crate::telemetry::{AttemptSpan, Telemetry};
-use crate::transport::{Pool, Response};
+use crate::transport::{LargeBodies, Place, Pool, Response};
 use retry::RetryBudget;
 
 /// One REST call of an RPC. A provider's room implements its two ends; [`Upstream`] runs it.
@@ -52,13 +53,15 @@ pub struct Limits {
     in_flight: Semaphore,
     budget: RetryBudget,
     backoff: Backoff,
+    large_bodies: LargeBodies,
 }
 
 impl Limits {
     /// Limits for one provider: the maximum number of calls in flight, and the retries.
     pub fn new(max_in_flight: usize, backoff: Backoff) -> Self {
         let in_flight = Semaphore::new(max_in_flight);
-        Self { in_flight, budget: RetryBudget::default(), backoff }
+        let (budget, large_bodies) = (RetryBudget::default(), LargeBodies::default());
+        Self { in_flight, budget, backoff, large_bodies }
     }
 }
 
@@ -119,11 +122,12 @@ impl Upstream {
             call.begin_attempt();
             let error = match self.attempt(operation, rest, call).await {
                 Ok(output) => return Ok(output),
-                Err(error) => error,
+                Err(error) => error.with_operation(operation),
             };
             let wait = self.limits.backoff.wait(
                 &retry::Situation {
                     idempotent: operation.is_idempotent,
+                    not_applied: error.outcome() == Some(Outcome::NotApplied),
                     reason: error.reason(),
                     attempts: call.attempts(),
                     asked: error.provider_error().retry_after,
@@ -152,8 +156,11 @@ impl Upstream {
     ) -> Result<C::Output, Error> {
         let credential = self.credentials.current(&*self.clock).await?;
         let request = self.request(rest, &credential)?;
-        let response = self.send(rest.rest(), request, call).await?;
-        let reply = Reply::new(&response, self.provider, &credential);
+        // A provider may say it again.
+        let authorization = request.headers().get(AUTHORIZATION).cloned();
+        let mut place = self.limits.large_bodies.place();
+        let response = self.send(rest.rest(), request, call, &mut place).await?;
+        let reply = Reply::new(&response, self.provider, &credential, authorization.as_ref());
         match rest.response(&reply) {
             Ok(output) => {
                 call.note_success(reply.into_found_id());
@@ -191,7 +198,7 @@ impl Upstream {
         response: &Response,
         credential: &Credential,
     ) -> Result<C::Output, Error> {
-        let reply = Reply::new(response, self.provider, credential);
+        let reply = Reply::new(response, self.provider, credential, None);
         rest.response(&reply).map_err(|failed| reply.error(operation, &failed, self.clock.now()))
     }
 
@@ -200,13 +207,14 @@ impl Upstream {
         rest: &'static Rest,
         mut request: Request<Bytes>,
         call: &Call,
+        place: &mut Place<'_>,
     ) -> Result<Response, Error> {
         let span = call.trace().map(|trace| trace.attempt(rest, &self.endpoint, call.attempts()));
         if let Some(span) = span.as_ref().filter(|_| self.telemetry.forwards_traces) {
             span.write_to(request.headers_mut());
         }
         let mut exchange = Exchange::begin(self, rest, span, call.deadline());
-        let result = self.pool.send(request, call.write_started()).await;
+        let result = self.pool.send(request, call.write_started(), place).await;
         match &result {
             Ok(response) => {
                 call.note_http_status(response.status);

@@ -1,18 +1,21 @@
-//! Reads a provider's error response, guided by the facts of its module.
+//! A provider's failure, classified by what its response proves.
+//!
+//! A response proves no more than was read of it: one that is cut short, or that says success beside
+//! its failure, leaves open what was done.
 
 use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::RETRY_AFTER;
 use jiff::Timestamp;
-use serde_json::{Map, Value};
 
-use super::reply::{Reply, meant};
+use super::error_body::ErrorBody;
+use super::reply::Reply;
 use crate::credential::Redactor;
 use crate::rpc::Error;
 use crate::rpc::error::ProviderError;
 use crate::rpc::operation::{Operation, Provider};
-use crate::rpc::reason::Reason;
+use crate::rpc::reason::{Outcome, Reason};
 
 /// Maximum length of a provider's text in a status and in the log.
 const TEXT_BYTES: usize = 512;
@@ -20,17 +23,12 @@ const CODE_BYTES: usize = 128;
 /// Longer hints do not fit into the trailers and are dropped, because a truncated one is useless.
 const HINT_BYTES: usize = 1024;
 
-/// Maximum depth at which an error body is searched for its code.
-const DEPTH: u32 = 4;
-
 /// Longer waits are treated as mistakes.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Why a response does not prove success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NotSuccess {
-    /// The success flag of a complete 2xx response, if any.
-    pub(crate) reported: Option<bool>,
     /// The parts that a success must have.
     pub(crate) expected: &'static str,
 }
@@ -45,64 +43,64 @@ impl Reply<'_> {
     ) -> Error {
         let response = self.response;
         let body = ErrorBody::read(&response.body, self.provider);
-        let reason = if response.is_2xx() && !response.whole {
-            Reason::TruncatedResponse
-        } else if failed.reported == Some(true) {
-            Reason::MalformedResponse
-        } else {
-            body.reason(self.provider, response.status, failed.reported == Some(false))
-        };
-        let request_id = self.request_id([body.request_id.as_deref()]);
+        let verdict = body.verdict(self.provider, response.status, response.whole);
+        let request_id = self.first_id([body.request_id.as_deref()]);
         let retry_after = retry_after(&response.headers, now);
         let mut error = body.into_provider_error(&self.redactor);
         error.http_status = Some(response.status);
         error.request_id = request_id;
         error.retry_after = retry_after;
-        Error::of_response(operation, reason, error, failed.expected)
+        let error = Error::of_response(operation, verdict.reason, error, failed.expected);
+        if verdict.is_in_doubt { error.with_outcome(Outcome::Unknown) } else { error }
     }
 }
 
-#[derive(Debug, Default, PartialEq, Eq)]
-struct ErrorBody {
-    is_object: bool,
-    code: Option<String>,
-    message: Option<String>,
-    request_id: Option<String>,
-    hints: Vec<(&'static str, String)>,
+/// What a response that is not a success means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Verdict {
+    reason: Reason,
+    /// Whether the change may have been made, although the reason alone says that it was not.
+    is_in_doubt: bool,
 }
 
 impl ErrorBody {
-    /// Reads an error body. If it is not a JSON object, only its text is used.
-    fn read(body: &[u8], provider: &'static Provider) -> Self {
-        match serde_json::from_slice(body) {
-            Ok(Value::Object(object)) => {
-                let (code, message) = match code_and_message(&object, provider, DEPTH) {
-                    Some((code, message)) => (Some(code), message),
-                    None => (None, first_text(&object, provider.text_fields)),
-                };
-                Self {
-                    is_object: true,
-                    code,
-                    message,
-                    request_id: first_text(&object, provider.request_id.fields),
-                    hints: hints(&object, provider),
-                }
+    fn verdict(&self, provider: &Provider, status: u16, whole: bool) -> Verdict {
+        let by_code = || {
+            let reason = self.reason_of_code(provider)?;
+            // This code is used both for a wrong key and for clock skew; only the text differs.
+            let is_clock = reason == Reason::CredentialsRejected && self.blames_the_date();
+            Some(if is_clock { Reason::ClockSkew } else { reason })
+        };
+        let certain = |reason| Verdict { reason, is_in_doubt: false };
+        match status {
+            200..=299 if !whole => certain(Reason::TruncatedResponse),
+            200..=299 if self.reports_failure() => {
+                certain(by_code().unwrap_or(Reason::ReportedFailure))
             }
-            _ => Self { message: plain_text(body), ..Self::default() },
+            200..=299 => certain(Reason::MalformedResponse),
+            400..=599 if whole && self.is_clear() => Verdict {
+                reason: by_code().unwrap_or_else(|| self.reason_of_status(status)),
+                // Statuses of proxies that gave up: the provider may still act.
+                is_in_doubt: matches!(status, 408 | 460 | 499),
+            },
+            _ => Verdict { reason: self.reason_of_status(status), is_in_doubt: true },
         }
     }
 
-    /// The reason: by the provider's own code, else by the HTTP status.
-    fn reason(&self, provider: &Provider, status: u16, reports_failure: bool) -> Reason {
-        if let Some(reason) = self.code.as_deref().and_then(|code| provider.reason_of(code)) {
-            // This code is used both for a wrong key and for clock skew; only the text differs.
-            let is_clock = reason == Reason::CredentialsRejected && self.blames_the_date();
-            return if is_clock { Reason::ClockSkew } else { reason };
-        }
+    /// Whether it says that the call failed, and nothing else.
+    fn reports_failure(&self) -> bool {
+        self.success == Some(false) && self.is_clear()
+    }
+
+    /// Whether it neither contradicts itself nor may say that the call succeeded.
+    fn is_clear(&self) -> bool {
+        self.success != Some(true) && !self.success_is_unclear && !self.is_contradictory
+    }
+
+    fn reason_of_status(&self, status: u16) -> Reason {
         match status {
             401 if self.blames_the_date() => Reason::ClockSkew,
             404 if !self.is_object => Reason::EndpointMisconfigured,
-            200..=299 if reports_failure => Reason::ReportedFailure,
             status => Reason::of_status(status),
         }
     }
@@ -120,7 +118,7 @@ impl ErrorBody {
     fn into_provider_error(self, redactor: &Redactor<'_>) -> ProviderError {
         let shown = |text: &str, bytes| Some(redactor.text(text, bytes)).filter(|t| !t.is_empty());
         ProviderError {
-            code: self.code.and_then(|code| redactor.identifier(&code, CODE_BYTES)),
+            code: self.code.and_then(|code| redactor.identifier(code.as_bytes(), CODE_BYTES)),
             message: self.message.and_then(|message| shown(&message, TEXT_BYTES)),
             hints: self
                 .hints
@@ -161,54 +159,6 @@ fn is_a_wait(wait: &Duration) -> bool {
     !wait.is_zero() && *wait <= LONGEST_WAIT
 }
 
-/// The first code, with the text next to it.
-fn code_and_message(
-    object: &Map<String, Value>,
-    provider: &Provider,
-    depth: u32,
-) -> Option<(String, Option<String>)> {
-    let here = provider.error_fields.iter().find_map(|(code, messages)| {
-        Some((first_text(object, &[code])?, first_text(object, messages)))
-    });
-    here.or_else(|| {
-        let depth = depth.checked_sub(1)?;
-        let objects = object.values().filter_map(Value::as_object);
-        objects.into_iter().find_map(|object| code_and_message(object, provider, depth))
-    })
-}
-
-fn first_text(object: &Map<String, Value>, names: &[&str]) -> Option<String> {
-    names.iter().find_map(|name| text_of(object.get(*name)?))
-}
-
-/// Details of a denied request: the action and the cause.
-fn hints(object: &Map<String, Value>, provider: &Provider) -> Vec<(&'static str, String)> {
-    let value = |path: &[&str]| {
-        let (last, objects) = path.split_last()?;
-        let holder = objects.iter().try_fold(object, |object, name| object.get(*name)?.as_object());
-        text_of(holder?.get(*last)?)
-    };
-    provider.hints.iter().filter_map(|(path, key)| Some((*key, value(path)?))).collect()
-}
-
-/// A non-empty string, or a number as text.
-fn text_of(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => meant(text).map(str::to_owned),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-    }
-}
-
-/// The text of a body that is not a JSON object, unless it is markup.
-fn plain_text(body: &[u8]) -> Option<String> {
-    // More than will be shown, so that a secret at the cut is still found.
-    let body = &body[..body.len().min(16 * TEXT_BYTES)];
-    let text = String::from_utf8_lossy(body);
-    let text = text.trim();
-    (!text.is_empty() && !text.starts_with('<')).then(|| text.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
@@ -228,8 +178,11 @@ mod tests {
         message: Option<&str>,
     ) -> Reason {
         let (code, message) = (code.map(str::to_owned), message.map(str::to_owned));
-        let body = ErrorBody { is_object: true, code, message, ..ErrorBody::default() };
-        body.reason(provider, status, false)
+        let success = (status == 200).then_some(false);
+        let body = ErrorBody { is_object: true, code, message, success, ..ErrorBody::default() };
+        let verdict = body.verdict(provider, status, true);
+        assert!(!verdict.is_in_doubt);
+        verdict.reason
     }
 
     #[test]
@@ -309,14 +262,13 @@ mod tests {
             (Some("Forbidden"), Reason::PermissionDenied),
             (Some("Throttling.User"), Reason::Throttled),
         ] {
-            let body = ErrorBody { code: code.map(str::to_owned), ..ErrorBody::default() };
-            assert_eq!(body.reason(A, 200, true), want, "{code:?}");
+            assert_eq!(reason(A, 200, code, None), want, "{code:?}");
         }
     }
 
     #[test]
     fn a_404_without_json_means_a_wrong_endpoint() {
-        let got = ErrorBody::default().reason(A, 404, false);
+        let got = ErrorBody::default().verdict(A, 404, true).reason;
         assert_eq!(got, Reason::EndpointMisconfigured);
     }
 
@@ -338,70 +290,6 @@ mod tests {
     }
 
     #[test]
-    fn codes_are_found_in_every_shape() {
-        for (provider, body, code, message) in [
-            (H, r#"{"error_code":"DLI.0001","error_msg":"bad"}"#, Some("DLI.0001"), Some("bad")),
-            (H, r#"{"errorCode":"DLI.0001","errorMsg":"bad"}"#, Some("DLI.0001"), Some("bad")),
-            (H, r#"{"error":{"code":"DLI.0001","message":"bad"}}"#, Some("DLI.0001"), Some("bad")),
-            (H, r#"{"badRequest":{"message":"bad","code":"400"}}"#, Some("400"), Some("bad")),
-            (H, r#"{"error_code":"DLI.0001"}"#, Some("DLI.0001"), None),
-            (H, r#"{"error_code":1001,"error_msg":"num"}"#, Some("1001"), Some("num")),
-            (
-                H,
-                r#"{"is_success":false,"message":"The job is running."}"#,
-                None,
-                Some("The job is running."),
-            ),
-            (
-                A,
-                r#"{"RequestId":"R","HostId":"h","Code":"Throttling","Message":"slow"}"#,
-                Some("Throttling"),
-                Some("slow"),
-            ),
-            (
-                A,
-                r#"{"requestId":"R","code":"Forbidden","message":"nope"}"#,
-                Some("Forbidden"),
-                Some("nope"),
-            ),
-            (
-                A,
-                r#"{"success":false,"errorCode":"990301","errorMessage":"gone"}"#,
-                Some("990301"),
-                Some("gone"),
-            ),
-            (A, r#"{"success":false,"errorCode":"\"\"","errorMessage":"\"\""}"#, None, None),
-            (A, r#"{"success":false,"errorCode":"","errorMessage":null}"#, None, None),
-            (A, r#"{"Code":500,"Message":null}"#, Some("500"), None),
-            (H, r"{}", None, None),
-            (H, r"[]", None, Some("[]")),
-            (H, r"null", None, Some("null")),
-            (H, r"<html>502</html>", None, None),
-            (H, r"plain text", None, Some("plain text")),
-            (H, r"", None, None),
-            (
-                H,
-                r#"{"error_code": "DLI.0999", "error_msg": "#,
-                None,
-                Some(r#"{"error_code": "DLI.0999", "error_msg":"#),
-            ),
-        ] {
-            let read = ErrorBody::read(body.as_bytes(), provider);
-            assert_eq!((read.code.as_deref(), read.message.as_deref()), (code, message), "{body}");
-            let is_object = serde_json::from_str::<Map<String, Value>>(body).is_ok();
-            assert_eq!(read.is_object, is_object, "{body}");
-        }
-    }
-
-    #[test]
-    fn depth_is_bounded() {
-        let deep = format!("{}{{\"code\":\"X\"}}{}", r#"{"a":"#.repeat(100), "}".repeat(100));
-        assert_eq!(ErrorBody::read(deep.as_bytes(), H).code, None);
-        let too_deep = "{\"a\":".repeat(100_000);
-        assert!(!ErrorBody::read(too_deep.as_bytes(), H).is_object);
-    }
-
-    #[test]
     fn texts_are_cleaned_redacted_and_cut() {
         let credential = Credential::new(
             "EXAMPLEKEYID",
@@ -413,27 +301,12 @@ mod tests {
         let body = format!(
             r#"{{"error_code":"APIG.0301\r\n","error_msg":"\u001b[31mEXAMPLEKEYID exampleToken/+== exampleSecretKey {long}"}}"#
         );
-        let redactor = Redactor::new(&credential, H.secret_labels);
+        let redactor = Redactor::new(&credential, b"", H.secret_labels);
         let error = ErrorBody::read(body.as_bytes(), H).into_provider_error(&redactor);
         assert_eq!(error.code.as_deref(), Some("APIG.0301"));
         let message = error.message.expect("a message");
         assert!(message.starts_with("[31m[redacted] [redacted] [redacted] xxx"), "{message}");
         assert!(message.len() <= TEXT_BYTES, "{}", message.len());
-    }
-
-    #[test]
-    fn hints_about_denied_actions_are_kept() {
-        let body = ErrorBody::read(
-            br#"{"Code":"NoPermission","AccessDeniedDetail":{"AuthAction":"stream:GetSavepoint","NoPermissionType":"ImplicitDeny","AuthPrincipalType":"SubUser"}}"#,
-            A,
-        );
-        assert_eq!(
-            body.hints,
-            [
-                ("authAction", "stream:GetSavepoint".to_owned()),
-                ("noPermissionType", "ImplicitDeny".to_owned())
-            ]
-        );
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! A provider's response, before it becomes a message or an error.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 
-use serde::Deserialize;
+use http::HeaderValue;
+use serde::{Deserialize, Deserializer};
 
 use crate::credential::{Credential, Redactor};
 use crate::json;
 use crate::rpc::operation::Provider;
-use crate::text::identifier;
 use crate::transport::Response;
 
 const REQUEST_ID_BYTES: usize = 128;
@@ -22,13 +23,34 @@ pub(crate) struct Reply<'a> {
     found_id: OnceCell<String>,
 }
 
+/// A text of a successful response. It leaves this type only through [`Reply::show`], which
+/// redacts it.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct ProviderText<'a>(Option<Cow<'a, str>>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for ProviderText<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        json::text(from).map(Self)
+    }
+}
+
+impl ProviderText<'_> {
+    /// Whether it is this word.
+    pub(crate) fn is(&self, word: &str) -> bool {
+        self.0.as_deref() == Some(word)
+    }
+}
+
 impl<'a> Reply<'a> {
+    /// `authorization`: the header of the request, if it was signed.
     pub(super) fn new(
         response: &'a Response,
         provider: &'static Provider,
         credential: &'a Credential,
+        authorization: Option<&'a HeaderValue>,
     ) -> Self {
-        let redactor = Redactor::new(credential, provider.secret_labels);
+        let authorization = authorization.map(HeaderValue::as_bytes).unwrap_or_default();
+        let redactor = Redactor::new(credential, authorization, provider.secret_labels);
         Self { response, provider, redactor, found_id: OnceCell::new() }
     }
 
@@ -38,14 +60,27 @@ impl<'a> Reply<'a> {
         is_readable.then(|| json::read_object(&self.response.body).ok()).flatten()
     }
 
+    /// A text for the caller; empty if there is none.
+    pub(crate) fn show(&self, text: ProviderText<'_>) -> String {
+        text.0.map(|text| self.redactor.data(text).into_owned()).unwrap_or_default()
+    }
+
     /// The provider's request id: `fields` are candidates from the body.
     pub(crate) fn request_id<'b>(
+        &self,
+        fields: impl IntoIterator<Item = &'b ProviderText<'b>>,
+    ) -> Option<String> {
+        self.first_id(fields.into_iter().map(|text| text.0.as_deref()))
+    }
+
+    pub(super) fn first_id<'b>(
         &self,
         fields: impl IntoIterator<Item = Option<&'b str>>,
     ) -> Option<String> {
         let names = &self.provider.request_id;
-        let header = || self.usable_id(self.response.header(names.header));
-        let field = || fields.into_iter().find_map(|id| self.usable_id(id));
+        let headers = self.response.headers.get_all(names.header);
+        let header = || headers.iter().find_map(|id| self.usable_id(id.as_bytes()));
+        let field = || fields.into_iter().flatten().find_map(|id| self.usable_id(id.as_bytes()));
         let id = if names.body_first { field().or_else(header) } else { header().or_else(field) };
         if let Some(id) = &id {
             let _ = self.found_id.set(id.clone());
@@ -58,15 +93,9 @@ impl<'a> Reply<'a> {
         self.found_id.into_inner()
     }
 
-    /// A cleaned request id; none if it contains a secret.
-    fn usable_id(&self, text: Option<&str>) -> Option<String> {
-        let id = identifier(meant(text?)?, REQUEST_ID_BYTES)?;
-        (!self.redactor.finds_secret(&id)).then_some(id)
+    /// A cleaned and redacted request id; none if it is empty.
+    fn usable_id(&self, id: &[u8]) -> Option<String> {
+        let is_meant = |id: &String| json::meant(id).is_some();
+        self.redactor.identifier(id, REQUEST_ID_BYTES).filter(is_meant)
     }
-}
-
-/// A trimmed text, none if empty. Alibaba's published example has two quote characters where the
-/// service sends nothing.
-pub(super) fn meant(text: &str) -> Option<&str> {
-    Some(text.trim()).filter(|text| !text.is_empty() && *text != "\"\"")
 }

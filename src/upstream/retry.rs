@@ -25,6 +25,8 @@ impl Default for Backoff {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Situation {
     pub(super) idempotent: bool,
+    /// Whether the change was certainly not made.
+    pub(super) not_applied: bool,
     pub(super) reason: Reason,
     pub(super) attempts: u32,
     /// The wait that the provider asks for.
@@ -46,7 +48,7 @@ impl Backoff {
         let allowed = match situation.reason.row().retry {
             Retry::Never => false,
             Retry::IfIdempotent => situation.idempotent,
-            Retry::Always => true,
+            Retry::Always => situation.idempotent || situation.not_applied,
         };
         if !allowed || situation.attempts >= self.attempts {
             return None;
@@ -105,9 +107,15 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn wait(idempotent: bool, reason: Reason, attempts: u32) -> Option<Duration> {
-        let situation =
-            Situation { idempotent, reason, attempts, asked: None, remaining: 10 * SECOND };
+    fn wait(idempotent: bool, not_applied: bool, reason: Reason) -> Option<Duration> {
+        let situation = Situation {
+            idempotent,
+            not_applied,
+            reason,
+            attempts: 1,
+            asked: None,
+            remaining: 10 * SECOND,
+        };
         Backoff::default().wait(&situation, || 1.0)
     }
 
@@ -123,8 +131,11 @@ mod tests {
                     | Reason::TruncatedResponse
             );
             let import = matches!(reason, Reason::Throttled | Reason::ConnectFailed);
-            assert_eq!(wait(true, reason, 1).is_some(), get, "{reason:?}");
-            assert_eq!(wait(false, reason, 1).is_some(), import, "{reason:?}");
+            assert_eq!(wait(true, true, reason).is_some(), get, "{reason:?}");
+            assert_eq!(wait(true, false, reason).is_some(), get, "{reason:?}");
+            assert_eq!(wait(false, true, reason).is_some(), import, "{reason:?}");
+            // Whatever the reason.
+            assert_eq!(wait(false, false, reason), None, "{reason:?}");
         }
     }
 
@@ -134,6 +145,7 @@ mod tests {
         for (attempts, want) in [(1, 100), (2, 200), (3, 400), (5, 1600), (6, 2000), (8, 2000)] {
             let situation = Situation {
                 idempotent: true,
+                not_applied: false,
                 reason: Reason::Unavailable,
                 attempts,
                 asked: None,
@@ -142,9 +154,9 @@ mod tests {
             let wait = |chance| backoff.wait(&situation, || chance);
             assert_eq!(wait(1.0), Some(Duration::from_millis(want)), "{attempts}");
             assert_eq!(wait(0.0), Some(Duration::ZERO), "{attempts}");
+            let usual = Backoff::default().wait(&situation, || 1.0);
+            assert_eq!(usual.is_some(), attempts < 3, "{attempts}");
         }
-        assert_eq!(wait(true, Reason::Unavailable, 2), Some(Duration::from_millis(200)));
-        assert_eq!(wait(true, Reason::Unavailable, 3), None);
     }
 
     #[test]
@@ -156,6 +168,7 @@ mod tests {
         ] {
             let situation = Situation {
                 idempotent: true,
+                not_applied: false,
                 reason: Reason::Throttled,
                 attempts: 1,
                 asked: Some(asked),

@@ -62,6 +62,12 @@ fn get_repeated(reply: Reply, want: Want) -> Row {
     Row { gets: 3, ..row(reply, want) }
 }
 
+/// The same, but the response does not prove that nothing was done.
+fn in_doubt(row: Row) -> Row {
+    let (code, reason, _) = row.want;
+    Row { want: (code, reason, UNKNOWN), ..row }
+}
+
 impl Row {
     fn about(mut self, key: &'static str, value: impl Into<Option<&'static str>>) -> Self {
         self.about.push((key, value.into()));
@@ -211,12 +217,35 @@ fn broken_answers() -> Vec<Row> {
         br#"{"is_success":true,"success":true,"data":{"jobId":"j"},}"#,
         b"\xef\xbb\xbf{\"is_success\":true,\"success\":true,\"data\":{\"jobId\":\"j\"}}",
         br#"{"is_success": true, "success": tr"#,
+        // Contradictions: a success with an error, and a failure that is not read as one.
+        br#"{"is_success":true,"success":true,"message":{"a":1},"error_code":"DLI.0009","errorCode":"Throttling"}"#,
+        br#"{"is_success":true,"success":true,"error_code":"DLI.0009","data":{"jobId":"j"}}"#,
+        br#"{"is_success":true,"success":true,"errorCode":"Throttling","data":{"jobId":"j"}}"#,
+        br#"{"is_success":true,"success":true,"code":"Throttling","data":{"jobId":"j"}}"#,
+        br#"{"is_success":true,"success":true,"error":{"code":"DLI.0009"},"data":{"jobId":"j"}}"#,
+        br#"{"is_success":true,"success":false,"error_code":"DLI.0009","data":{"jobId":"j"}}"#,
+        br#"{"is_success":false,"success":true,"error_code":"DLI.0009","data":{"jobId":"j"}}"#,
+        br#"{"is_success":"yes","success":"yes","error_code":"DLI.0009","Code":"Throttling"}"#,
+        br#"{"is_success":[false],"success":[false],"error_code":"DLI.0009","Code":"Throttling"}"#,
+        br#"{"is_success":false,"success":false,"error_code":"DLI.0009","Code":"Throttling"} {}"#,
+        br#"{"is_success":false,"success":false,"error_code":"DLI.0009","error_code":"DLI.0001"}"#,
+        br#"[{"is_success":false,"success":false,"error_code":"DLI.0009","Code":"Throttling"}]"#,
+        br#"{"data":{"is_success":false,"success":false},"error_code":"DLI.0009","Code":"Throttling"}"#,
+        br#"{"error_code":"DLI.0009","Code":"Throttling.User"}"#,
+        b"{\0\"\0i\0s\0",
+        b"\x1f\x8b\x08\x00\x00",
         b"{\"is_success\":true,\"success\":true,\"unknown\":\"\xff\",\"data\":{\"jobId\":\"j\"}}",
         b"{\"is_success\":true,\"success\":true,\"message\":\"\xff\",\"data\":{\"jobId\":\"\xff\"}}",
     ]
     .into_iter()
     .map(|body| row(Reply::Http(200, vec![json.clone()], body.to_vec()), MALFORMED))
     .collect();
+    let failed =
+        br#"{"is_success":false,"success":false,"error_code":"DLI.0009","Code":"Throttling"}"#;
+    let cut_off = |status: u16, body: &[u8]| {
+        let head = format!("HTTP/1.1 {status} X\r\ncontent-length: 400\r\n\r\n");
+        Reply::Raw([head.as_bytes(), body].concat())
+    };
     let cut_short = b"HTTP/1.1 200 OK\r\ncontent-length: 400\r\n\r\n{\"is_success\": true";
     let spaces = " ".repeat(1024 * 1024 + 1);
     let header = [("x-big", &*"x".repeat(70_000))];
@@ -230,6 +259,28 @@ fn broken_answers() -> Vec<Row> {
         row(raw(chunked_with_length), MALFORMED),
         row(raw(two_lengths), MALFORMED),
         get_repeated(raw(cut_short), MALFORMED),
+        // What was not read whole proves nothing, whatever its beginning says.
+        get_repeated(cut_off(200, failed), MALFORMED),
+        in_doubt(get_repeated(cut_off(429, failed), THROTTLED)),
+        get_repeated(cut_off(503, failed), UNAVAILABLE),
+        row(cut_off(500, failed), INTERNAL),
+        in_doubt(row(cut_off(400, failed), REJECTED_ARGUMENT)),
+        in_doubt(row(cut_off(403, b""), DENIED)),
+        // A status that its body contradicts.
+        in_doubt(get_repeated(says_success(429), THROTTLED)),
+        get_repeated(says_success(503), UNAVAILABLE),
+        in_doubt(row(says_success(400), REJECTED_ARGUMENT)),
+        in_doubt(row(says_success(403), DENIED)),
+        in_doubt(row(Reply::json(400, r#"{"is_success":1,"success":1}"#), REJECTED_ARGUMENT)),
+        // A final interim response, and a redirect that says more than it may.
+        row(
+            raw(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n"),
+            MALFORMED,
+        ),
+        row(Reply::Http(302, vec![], failed.to_vec()), REDIRECT),
+        // A proxy that no longer waited.
+        in_doubt(row(Reply::json(499, "{}"), REPORTED)),
+        row(raw(b"HTTP/1.1 200 OK\r\nx-a: 1\r\n 2\r\ncontent-length: 0\r\n\r\n"), MALFORMED),
         row(Reply::json(200, &spaces), TOO_LARGE),
         row(raw(format!("HTTP/1.1 200 OK\r\n\r\n{spaces}").as_bytes()), TOO_LARGE),
         row(raw(&big_header), TOO_LARGE),
@@ -239,6 +290,12 @@ fn broken_answers() -> Vec<Row> {
         get_repeated(Reply::RawReset(cut_short.to_vec()), LOST),
     ]);
     rows
+}
+
+/// A failure that says success.
+fn says_success(status: u16) -> Reply {
+    let body = r#"{"is_success":true,"success":true,"error_code":"DLI.0009","Code":"Throttling","data":{"jobId":"j"}}"#;
+    Reply::json(status, body)
 }
 
 /// The answers that do not depend on the provider.
@@ -253,7 +310,7 @@ async fn each_shape_of_answer_to_an_import_has_its_reason() {
         check(Rpc::Import, row).await;
     }
     for row in [
-        row(huawei(200, "DLI.0001"), REJECTED_ARGUMENT),
+        row(huawei(200, "DLI.0001"), MALFORMED),
         row(huawei(400, "DLI.4711"), REJECTED_ARGUMENT),
         row(huawei(400, "DLI.12004"), NOT_FOUND),
         row(huawei(400, "DLI.0006"), ALREADY_EXISTS),
@@ -266,6 +323,21 @@ async fn each_shape_of_answer_to_an_import_has_its_reason() {
         row(huawei(401, "APIGW.0307"), REJECTED_KEY),
     ] {
         check(Rpc::Import, row.about(REQUEST_ID, "R-1").about(MESSAGE, "words")).await;
+    }
+    let twice = |status, first, last| {
+        Reply::json(
+            status,
+            &format!(r#"{{"is_success":false,"error_code":"{first}","code":"{last}"}}"#),
+        )
+    };
+    for row in [
+        row(twice(200, "DLI.0009", "DLI.0999"), MALFORMED),
+        in_doubt(row(twice(429, "DLI.0009", "DLI.0999"), THROTTLED)),
+        in_doubt(row(twice(400, "DLI.0999", "DLI.0009"), REJECTED_ARGUMENT)),
+        throttled(twice(500, "DLI.0009", "APIG.0308")),
+        throttled(twice(200, "DLI.0009", "APIG.0308")),
+    ] {
+        check(Rpc::Import, row).await;
     }
     let id = |headers: &[_], body| row(Reply::json_with(400, headers, body), REJECTED_ARGUMENT);
     for row in [

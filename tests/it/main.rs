@@ -4,6 +4,8 @@
 
 mod support;
 
+/// Imports that are answered at random.
+mod at_most_once;
 /// The binary: its log pipe, and the variables that only a process has.
 mod binary;
 /// Certificates of callers, and files of certificates that are not as they should be.

@@ -71,6 +71,88 @@ async fn a_provider_that_echoes_everything_leaks_no_secret() {
     }
 }
 
+/// The forms in which a provider may tell what a request contained.
+fn forms(secret: &str) -> Vec<String> {
+    let hidden: String = secret.chars().flat_map(|c| [c, '\u{200b}']).collect();
+    vec![
+        secret.to_owned(),
+        format!("{}{secret}", "x".repeat(100)),
+        format!("{secret} ").repeat(12 * 1024 / secret.len()),
+        hidden,
+        secret.replace('/', "%2F").replace('+', "%2b").replace('=', "%3D"),
+        secret.replace('/', "\\/"),
+        secret.to_uppercase(),
+        secret[..secret.len() - 3].to_owned(),
+        secret[3..].to_owned(),
+    ]
+}
+
+/// A part of the secret that a text must not have, whatever its case.
+fn tells(text: &str, secret: &str) -> bool {
+    let text: String = text.chars().filter(char::is_ascii_graphic).collect();
+    let (text, secret) = (text.to_lowercase(), secret.to_lowercase());
+    text.contains(&secret[..secret.len() - 3]) || text.contains(&secret[3..])
+}
+
+#[tokio::test]
+async fn no_field_of_a_success_or_a_failure_tells_a_secret_in_any_form() {
+    for form in 0..forms(TOKEN).len() {
+        for which in 0..4 {
+            let secret = move |request: &crate::support::Recorded| {
+                let authorization = request.header("authorization").unwrap();
+                let signature = authorization.rsplit_once("Signature=").unwrap().1.to_owned();
+                [ACCESS_KEY_SECRET, TOKEN, ACCESS_KEY_ID, &signature][which].to_owned()
+            };
+            let cloud = FakeCloud::start(move |request, _| {
+                let text = forms(&secret(request)).swap_remove(form);
+                let id: String = text.chars().filter(char::is_ascii_graphic).collect();
+                let body = serde_json::json!({
+                    "is_success": true, "success": true, "message": text, "request_id": text,
+                    "data": {
+                        "savepointId": text, "deploymentId": text, "jobId": text, "namespace": text,
+                        "savepointOrigin": text, "description": text, "savepointLocation": text,
+                        "status": {"state": text, "failure": {"message": text, "reason": text}},
+                    },
+                });
+                let failure = serde_json::json!({
+                    "error_code": text, "error_msg": text, "request_id": text, "requestId": text,
+                    "encoded_authorization_message": text, "AccessDeniedDetail": {"AuthAction": text},
+                });
+                let fails = request.path().contains("/jobs/2/") || request.path().ends_with("/fails");
+                let (status, body) = if fails { (400, failure) } else { (200, body) };
+                let ids = [("x-request-id", &*id), ("x-acs-request-id", &*id)];
+                Reply::json_with(status, &ids, &body.to_string())
+            })
+            .await;
+            let options = Options { security_token: Some(TOKEN.into()), ..Options::at(&cloud) };
+            let gateway = Gateway::start(options).await;
+            let mut client = gateway.client().await;
+            let imported = client.import_savepoint(import_request()).await.unwrap().into_inner();
+            let got = client.get_savepoint(get_request()).await.unwrap().into_inner();
+            let import =
+                savepoint_gateway::pb::ImportSavepointRequest { job_id: 2, ..import_request() };
+            let import = client.import_savepoint(import).await.unwrap_err();
+            let get = savepoint_gateway::pb::GetSavepointRequest {
+                savepoint_id: "fails".into(),
+                ..get_request()
+            };
+            let get = client.get_savepoint(get).await.unwrap_err();
+            let shown = [
+                format!("{imported:?} {got:?} {import:?} {get:?}"),
+                String::from_utf8_lossy(import.details()).into_owned(),
+                String::from_utf8_lossy(get.details()).into_owned(),
+                gateway.log(),
+            ];
+            assert!(shown[0].contains("[redacted]"), "{}", shown[0]);
+            for (request, text) in
+                cloud.requests().iter().flat_map(|r| shown.iter().map(move |t| (r, t)))
+            {
+                assert!(!tells(text, &secret(request)), "{which} {form}: {text}");
+            }
+        }
+    }
+}
+
 /// Hostile input 74.
 #[test]
 fn no_type_shows_the_secret_that_it_holds() {

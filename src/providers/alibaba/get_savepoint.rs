@@ -77,7 +77,7 @@ impl RestCall for Get<'_> {
     }
 
     fn response(&self, reply: &Reply<'_>) -> Result<GetSavepointResponse, NotSuccess> {
-        let (savepoint, request_id) = rest::data::<SavepointWire>(reply)?;
-        Ok(GetSavepointResponse { savepoint: Some(savepoint.into()), request_id })
+        let (savepoint, request_id) = rest::data::<SavepointWire<'_>>(reply)?;
+        Ok(GetSavepointResponse { savepoint: Some(savepoint.read(reply)), request_id })
     }
 }

@@ -4,15 +4,14 @@
 use bytes::Bytes;
 use http::{Method, Request};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use super::{Alibaba, sign};
 use crate::credential::Credential;
-use crate::json::{self, Text};
+use crate::json::{self, Integer, NotFalse, Nothing};
 use crate::rpc::Error;
 use crate::rpc::reason::Reason;
 use crate::rpc::validate::{Violations, WORKSPACE, is_path_segment, is_workspace};
-use crate::upstream::{NotSuccess, Reply};
+use crate::upstream::{NotSuccess, ProviderText, Reply};
 
 impl Alibaba {
     /// The workspace that a request names, or the default.
@@ -65,23 +64,35 @@ pub(super) fn check_segment(violations: &mut Violations, field: &'static str, va
 
 /// The envelope. Its `httpCode` is documented to be always 200; only `success` is decisive.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", bound = "T: DeserializeOwned")]
-struct EnvelopeWire<T> {
+#[expect(dead_code, reason = "reading what denies a success is the check")]
+#[serde(rename_all = "camelCase", bound(deserialize = "T: Deserialize<'de>"))]
+struct EnvelopeWire<'a, T> {
     #[serde(default, deserialize_with = "json::boolean")]
     success: Option<bool>,
-    #[serde(default)]
-    request_id: Text,
-    #[serde(default, rename = "RequestId")]
-    gateway_request_id: Text,
+    #[serde(default, borrow)]
+    request_id: ProviderText<'a>,
+    #[serde(default, borrow, rename = "RequestId")]
+    gateway_request_id: ProviderText<'a>,
     #[serde(default, deserialize_with = "json::object")]
     data: Option<T>,
+    // What denies a success.
+    #[serde(default, deserialize_with = "json::integer")]
+    http_code: Integer,
+    #[serde(default, rename = "is_success", alias = "isSuccess", alias = "Success")]
+    other_success: NotFalse,
+    #[serde(default, alias = "error_code")]
+    error_code: Nothing,
+    #[serde(default, alias = "Code")]
+    code: Nothing,
+    #[serde(default)]
+    error: Nothing,
 }
 
 /// The data and the request id of a response. Data without a known field proves nothing, and counts
 /// as a failure.
-pub(super) fn data<T>(reply: &Reply<'_>) -> Result<(T, String), NotSuccess>
+pub(super) fn data<'a, T>(reply: &Reply<'a>) -> Result<(T, String), NotSuccess>
 where
-    T: DeserializeOwned + Default + PartialEq,
+    T: Deserialize<'a> + Default + PartialEq,
 {
     match reply.json() {
         Some(EnvelopeWire {
@@ -89,13 +100,12 @@ where
             data: Some(data),
             request_id,
             gateway_request_id,
+            http_code: Integer::Absent | Integer::Value(200..=299),
+            ..
         }) if data != T::default() => {
-            let ids = [request_id.0.as_deref(), gateway_request_id.0.as_deref()];
+            let ids = [&request_id, &gateway_request_id];
             Ok((data, reply.request_id(ids).unwrap_or_default()))
         }
-        other => Err(NotSuccess {
-            reported: other.and_then(|wire: EnvelopeWire<T>| wire.success),
-            expected: "success and data",
-        }),
+        _ => Err(NotSuccess { expected: "success and data" }),
     }
 }

@@ -4,25 +4,33 @@ use prost_types::Timestamp;
 use serde::Deserialize;
 
 use super::ALIBABA;
-use crate::json::{self, Integer, Text};
+use crate::json::{self, Integer};
 use crate::pb::{Savepoint, SavepointFailure, SavepointOrigin, SavepointState, SavepointStatus};
+use crate::upstream::{ProviderText, Reply};
 
 #[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(super) struct SavepointWire {
-    savepoint_id: Text,
-    deployment_id: Text,
-    job_id: Text,
-    namespace: Text,
-    savepoint_origin: Text,
+pub(super) struct SavepointWire<'a> {
+    #[serde(borrow)]
+    savepoint_id: ProviderText<'a>,
+    #[serde(borrow)]
+    deployment_id: ProviderText<'a>,
+    #[serde(borrow)]
+    job_id: ProviderText<'a>,
+    #[serde(borrow)]
+    namespace: ProviderText<'a>,
+    #[serde(borrow)]
+    savepoint_origin: ProviderText<'a>,
     #[serde(deserialize_with = "json::boolean")]
     native_format: Option<bool>,
-    description: Text,
+    #[serde(borrow)]
+    description: ProviderText<'a>,
     #[serde(deserialize_with = "json::boolean")]
     stop_with_drain_enabled: Option<bool>,
-    savepoint_location: Text,
-    #[serde(deserialize_with = "json::object")]
-    status: Option<StatusWire>,
+    #[serde(borrow)]
+    savepoint_location: ProviderText<'a>,
+    #[serde(borrow, deserialize_with = "json::object")]
+    status: Option<StatusWire<'a>>,
     #[serde(deserialize_with = "json::integer")]
     created_at: Integer,
     #[serde(deserialize_with = "json::integer")]
@@ -31,76 +39,76 @@ pub(super) struct SavepointWire {
 
 #[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct StatusWire {
-    state: Text,
-    #[serde(deserialize_with = "json::object")]
-    failure: Option<FailureWire>,
+struct StatusWire<'a> {
+    #[serde(borrow)]
+    state: ProviderText<'a>,
+    #[serde(borrow, deserialize_with = "json::object")]
+    failure: Option<FailureWire<'a>>,
 }
 
 #[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct FailureWire {
-    message: Text,
-    reason: Text,
+struct FailureWire<'a> {
+    #[serde(borrow)]
+    message: ProviderText<'a>,
+    #[serde(borrow)]
+    reason: ProviderText<'a>,
     #[serde(deserialize_with = "json::integer")]
     failed_at: Integer,
 }
 
-impl From<SavepointWire> for Savepoint {
-    fn from(wire: SavepointWire) -> Self {
-        let origin =
-            wire.savepoint_origin.0.as_deref().map_or(SavepointOrigin::Unspecified, origin);
-        Self {
-            savepoint_id: wire.savepoint_id.0.unwrap_or_default(),
-            deployment_id: wire.deployment_id.0.unwrap_or_default(),
-            job_id: wire.job_id.0.unwrap_or_default(),
-            namespace: wire.namespace.0.unwrap_or_default(),
-            origin: origin.into(),
-            provider_origin: wire.savepoint_origin.0.unwrap_or_default(),
-            native_format: wire.native_format,
-            description: wire.description.0.unwrap_or_default(),
-            stop_with_drain_enabled: wire.stop_with_drain_enabled,
-            savepoint_location: wire.savepoint_location.0.unwrap_or_default(),
-            status: wire.status.map(SavepointStatus::from),
-            create_time: timestamp("createdAt", wire.created_at),
-            update_time: timestamp("modifiedAt", wire.modified_at),
+impl SavepointWire<'_> {
+    pub(super) fn read(self, reply: &Reply<'_>) -> Savepoint {
+        let origin = named(&ORIGINS, &self.savepoint_origin);
+        Savepoint {
+            savepoint_id: reply.show(self.savepoint_id),
+            deployment_id: reply.show(self.deployment_id),
+            job_id: reply.show(self.job_id),
+            namespace: reply.show(self.namespace),
+            origin: origin.unwrap_or(SavepointOrigin::Unspecified).into(),
+            provider_origin: reply.show(self.savepoint_origin),
+            native_format: self.native_format,
+            description: reply.show(self.description),
+            stop_with_drain_enabled: self.stop_with_drain_enabled,
+            savepoint_location: reply.show(self.savepoint_location),
+            status: self.status.map(|status| status.read(reply)),
+            create_time: timestamp("createdAt", self.created_at),
+            update_time: timestamp("modifiedAt", self.modified_at),
         }
     }
 }
 
-impl From<StatusWire> for SavepointStatus {
-    fn from(wire: StatusWire) -> Self {
-        let state = wire.state.0.as_deref().map_or(SavepointState::Unspecified, state);
-        Self {
-            state: state.into(),
-            provider_state: wire.state.0.unwrap_or_default(),
-            failure: wire.failure.map(|failure| SavepointFailure {
-                message: failure.message.0.unwrap_or_default(),
-                reason: failure.reason.0.unwrap_or_default(),
+impl StatusWire<'_> {
+    fn read(self, reply: &Reply<'_>) -> SavepointStatus {
+        let state = named(&STATES, &self.state);
+        SavepointStatus {
+            state: state.unwrap_or(SavepointState::Unspecified).into(),
+            provider_state: reply.show(self.state),
+            failure: self.failure.map(|failure| SavepointFailure {
+                message: reply.show(failure.message),
+                reason: reply.show(failure.reason),
                 fail_time: timestamp("failedAt", failure.failed_at),
             }),
         }
     }
 }
 
-fn state(text: &str) -> SavepointState {
-    match text {
-        "STARTED" => SavepointState::Started,
-        "COMPLETED" => SavepointState::Completed,
-        "FAILED" => SavepointState::Failed,
-        _ => SavepointState::Unspecified,
-    }
-}
+const STATES: [(&str, SavepointState); 3] = [
+    ("STARTED", SavepointState::Started),
+    ("COMPLETED", SavepointState::Completed),
+    ("FAILED", SavepointState::Failed),
+];
 
 /// `AUTO_TRIGGERED` is not in the documentation, but in the provider's API metadata.
-fn origin(text: &str) -> SavepointOrigin {
-    match text {
-        "USER_REQUEST" => SavepointOrigin::UserRequest,
-        "STOP_WITH_SAVEPOINT" => SavepointOrigin::StopWithSavepoint,
-        "RETAINED_CHECKPOINT" => SavepointOrigin::RetainedCheckpoint,
-        "AUTO_TRIGGERED" => SavepointOrigin::AutoTriggered,
-        _ => SavepointOrigin::Unspecified,
-    }
+const ORIGINS: [(&str, SavepointOrigin); 4] = [
+    ("USER_REQUEST", SavepointOrigin::UserRequest),
+    ("STOP_WITH_SAVEPOINT", SavepointOrigin::StopWithSavepoint),
+    ("RETAINED_CHECKPOINT", SavepointOrigin::RetainedCheckpoint),
+    ("AUTO_TRIGGERED", SavepointOrigin::AutoTriggered),
+];
+
+fn named<T: Copy>(names: &[(&str, T)], text: &ProviderText<'_>) -> Option<T> {
+    names.iter().find(|(name, _)| text.is(name)).map(|(_, value)| *value)
 }
 
 /// Epoch numbers from here on are milliseconds: as seconds they would be after the year 5138. The

@@ -7,12 +7,11 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::{Method, Request};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::{HUAWEI, Huawei, rest};
 use crate::call::Call;
 use crate::credential::Credential;
-use crate::json::{self, Text};
 use crate::pb::savepoint_service_server::SERVICE_NAME;
 use crate::pb::{ImportSavepointRequest, ImportSavepointResponse};
 use crate::rpc::Error;
@@ -41,17 +40,6 @@ pub static IMPORT_SAVEPOINT: Operation = Operation {
 struct ImportSavepointWire<'a> {
     job_id: i64,
     savepoint_path: &'a str,
-}
-
-/// The response. `is_success` is documented as a boolean, but the service also sends `"true"`.
-#[derive(Debug, Deserialize)]
-struct ImportedWire {
-    #[serde(default, deserialize_with = "json::boolean")]
-    is_success: Option<bool>,
-    #[serde(default)]
-    message: Text,
-    #[serde(default)]
-    request_id: Text,
 }
 
 impl Huawei {
@@ -117,18 +105,8 @@ impl RestCall for Import<'_> {
     }
 
     fn response(&self, reply: &Reply<'_>) -> Result<ImportSavepointResponse, NotSuccess> {
-        match reply.json() {
-            Some(ImportedWire { is_success: Some(true), message, request_id }) => {
-                Ok(ImportSavepointResponse {
-                    message: message.0.unwrap_or_default(),
-                    request_id: reply.request_id([request_id.0.as_deref()]).unwrap_or_default(),
-                })
-            }
-            other => Err(NotSuccess {
-                reported: other.and_then(|wire| wire.is_success),
-                expected: "is_success",
-            }),
-        }
+        let (message, request_id) = rest::success(reply)?;
+        Ok(ImportSavepointResponse { message, request_id })
     }
 }
 

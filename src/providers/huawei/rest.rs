@@ -1,16 +1,20 @@
-//! The common parts of all REST calls: headers, and a token or signature.
+//! The common parts of all REST calls: headers, a token or signature, and the envelope of
+//! responses.
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, Method, Request};
+use serde::Deserialize;
 
 use super::{Huawei, sign};
 use crate::clock::Clock;
 use crate::credential::Credential;
+use crate::json::{self, NotFalse, Nothing};
 use crate::rpc::Error;
 use crate::rpc::reason::Reason;
 use crate::rpc::validate::{Violations, is_project_id};
 use crate::signing::sensitive;
+use crate::upstream::{NotSuccess, ProviderText, Reply};
 
 const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 
@@ -48,6 +52,38 @@ pub(super) fn authorize(
             Ok(())
         }
         None => sign::sign(request, credential, clock.now()),
+    }
+}
+
+/// The envelope. `is_success` is documented as a boolean, but the service also sends `"true"`.
+#[derive(Debug, Deserialize)]
+#[expect(dead_code, reason = "reading what denies a success is the check")]
+struct EnvelopeWire<'a> {
+    #[serde(default, deserialize_with = "json::boolean")]
+    is_success: Option<bool>,
+    #[serde(default, borrow)]
+    message: ProviderText<'a>,
+    #[serde(default, borrow)]
+    request_id: ProviderText<'a>,
+    // What denies a success.
+    #[serde(default, alias = "isSuccess", alias = "Success")]
+    success: NotFalse,
+    #[serde(default, alias = "errorCode")]
+    error_code: Nothing,
+    #[serde(default, alias = "Code")]
+    code: Nothing,
+    #[serde(default)]
+    error: Nothing,
+}
+
+/// The message and the request id of a success.
+pub(super) fn success(reply: &Reply<'_>) -> Result<(String, String), NotSuccess> {
+    match reply.json() {
+        Some(EnvelopeWire { is_success: Some(true), message, request_id, .. }) => {
+            let request_id = reply.request_id([&request_id]).unwrap_or_default();
+            Ok((reply.show(message), request_id))
+        }
+        _ => Err(NotSuccess { expected: "is_success" }),
     }
 }
 

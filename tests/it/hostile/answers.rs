@@ -239,3 +239,54 @@ async fn an_import_whose_answer_breaks_off_is_unknown_and_sent_once() {
         assert_eq!(cloud.count(), 1, "{shown}");
     }
 }
+
+/// A success with this many headers besides those that are needed.
+fn with_headers(count: usize, value: &str) -> Reply {
+    let headers: String = (0..count).map(|i| format!("x-{i}: {value}\r\n")).collect();
+    let length = IMPORTED.len();
+    Reply::Raw(
+        format!("HTTP/1.1 200 OK\r\n{headers}content-length: {length}\r\n\r\n{IMPORTED}")
+            .into_bytes(),
+    )
+}
+
+#[tokio::test]
+async fn headers_are_limited_by_their_size_and_not_by_their_number() {
+    for (count, value, fits) in [
+        (120, "1", true),
+        (1600, "1", true),
+        (60, &*"v".repeat(1000), true),
+        (1, &"v".repeat(65_000), true),
+        (2100, "1", false),
+        (70, &"v".repeat(1000), false),
+        (1, &"v".repeat(66_000), false),
+    ] {
+        let cloud = FakeCloud::answering(with_headers(count, value)).await;
+        let gateway = Gateway::start(Options::at(&cloud)).await;
+        let result = gateway.client().await.import_savepoint(import_request()).await;
+        match result {
+            Ok(_) => assert!(fits, "{count} of {}", value.len()),
+            Err(error) => {
+                assert!(!fits, "{count} of {}: {error}", value.len());
+                assert_eq!(reason(&error), "PROVIDER_RESPONSE_TOO_LARGE");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_text_cost_a_header_only_themselves() {
+    let head = b"HTTP/1.1 200 OK\r\nx-request-id: R-\xe9\xff1\r\ndate: \xff\r\n".to_vec();
+    let body = format!("content-length: {}\r\n\r\n{IMPORTED}", IMPORTED.len());
+    let cloud = FakeCloud::answering(Reply::Raw([&head[..], body.as_bytes()].concat())).await;
+    let gateway = Gateway::start(Options::at(&cloud)).await;
+    let got = gateway.client().await.import_savepoint(import_request()).await.unwrap();
+    assert_eq!(got.into_inner().request_id, "R-1");
+
+    let head = b"HTTP/1.1 403 X\r\nx-acs-request-id: \xe9R-2\r\nretry-after: \xff7\r\n".to_vec();
+    let reply = Reply::Raw([&head[..], b"content-length: 2\r\n\r\n{}"].concat());
+    let error = get(reply).await.unwrap_err();
+    let details = error.get_error_details();
+    assert_eq!(details.request_info().unwrap().request_id, "R-2");
+    assert!(details.retry_info().is_none());
+}

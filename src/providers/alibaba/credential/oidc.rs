@@ -10,7 +10,7 @@ use http::header::CONTENT_TYPE;
 
 use super::CredentialsWire;
 use crate::clock::Clock;
-use crate::credential::{Fetch, SecretFile, Source, SourceClient, granted};
+use crate::credential::{Fetch, SecretFile, Sent, Source, SourceClient, granted};
 use crate::json;
 use crate::options::endpoint::Endpoint;
 use crate::signing::{percent_encode, utc};
@@ -57,6 +57,7 @@ impl Source for Rrsa {
             .join("&");
             let request = self.endpoint.request(Method::POST, &path);
             let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+            let request = request.extension(Sent(token));
             let answer = client.remote.send(WHO, request.body(Bytes::from(form))).await?;
             granted(WHO, &answer, 200..=200, |wire: AssumedWire| wire.credentials)?
                 .into_lease(WHO, clock.now())

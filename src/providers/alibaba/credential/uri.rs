@@ -8,7 +8,8 @@ use http::{Request, Uri};
 
 use super::read_local;
 use crate::clock::Clock;
-use crate::credential::{Fetch, Source, SourceClient};
+use crate::credential::{Fetch, Sent, Source, SourceClient};
+use crate::secret::Secret;
 
 const WHO: &str = "the credentials URI";
 
@@ -27,7 +28,10 @@ impl std::fmt::Debug for CredentialsUri {
 impl Source for CredentialsUri {
     fn fetch<'a>(&'a self, client: &'a SourceClient, clock: &'a dyn Clock) -> Fetch<'a> {
         Box::pin(async {
-            let request = Request::get(&self.uri).body(Bytes::new());
+            let last =
+                self.uri.path_and_query().and_then(|path| path.as_str().rsplit(['/', '=']).next());
+            let sent = Sent(Secret::new(last.unwrap_or_default()));
+            let request = Request::get(&self.uri).extension(sent).body(Bytes::new());
             let answer = client.local.send(WHO, request).await?;
             read_local(WHO, &answer, clock.now())
         })

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::CredentialsWire;
 use crate::clock::Clock;
-use crate::credential::{Fetch, SecretFile, Source, SourceClient, granted};
+use crate::credential::{Fetch, SecretFile, Sent, Source, SourceClient, granted};
 use crate::json;
 use crate::options::endpoint::Endpoint;
 use crate::refresh::FetchError;
@@ -62,6 +62,7 @@ impl Source for Oidc {
             .map_err(|_| FetchError::new("the request body cannot be serialized"))?;
             let request = self.endpoint.request(Method::POST, "/v5/agencies/assume-with-oidc");
             let request = request.header(CONTENT_TYPE, "application/json;charset=UTF-8");
+            let request = request.extension(Sent(token));
             let answer = client.remote.send(WHO, request.body(Bytes::from(body))).await?;
             granted(WHO, &answer, 200..=299, |wire: AssumedWire| wire.credentials)?
                 .into_lease(WHO, clock.now())

@@ -20,7 +20,7 @@ use serde_json::json;
 
 use crate::clock::Clock;
 use crate::credential::{
-    Changed, Fetch, Lease, SecretFile, Source, SourceClient, granted, token_lease,
+    Changed, Fetch, Lease, SecretFile, Sent, Source, SourceClient, granted, token_lease,
 };
 use crate::files::{POLL, SETTLE};
 use crate::json::{self, Text};
@@ -129,6 +129,7 @@ impl Source for Password {
             }});
             let request = self.endpoint.request(Method::POST, "/v3/auth/tokens?nocatalog=true");
             let request = request.header(CONTENT_TYPE, "application/json;charset=utf-8");
+            let request = request.extension(Sent(password));
             let body = Bytes::from(body.to_string());
             read(&client.remote.send(WHO, request.body(body)).await?, clock.now())
         })
