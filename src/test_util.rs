@@ -68,7 +68,7 @@ impl Providers {
                 provider,
                 endpoint: Endpoint::parse(endpoint, false).expect("an endpoint"),
                 credentials: Credentials::fixed(credential()),
-                pool: Pool::new(&options).expect("a pool"),
+                pool: Pool::new(&options),
                 limits: Arc::new(Limits::new(1, Backoff::default())),
                 clock: Arc::new(SystemClock),
                 telemetry: Telemetry::new(sink.clone(), OPERATIONS),

@@ -40,6 +40,33 @@ fn is_invisible(c: char) -> bool {
         | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
 }
 
+/// What is wrong with a text that is a secret or a name, if anything. Such a text is refused in every
+/// source alike: it cannot be seen, and the service would answer that it is wrong.
+pub(crate) fn fault(text: &str) -> Option<&'static str> {
+    if text.is_empty() {
+        Some("is empty")
+    } else if text.starts_with('\u{FEFF}') {
+        Some("begins with a byte order mark; save it as plain UTF-8")
+    } else if text.contains(|c| is_unprintable(c) || has_no_width(c)) {
+        Some("contains a control character, such as a line break, or an invisible one")
+    } else if text.trim() != text {
+        Some("begins or ends with a blank")
+    } else {
+        None
+    }
+}
+
+/// The same for a text that is sent in a header.
+pub(crate) fn header_fault(text: &str) -> Option<&'static str> {
+    if text.is_empty() {
+        Some("is empty")
+    } else if !text.bytes().all(|b| b.is_ascii_graphic()) {
+        Some("contains a character other than visible ASCII, such as a space or a line break")
+    } else {
+        None
+    }
+}
+
 /// Lower-case hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: [u8; 16] = *b"0123456789abcdef";
@@ -89,6 +116,33 @@ mod tests {
             assert_eq!(clean(text, 512), want, "{text:?}");
         }
         assert_eq!(clean(&"x".repeat(1000), 512).len(), 512);
+    }
+
+    #[test]
+    fn secrets_and_names_are_refused_if_they_contain_what_nobody_sees() {
+        let control =
+            Some("contains a control character, such as a line break, or an invisible one");
+        let blank = Some("begins or ends with a blank");
+        for (text, want, in_header) in [
+            ("example", None, true),
+            ("an example, é 点", None, false),
+            ("", Some("is empty"), false),
+            ("example\n", control, false),
+            ("example\r\n", control, false),
+            ("exa\0mple", control, false),
+            ("exa\u{200B}mple", control, false),
+            ("exa\u{202E}mple", control, false),
+            (
+                "\u{FEFF}example",
+                Some("begins with a byte order mark; save it as plain UTF-8"),
+                false,
+            ),
+            (" example", blank, false),
+            ("example\u{A0}", blank, false),
+        ] {
+            assert_eq!(fault(text), want, "{text:?}");
+            assert_eq!(header_fault(text).is_none(), in_header, "{text:?}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::json::{self, Text};
 use crate::refresh::FetchError;
 use crate::secret::Secret;
 use crate::text::identifier;
-use crate::transport::{Client, Response, WriteStarted};
+use crate::transport::{Pool, Response, WriteStarted};
 
 #[derive(Debug, Clone)]
 pub struct SourceClient {
@@ -26,10 +26,10 @@ pub struct SourceClient {
 
 /// A client, with its time limit for responses.
 #[derive(Debug, Clone)]
-pub(crate) struct LimitedClient(Client, Duration);
+pub(crate) struct LimitedClient(Pool, Duration);
 
 impl SourceClient {
-    pub(crate) fn new(remote: Client, local: Client) -> Self {
+    pub(crate) fn new(remote: Pool, local: Pool) -> Self {
         Self {
             remote: LimitedClient(remote, Duration::from_secs(10)),
             local: LimitedClient(local, Duration::from_secs(3)),
@@ -47,7 +47,7 @@ impl LimitedClient {
         let mut request = request.map_err(|_| FetchError::new("the request cannot be built"))?;
         let sent = secrets_in(&request);
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(crate::USER_AGENT));
-        match tokio::time::timeout(*limit, client.send(request, &WriteStarted::default())).await {
+        match tokio::time::timeout(*limit, client.fetch(request, &WriteStarted::default())).await {
             Ok(Ok(mut answer)) => {
                 // A code is the only text of an answer that is shown.
                 if code_of(&answer).is_some_and(|code| tells(&code, &sent)) {

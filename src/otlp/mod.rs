@@ -39,7 +39,7 @@ use crate::rpc::reason::Reason;
 use crate::rpc::status::code_names;
 use crate::telemetry::{Metrics, NotExported, Sampler, Span, SpanQueue};
 use crate::tls::Trust;
-use crate::transport::{Client, ClientOptions, WriteStarted, connector};
+use crate::transport::{ClientOptions, Pool, WriteStarted, connector};
 
 /// How traces are accepted, forwarded and exported.
 #[derive(Debug, Clone)]
@@ -282,7 +282,7 @@ impl Failed {
 
 enum Collector {
     Grpc { client: TraceServiceClient<Channel>, headers: MetadataMap },
-    Http { client: Client, endpoint: Uri, headers: HeaderMap, gzip: bool },
+    Http { client: Pool, endpoint: Uri, headers: HeaderMap, gzip: bool },
 }
 
 impl Collector {
@@ -309,12 +309,12 @@ impl Collector {
                 if config.gzip {
                     headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
                 }
-                let client = Client::new(&ClientOptions {
+                let client = Pool::new(&ClientOptions {
                     connect_timeout: config.timeout,
                     max_idle: 1,
                     trust,
                     proxy: None,
-                })?;
+                });
                 Self::Http { client, endpoint: config.endpoint.clone(), headers, gzip: config.gzip }
             }
         })
@@ -339,7 +339,7 @@ impl Collector {
                     .map_err(|_| Failed::Rejected("invalid URL".into()))?;
                 *request.headers_mut() = headers.clone();
                 let answer = client
-                    .send(request, &WriteStarted::default())
+                    .fetch(request, &WriteStarted::default())
                     .await
                     .map_err(|_| Failed::Unavailable(None))?;
                 match answer.status {
@@ -367,7 +367,7 @@ fn channel(config: &ExportConfig, trust: &Trust) -> Result<Channel, Error> {
         .user_agent(crate::USER_AGENT)
         .map_err(|_| broken())?
         .connect_timeout(config.timeout);
-    Ok(endpoint.connect_with_connector_lazy(connector(&trust.http_2(), config.timeout)))
+    Ok(endpoint.connect_with_connector_lazy(connector(&trust.http_2(), config.timeout, None)))
 }
 
 /// # Reference

@@ -80,6 +80,11 @@ reasons! {
     ResponseTooLarge,
     /// Connecting failed. Nothing was sent.
     ConnectFailed,
+    /// The proxy refused the connection with another status than those below. Nothing was sent.
+    ProxyRefused,
+    /// The proxy does not accept the gateway's password (407), or does not allow the host (403).
+    /// Never retried: many proxies count failures. Nothing was sent.
+    ProxyDenied,
     /// The provider's certificate is not trusted, or it rejects the gateway's. Nothing was done.
     CertificateRejected,
     /// The connection broke after the request was sent. The job may have been changed.
@@ -183,6 +188,8 @@ impl Reason {
             Self::TruncatedResponse =>      (C::Internal,           "PROVIDER_MALFORMED_RESPONSE",    Unknown,    IfIdempotent),
             Self::ResponseTooLarge =>       (C::Internal,           "PROVIDER_RESPONSE_TOO_LARGE",    Unknown,    Never),
             Self::ConnectFailed =>          (C::Unavailable,        "PROVIDER_CONNECT_FAILED",        NotApplied, Always),
+            Self::ProxyRefused =>           (C::Unavailable,        "PROXY_REFUSED",                  NotApplied, Always),
+            Self::ProxyDenied =>            (C::Unavailable,        "PROXY_REFUSED",                  NotApplied, Never),
             Self::CertificateRejected =>    (C::Internal,           "PROVIDER_CERTIFICATE_REJECTED",  NotApplied, Never),
             Self::ConnectionLost =>         (C::Unavailable,        "PROVIDER_CONNECTION_LOST",       Unknown,    IfIdempotent),
             Self::DeadlineExceeded =>       (C::DeadlineExceeded,   "DEADLINE_EXCEEDED",              Unknown,    Never),

@@ -6,6 +6,7 @@ use std::io;
 use rustls::AlertDescription;
 
 use super::WriteStarted;
+use super::tunnel::TunnelError;
 use crate::rpc::Error;
 use crate::rpc::reason::Reason;
 
@@ -29,9 +30,23 @@ pub(super) fn classify(
     write_started: &WriteStarted,
 ) -> Error {
     let causes = || causes(error);
+    let tunnel = causes().find_map(|cause| cause.downcast_ref::<TunnelError>());
+    match tunnel {
+        Some(TunnelError::Refused(status)) => return refused_by_proxy(*status),
+        Some(TunnelError::Malformed) => {
+            let text = "the proxy's response to CONNECT is not HTTP, or incomplete";
+            return Error::new(Reason::ConnectFailed, text);
+        }
+        Some(TunnelError::Broken(_)) => {
+            let text = "the connection to the proxy broke before there was a tunnel";
+            return Error::new(Reason::ConnectFailed, text);
+        }
+        Some(TunnelError::Unreachable(_)) | None => {}
+    }
+    let peer = if tunnel.is_some() { "proxy" } else { "provider" };
     let tls = causes().find_map(tls_error);
     if let Some(rustls::Error::InvalidCertificate(why)) = tls {
-        let text = format!("the provider's certificate is not trusted: {why:?}");
+        let text = format!("the {peer}'s certificate is not trusted: {why:?}");
         return Error::new(Reason::CertificateRejected, text);
     }
     if let Some(rustls::Error::AlertReceived(alert)) = tls
@@ -65,7 +80,20 @@ pub(super) fn classify(
         (_, Some(io::ErrorKind::TimedOut)) => "connecting timed out",
         _ => "the connection failed",
     };
-    Error::new(Reason::ConnectFailed, what)
+    match tunnel {
+        Some(_) => Error::new(Reason::ConnectFailed, format!("connecting to the proxy: {what}")),
+        None => Error::new(Reason::ConnectFailed, what),
+    }
+}
+
+/// The proxy's own text is not shown.
+fn refused_by_proxy(status: u16) -> Error {
+    let (reason, fix) = match status {
+        407 => (Reason::ProxyDenied, "; check user and password in --upstream-proxy"),
+        403 => (Reason::ProxyDenied, "; it does not allow connections to this host"),
+        _ => (Reason::ProxyRefused, ""),
+    };
+    Error::new(reason, format!("the proxy refused the connection with HTTP {status}{fix}"))
 }
 
 /// Whether this alert rejects the client certificate that the peer requested.

@@ -2,16 +2,15 @@
 
 mod connect;
 mod error;
-mod fetch;
 mod large_bodies;
 mod options;
 mod pool;
 mod proxy;
 mod response;
+mod tunnel;
 mod write_started;
 
 pub(crate) use connect::connector;
-pub use fetch::Client;
 pub use large_bodies::LargeBodies;
 pub(crate) use large_bodies::Place;
 pub use options::UpstreamConfig;

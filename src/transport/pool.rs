@@ -1,8 +1,6 @@
-//! The connections for calls to a provider.
+//! The connections to providers and to the services that issue credentials.
 //!
-//! Uses hyper-util's client directly: reqwest, which is built on it, parses each URL three times
-//! and copies the headers twice, a fifth of the CPU time of a call
-//! (`docs/adr/0007-calls-without-reqwest.md`).
+//! Uses hyper-util's client directly (`docs/adr/0007-calls-without-reqwest.md`).
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,20 +10,16 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::Request;
 use hyper::body::Incoming;
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::connect::Connect;
-use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::Instant;
 
-use super::connect::{Connector, InTime, NotResolved, TooLong, connector};
+use super::connect::{Connector, NotResolved, TooLong, connector};
 use super::error::{Phase, causes, classify};
 use super::response::{HEADER_BYTES, HEADERS};
 use super::write_started::ObservedBody;
-use super::{ClientOptions, IDLE_TIMEOUT, Place, Response, WriteStarted};
+use super::{ClientOptions, IDLE_TIMEOUT, LargeBodies, Place, Response, WriteStarted};
 use crate::rpc::Error;
-use crate::rpc::reason::Reason;
 
 /// Maximum age of connections. Names are looked up only for new connections, so this makes the
 /// gateway follow a provider to a new address while the old one still works.
@@ -34,9 +28,7 @@ const MAX_AGE: Duration = Duration::from_secs(5 * 60);
 /// Maximum size of a response head: headers, a status line, and line ends.
 const HEAD_BYTES: usize = HEADER_BYTES + 16 * 1024;
 
-type Tunnelled = HttpsConnector<Tunnel<Connector>>;
-
-/// HTTP/1.1 connections to one provider.
+/// HTTP/1.1 connections. Redirects are never followed, because signed headers must not be forwarded.
 #[derive(Clone)]
 pub struct Pool(Arc<Inner>);
 
@@ -46,13 +38,8 @@ struct Inner {
 }
 
 struct Generation {
-    client: Kind,
+    client: Client<Connector, ObservedBody>,
     born: Instant,
-}
-
-enum Kind {
-    Direct(Box<Client<InTime<Connector>, ObservedBody>>),
-    Tunnelled(Box<Client<InTime<Tunnelled>, ObservedBody>>),
 }
 
 impl fmt::Debug for Pool {
@@ -63,15 +50,9 @@ impl fmt::Debug for Pool {
 
 impl Pool {
     /// A pool without connections.
-    ///
-    /// # Errors
-    /// If the proxy has no usable address.
-    pub fn new(options: &ClientOptions) -> Result<Self, Error> {
-        let first = Generation::new(options).ok_or_else(|| {
-            Error::new(Reason::GatewayInternal, "the proxy has no usable address")
-        })?;
-        let (options, current) = (options.clone(), ArcSwap::from_pointee(first));
-        Ok(Self(Arc::new(Inner { options, current })))
+    pub fn new(options: &ClientOptions) -> Self {
+        let (options, current) = (options.clone(), ArcSwap::from_pointee(Generation::new(options)));
+        Self(Arc::new(Inner { options, current }))
     }
 
     /// Sends the request, whose URI is absolute, and reads the complete response.
@@ -101,58 +82,47 @@ impl Pool {
         Response::read(response, write_started, place).await
     }
 
+    /// The same for occasional requests, such as those for credentials, of which there is one at a
+    /// time.
+    ///
+    /// # Errors
+    /// If there is no valid response. An HTTP status is never an error here.
+    pub(crate) async fn fetch(
+        &self,
+        request: Request<Bytes>,
+        write_started: &WriteStarted,
+    ) -> Result<Response, Error> {
+        let bodies = LargeBodies::default();
+        self.send(request, write_started, &mut bodies.place()).await
+    }
+
     async fn request(
         &self,
         request: Request<ObservedBody>,
     ) -> Result<http::Response<Incoming>, ClientError> {
         let mut generation = self.0.current.load();
-        if generation.born.elapsed() > MAX_AGE
-            && let Some(next) = Generation::new(&self.0.options)
-        {
+        if generation.born.elapsed() > MAX_AGE {
             // Calls in flight keep their connections.
-            self.0.current.store(Arc::new(next));
+            self.0.current.store(Arc::new(Generation::new(&self.0.options)));
             generation = self.0.current.load();
         }
-        let response = match &generation.client {
-            Kind::Direct(client) => client.request(request),
-            Kind::Tunnelled(client) => client.request(request),
-        };
+        let response = generation.client.request(request);
         drop(generation);
         response.await
     }
 }
 
 impl Generation {
-    fn new(options: &ClientOptions) -> Option<Self> {
-        let tls = options.trust.http_1();
-        let direct = connector(tls, options.connect_timeout);
-        let client = match &options.proxy {
-            None => Kind::Direct(Box::new(client(direct, options))),
-            Some(proxy) => {
-                let mut tunnel = Tunnel::new(proxy.uri()?, direct);
-                if let Some(auth) = &proxy.auth {
-                    tunnel = tunnel.with_auth(auth.clone());
-                }
-                let tunnelled = HttpsConnector::from((tunnel, Arc::clone(tls)));
-                Kind::Tunnelled(Box::new(client(tunnelled, options)))
-            }
-        };
-        Some(Self { client, born: Instant::now() })
+    fn new(options: &ClientOptions) -> Self {
+        let (limit, proxy) = (options.connect_timeout, options.proxy.as_ref());
+        let client = Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(options.max_idle)
+            .http1_max_buf_size(HEAD_BYTES)
+            .http1_max_headers(HEADERS)
+            .build(connector(options.trust.http_1(), limit, proxy));
+        Self { client, born: Instant::now() }
     }
-}
-
-fn client<C>(connector: C, options: &ClientOptions) -> Client<InTime<C>, ObservedBody>
-where
-    InTime<C>: Connect + Clone,
-{
-    Client::builder(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .pool_max_idle_per_host(options.max_idle)
-        .http1_max_buf_size(HEAD_BYTES)
-        .http1_max_headers(HEADERS)
-        // The `Host` header is signed as it is.
-        .set_host(false)
-        .build(InTime { inner: connector, limit: options.connect_timeout })
 }

@@ -126,11 +126,13 @@ mod tests {
                 reason,
                 Reason::Throttled
                     | Reason::ConnectFailed
+                    | Reason::ProxyRefused
                     | Reason::ConnectionLost
                     | Reason::Unavailable
                     | Reason::TruncatedResponse
             );
-            let import = matches!(reason, Reason::Throttled | Reason::ConnectFailed);
+            let import =
+                matches!(reason, Reason::Throttled | Reason::ConnectFailed | Reason::ProxyRefused);
             assert_eq!(wait(true, true, reason).is_some(), get, "{reason:?}");
             assert_eq!(wait(true, false, reason).is_some(), get, "{reason:?}");
             assert_eq!(wait(false, true, reason).is_some(), import, "{reason:?}");

@@ -46,6 +46,8 @@ mod refusals;
 mod retries;
 /// Credentials that change while calls flow.
 mod rotation;
+/// A proxy on the way to providers, and what it may answer.
+mod proxy;
 /// Secrets are never shown.
 mod secrets;
 /// The scenarios of the simulators.

@@ -345,7 +345,7 @@ fn unusable_files_are_reported_by_flag_and_path() {
 }
 
 /// A provider over TLS, with a certificate of this authority: the origin, and its task.
-async fn tls_provider(ca: &Authority) -> (String, tokio::task::JoinHandle<()>) {
+pub(super) async fn tls_provider(ca: &Authority) -> (String, tokio::task::JoinHandle<()>) {
     let (origin, serving, _) = requesting_provider(ca, None, &[&TLS12, &TLS13]).await;
     (origin, serving)
 }
