@@ -22,6 +22,9 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 
 const USAGE: u8 = 2;
 
+/// Minimum time between two reloads.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
+
 fn main() -> ExitCode {
     let cli = Cli::from_args();
     let runtime = match tokio::runtime::Builder::new_current_thread()
@@ -110,6 +113,8 @@ async fn serve_until_signal(config: Config, telemetry: Telemetry) -> ExitCode {
     let reloading = async {
         while hangup.recv().await.is_some() {
             reloader.reload();
+            // Signals of the meantime are one.
+            tokio::time::sleep(RELOAD_INTERVAL).await;
         }
         // No further signals will arrive.
         std::future::pending::<()>().await;

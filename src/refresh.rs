@@ -79,6 +79,17 @@ pub(crate) trait Upkeep: Send + Sync {
         None
     }
 
+    /// Whether a fetch that an operator requests may be made now. `ready`: the last fetch succeeded.
+    ///
+    /// After a failure only if nobody counts fetches, as of files, or if this one would send
+    /// something else: signals must not shorten the wait that a service needs.
+    fn may_reload(&self, ready: bool) -> impl Future<Output = bool> + Send {
+        std::future::ready(ready || self.poll().is_some())
+    }
+
+    /// Called when a requested fetch may not be made before this time has passed.
+    fn reload_refused(&self, _left: Duration) {}
+
     /// Returns once something that the value depends on has changed, with the minimum time between
     /// fetches. `ready`: the last fetch succeeded.
     fn changed(&self, _ready: bool) -> impl Future<Output = Duration> + Send {
@@ -167,7 +178,7 @@ impl<T: Send + Sync> Refresh<T> {
         }
     }
 
-    /// Requests a fetch at once.
+    /// Requests a fetch at once, which is made if [`Upkeep::may_reload`] allows it.
     pub(crate) fn reload(&self) {
         self.reload.notify_one();
     }
@@ -175,6 +186,7 @@ impl<T: Send + Sync> Refresh<T> {
     /// Refreshes the value until it never changes again. Exactly one task must run this.
     pub(crate) async fn run(&self, upkeep: &impl Upkeep<Value = T>, clock: &dyn Clock) {
         let mut failures = 0;
+        let mut reloaded = None;
         let mut last_error: Option<FetchError> = None;
         loop {
             self.state.send_replace(State::Fetching);
@@ -209,41 +221,63 @@ impl<T: Send + Sync> Refresh<T> {
                     wait.unwrap_or_else(|| backoff(failures, clock.chance()))
                 }
             };
-            self.rest(upkeep, clock, began, wait, failures == 0).await;
+            let rest = Rest { began, wait, ready: failures == 0 };
+            self.rest(upkeep, clock, rest, &mut reloaded).await;
         }
     }
 
-    /// Waits until the next fetch is due.
+    /// Waits until the next fetch is due. `reloaded`: when the last requested fetch was due.
     async fn rest(
         &self,
         upkeep: &impl Upkeep<Value = T>,
         clock: &dyn Clock,
-        began: Instant,
-        wait: Duration,
-        ready: bool,
+        Rest { began, wait, ready }: Rest,
+        reloaded: &mut Option<Instant>,
     ) {
         // By both clocks: the wall clock can jump, and timers stop while a machine is suspended.
-        let (due, due_of_day) = (Instant::now() + wait, later(clock.now(), wait));
-        let mut changed = std::pin::pin!(upkeep.changed(ready));
+        let (mut due, due_of_day) = (Instant::now() + wait, later(clock.now(), wait));
+        let mut has_changed = false;
         loop {
             let left = due.saturating_duration_since(Instant::now());
             if left.is_zero() || until(clock.now(), due_of_day).is_zero() {
                 return;
             }
-            let not_before = tokio::select! {
-                () = tokio::time::sleep(left.min(CLOCK_CHECK)) => continue,
-                () = self.reload.notified() => return,
-                interval = &mut changed => began + interval,
-                // Callers must not cause too many fetches.
-                () = self.wanted.notified() => began + MIN_INTERVAL,
+            let is_requested = tokio::select! {
+                () = tokio::time::sleep(left.min(CLOCK_CHECK)) => false,
+                () = self.reload.notified() => true,
+                interval = upkeep.changed(ready), if !has_changed => {
+                    has_changed = true;
+                    due = due.min(began + interval);
+                    false
+                }
+                // Callers must not cause too many fetches, and none after a failure.
+                () = self.wanted.notified(), if ready => {
+                    due = due.min(began + MIN_INTERVAL);
+                    false
+                }
             };
-            tokio::select! {
-                () = tokio::time::sleep_until(not_before) => {}
-                () = self.reload.notified() => {}
+            // After the wait for a change, which may read the same file.
+            if is_requested && upkeep.may_reload(ready).await {
+                let now = Instant::now();
+                // Many requests must not cause many fetches.
+                let last = reloaded.filter(|_| ready);
+                let soon = last.map_or(now, |last| now.max(last + MIN_INTERVAL));
+                if soon < due {
+                    *reloaded = Some(soon);
+                    due = soon;
+                }
+            } else if is_requested {
+                upkeep.reload_refused(due.saturating_duration_since(Instant::now()));
             }
-            return;
         }
     }
+}
+
+/// The time between two fetches.
+struct Rest {
+    began: Instant,
+    wait: Duration,
+    ready: bool,
 }
 
 /// The wait after this many failures in a row: doubled each time, with jitter in its upper half, so

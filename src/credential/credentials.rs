@@ -21,6 +21,9 @@ use crate::rpc::reason::Reason;
 /// valid, and must not cause many fetches.
 const REJECTED_INTERVAL: Duration = Duration::from_secs(60);
 
+/// Maximum time between fetches.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The credentials for requests to one provider.
 #[derive(Debug, Clone)]
 pub struct Credentials(Arc<Refreshed>);
@@ -222,6 +225,18 @@ impl Upkeep for LeaseUpkeep<'_> {
         self.refreshed.source.poll()
     }
 
+    async fn may_reload(&self, ready: bool) -> bool {
+        ready || self.poll().is_some() || self.refreshed.source.has_changed().await
+    }
+
+    fn reload_refused(&self, left: Duration) {
+        tracing::info!(
+            provider = %self.provider,
+            next_in = ?Duration::from_secs(left.as_secs()),
+            "not reloaded: the credential source is asked again after its wait"
+        );
+    }
+
     async fn changed(&self, ready: bool) -> Duration {
         tokio::select! {
             () = self.refreshed.source.changed() => MIN_INTERVAL,
@@ -232,11 +247,11 @@ impl Upkeep for LeaseUpkeep<'_> {
 }
 
 /// The time from a fetch to the next: until `margin` before expiry, but at least three quarters of
-/// the lifetime. Otherwise a credential with a lifetime shorter than the margin would be fetched in
+/// the lifetime, and at most a day, because a credential without an end may be replaced. Otherwise a credential with a lifetime shorter than the margin would be fetched in
 /// a loop.
 fn refresh_after(now: Timestamp, expires: Timestamp, margin: Duration) -> Duration {
     let left = until(now, expires);
-    left.saturating_sub(margin.min(left / 4)).max(MIN_INTERVAL)
+    left.saturating_sub(margin.min(left / 4)).clamp(MIN_INTERVAL, LONGEST_INTERVAL)
 }
 
 #[cfg(test)]
@@ -260,6 +275,8 @@ mod tests {
             // Shorter than the margin.
             (30 * MINUTE, 40 * MINUTE, 22 * MINUTE + 30),
             (60, 15 * MINUTE, 45),
+            // Good without an end.
+            (9999 * 24 * 60 * MINUTE, 15 * MINUTE, 24 * 60 * MINUTE),
             // Almost expired, or expired.
             (2, 15 * MINUTE, 5),
             (0, 15 * MINUTE, 5),
@@ -388,6 +405,44 @@ mod tests {
         scripted.credentials.reload();
         tokio::time::sleep(Duration::from_secs(2)).await;
         assert_eq!(scripted.current().await.as_deref(), Ok("TOKEN2"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_storm_of_reloads_is_a_fetch_every_few_seconds() {
+        let scripted = Scripted::start(|_| Ok(HOUR));
+        scripted.credentials.ready().await;
+        for _ in 0..1000 {
+            scripted.credentials.reload();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // One at once, and one for each interval of the 20 s.
+        let asked = scripted.asked() - 1;
+        assert!((4..=5).contains(&asked), "{asked} in 20 s");
+        // The last request is not lost.
+        tokio::time::sleep(MIN_INTERVAL * 2).await;
+        let asked = scripted.asked();
+        tokio::time::sleep(HOUR / 4).await;
+        assert_eq!(scripted.asked(), asked);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_reload_and_no_caller_shortens_the_wait_after_a_failure() {
+        let scripted = Scripted::start(|n| if n == 2 { Err(LOCKS) } else { Ok(HOUR) });
+        scripted.credentials.ready().await;
+        scripted.credentials.reload();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(scripted.asked(), 2);
+        for _ in 0..1000 {
+            scripted.credentials.reload();
+            scripted.current().await.unwrap();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        assert_eq!(scripted.asked(), 2);
+        // What it would send is new: the reload is not in vain.
+        scripted.is_new.store(true, std::sync::atomic::Ordering::Relaxed);
+        scripted.credentials.reload();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(scripted.asked(), 3);
     }
 
     #[tokio::test(start_paused = true)]

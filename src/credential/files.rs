@@ -4,11 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
+
 use super::{Credential, Fetch, Lease, Source, SourceClient};
 use crate::clock::Clock;
 use crate::files::{self, FileError, POLL, Reader, SETTLE};
 use crate::refresh::FetchError;
 use crate::secret::Secret;
+use crate::text;
 
 /// Maximum file size. The longest tokens are below 16 KiB.
 const BYTES: u64 = 64 * 1024;
@@ -77,60 +80,101 @@ impl Source for Directory {
     }
 }
 
-/// A secret in a file: one line of any characters.
+/// A secret in a file that a source sends: a password, or the identity token of a workload.
 #[derive(Debug, Clone)]
 pub struct SecretFile {
     path: PathBuf,
-    reader: Arc<Reader<Result<Secret, String>>>,
+    content: fn(&Path) -> Content,
+    poll: Duration,
+    settle: Duration,
+    reader: Arc<Reader<Content>>,
+    /// What was fetched last.
+    last: Arc<ArcSwapOption<Content>>,
 }
 
-impl<T: Into<PathBuf>> From<T> for SecretFile {
-    fn from(path: T) -> Self {
-        Self { path: path.into(), reader: Arc::default() }
-    }
-}
+/// The secret, or the problem of the file, with its path and without its content.
+type Content = Result<Secret, String>;
 
 impl SecretFile {
-    /// Reads the file at the start. An error has its path, but not its content.
-    pub(crate) fn read(&self) -> Result<Secret, String> {
-        let path = self.path.clone();
-        files::at_start(files::LIMIT, move || read_secret(&path))
+    /// One line.
+    pub fn of_password(path: impl Into<PathBuf>) -> Self {
+        Self::of(path.into(), read_password)
+    }
+
+    /// A token. Surrounding blanks and line ends are not part of it.
+    pub fn of_token(path: impl Into<PathBuf>) -> Self {
+        Self::of(path.into(), read_token)
+    }
+
+    fn of(path: PathBuf, content: fn(&Path) -> Content) -> Self {
+        let (reader, last) = (Arc::default(), Arc::default());
+        Self { path, content, poll: POLL, settle: SETTLE, reader, last }
+    }
+
+    /// Overrides the poll interval, and how long a change must be stable.
+    #[must_use]
+    pub fn with_times(self, poll: Duration, settle: Duration) -> Self {
+        Self { poll, settle, ..self }
+    }
+
+    /// Reads the file at the start.
+    pub(crate) fn read(&self) -> Content {
+        let (path, content) = (self.path.clone(), self.content);
+        files::at_start(files::LIMIT, move || content(&path))
             .unwrap_or_else(|| Err(format!("{}: {}", self.path.display(), FileError::Hung)))
     }
 
-    /// The same on a blocking thread, so that a hung file system delays no call.
-    pub(crate) async fn fetch(&self) -> Result<Secret, String> {
-        self.fetch_by(read_secret).await
+    /// Reads the file to send what it holds.
+    pub(crate) async fn fetch(&self) -> Result<Secret, FetchError> {
+        let found = self.current().await;
+        self.last.store(Some(Arc::new(found.clone())));
+        found.map_err(FetchError::new)
     }
 
-    /// Reads the identity token of a workload. Surrounding whitespace is not part of it.
-    pub(crate) async fn fetch_token(&self) -> Result<Secret, FetchError> {
-        self.fetch_by(read_token).await.map_err(FetchError::new)
+    /// Returns once the file has changed since it was fetched, also if it has become unusable: this
+    /// must be reported before a credential expires.
+    pub(crate) async fn changed(&self) {
+        loop {
+            tokio::time::sleep(self.poll).await;
+            if self.has_changed().await {
+                return;
+            }
+        }
     }
 
-    async fn fetch_by(&self, read: fn(&Path) -> Result<Secret, String>) -> Result<Secret, String> {
-        let path = self.path.clone();
-        let read = self.reader.read(move || read(&path)).await;
+    /// Whether the file has changed since it was fetched, and is stable.
+    pub(crate) async fn has_changed(&self) -> bool {
+        let found = self.current().await;
+        if self.last.load().as_deref() == Some(&found) {
+            return false;
+        }
+        tokio::time::sleep(self.settle).await;
+        self.current().await == found
+    }
+
+    /// Reads on a blocking thread, so that a hung file system delays no call.
+    async fn current(&self) -> Content {
+        let (path, content) = (self.path.clone(), self.content);
+        let read = self.reader.read(move || content(&path)).await;
         read.unwrap_or_else(|why| Err(format!("{}: {why}", self.path.display())))
     }
 }
 
-fn read_token(path: &Path) -> Result<Secret, String> {
-    match read_part(path)?.expose().trim() {
-        "" => Err(format!("{}: is empty", path.display())),
-        token => Ok(Secret::new(token)),
-    }
+fn read_password(path: &Path) -> Content {
+    let secret = read_part(path)?;
+    usable(path, secret.expose(), text::fault)
 }
 
-fn read_secret(path: &Path) -> Result<Secret, String> {
-    let secret = read_part(path)?;
-    if secret.expose().contains(char::is_control) {
-        return Err(format!(
-            "{}: contains a control character or more than one line",
-            path.display()
-        ));
+fn read_token(path: &Path) -> Content {
+    let token = read_part(path)?;
+    usable(path, token.expose().trim(), text::header_fault)
+}
+
+fn usable(path: &Path, secret: &str, fault: fn(&str) -> Option<&'static str>) -> Content {
+    match fault(secret) {
+        Some(fault) => Err(format!("{}: {fault}", path.display())),
+        None => Ok(Secret::new(secret)),
     }
-    Ok(secret)
 }
 
 fn token(path: &Path) -> Result<Credential, Vec<String>> {

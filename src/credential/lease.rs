@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::fmt::temporal::Pieces;
 
 use super::{Credential, InvalidCredential};
 use crate::clock::Clock;
@@ -71,12 +72,42 @@ fn lease_until(
 ) -> Result<Lease, FetchError> {
     let credential =
         credential.map_err(|error| FetchError::new(format!("the response of {who}: {error}")))?;
-    let Some(expires) = expires.0.as_ref().and_then(|text| text.trim().parse::<Timestamp>().ok())
-    else {
+    let Some(expires) = expires.0.as_deref().and_then(read_expiry) else {
         return Err(FetchError::new(format!("the response of {who} has no valid expiry")));
     };
     if expires <= now {
         return Err(FetchError::new(format!("the credential from {who} has already expired")));
     }
     Ok(Lease::until(credential, expires))
+}
+
+/// Reads an RFC 3339 time. Services write the last second of the year 9999 for "without an end",
+/// which is later than the latest time that can be computed with.
+fn read_expiry(text: &str) -> Option<Timestamp> {
+    let text = text.trim();
+    let is_last_year = || Pieces::parse(text).is_ok_and(|pieces| pieces.date().year() == 9999);
+    text.parse().ok().or_else(|| is_last_year().then_some(Timestamp::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expiry_beyond_all_computable_times_is_the_latest_of_them() {
+        for (text, want) in [
+            (" 2026-01-16T08:30:00.701000Z\n", Some("2026-01-16T08:30:00.701Z")),
+            ("2026-01-16T08:30:00+08:00", Some("2026-01-16T00:30:00Z")),
+            ("9999-12-31T23:59:59Z", Some("9999-12-30T22:00:00.999999999Z")),
+            ("9999-12-31T23:59:59.999999Z", Some("9999-12-30T22:00:00.999999999Z")),
+            ("9999-12-31T23:59:59-12:00", Some("9999-12-30T22:00:00.999999999Z")),
+            ("9999-12-31", Some("9999-12-30T22:00:00.999999999Z")),
+            ("soon", None),
+            ("2026-13-31T23:59:59Z", None),
+            ("", None),
+        ] {
+            let want = want.map(|text| text.parse().unwrap());
+            assert_eq!(read_expiry(text), want, "{text:?}");
+        }
+    }
 }

@@ -15,19 +15,20 @@ pub(crate) struct Metadata<'a> {
 }
 
 impl Metadata<'_> {
-    pub(crate) const WHO: &'static str = "the metadata service of the ECS instance";
+    pub(crate) const WHO: &'static str = "the metadata service";
 
-    /// The session token of version 2; none if only version 1 is available, which `only_v1` decides
-    /// by the status of a response without a token, or none if there was no response.
+    /// The session token of version 2; none if it cannot be had and `allow_v1`. That may be because
+    /// the service has only version 1, or because the hop limit of its responses to version 2 is too
+    /// low for containers, so that they never arrive.
     pub(crate) async fn token(
         &self,
         path: &str,
-        only_v1: impl Fn(Option<u16>) -> bool + Send,
+        allow_v1: bool,
     ) -> Result<Option<HeaderValue>, FetchError> {
         let request = self.endpoint.request(Method::PUT, path);
         let request = request.header(format!("{}-ttl-seconds", self.token_header), "21600");
         let answer = match self.client.local.send(Self::WHO, request.body(Bytes::new())).await {
-            Err(_) if only_v1(None) => return Ok(None),
+            Err(_) if allow_v1 => return Ok(None),
             answer => answer?,
         };
         let text = std::str::from_utf8(&answer.body).unwrap_or_default().trim();
@@ -36,7 +37,7 @@ impl Metadata<'_> {
                 token.set_sensitive(true);
                 Ok(Some(token))
             }
-            _ if only_v1(Some(answer.status)) => Ok(None),
+            _ if allow_v1 => Ok(None),
             _ => Err(rejected(Self::WHO, &answer)),
         }
     }

@@ -36,6 +36,7 @@ use needles::Needles;
 use crate::rpc::Error;
 use crate::rpc::reason::Reason;
 use crate::secret::Secret;
+use crate::text::header_fault;
 
 pub struct Credential {
     kind: Kind,
@@ -143,15 +144,7 @@ impl Credential {
 
 /// Rejects texts that are empty or cannot be sent in a header.
 fn check(part: &'static str, text: &str) -> Result<(), InvalidCredential> {
-    if text.is_empty() {
-        return Err(InvalidCredential { part, fault: "is empty" });
-    }
-    if !text.bytes().all(|b| b.is_ascii_graphic()) {
-        let fault =
-            "contains a character other than visible ASCII, such as a space or a line break";
-        return Err(InvalidCredential { part, fault });
-    }
-    Ok(())
+    header_fault(text).map_or(Ok(()), |fault| Err(InvalidCredential { part, fault }))
 }
 
 impl AccessKey {

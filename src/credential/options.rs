@@ -7,6 +7,7 @@ use super::{Credential, Credentials, Directory, Lease};
 use crate::options::Problems;
 use crate::rpc::operation::Provider;
 use crate::secret::Secret;
+use crate::text;
 
 /// The session name in the providers' audit logs.
 pub(crate) const SESSION_NAME: &str = "savepoint-gateway";
@@ -40,6 +41,10 @@ impl<W> Sources<W> {
         text: Option<&str>,
         with: &W,
     ) -> Option<Credentials> {
+        if let Some(fault) = text.and_then(text::fault) {
+            problems.report(self.flag, fault);
+            return None;
+        }
         let chosen = match text {
             Some(text) => self.rows.iter().find(|(form, ..)| fits(text, form)),
             None => self.rows.iter().find(|(_, names, _)| problems.any_variable(names)),
@@ -83,10 +88,16 @@ pub(crate) fn key_from_environment(
         problems.add(no_credential(provider, names));
     }
     let (id, secret) = problems.pair((names[0], id.as_deref()), (names[1], secret.as_deref()))?;
-    Credential::new(id, Secret::new(secret), token.map(Secret::new))
-        .map(Credentials::fixed)
-        .map_err(|error| problems.report(&names.join(", "), error))
-        .ok()
+    let is_reported = [Some(id), Some(secret), token.as_deref()]
+        .into_iter()
+        .flatten()
+        .any(|part| text::fault(part).is_some());
+    match Credential::new(id, Secret::new(secret), token.map(Secret::new)) {
+        Ok(credential) => return Some(Credentials::fixed(credential)),
+        Err(_) if is_reported => {}
+        Err(error) => problems.report(&names.join(", "), error),
+    }
+    None
 }
 
 fn no_credential(provider: &'static Provider, [id, secret, _]: [&str; 3]) -> String {

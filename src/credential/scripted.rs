@@ -2,6 +2,8 @@
 //! A scripted credential source for tests with paused time.
 
 use std::fmt;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,7 +21,7 @@ use crate::rpc::reason::Reason;
 use crate::secret::Secret;
 use crate::telemetry::Metrics;
 use crate::tls::Trust;
-use crate::transport::{Client, ClientOptions};
+use crate::transport::{ClientOptions, Pool};
 
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
@@ -50,6 +52,7 @@ struct ScriptedSource {
     answers: Box<Answers>,
     asked: Arc<Mutex<Vec<Timestamp>>>,
     changed: Arc<Notify>,
+    is_new: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for ScriptedSource {
@@ -85,6 +88,10 @@ impl Source for ScriptedSource {
     fn changed(&self) -> Changed<'_> {
         Box::pin(self.changed.notified())
     }
+
+    fn has_changed(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+        Box::pin(async { self.is_new.load(Ordering::Relaxed) })
+    }
 }
 
 /// The error of a source that locks a user after too many failures.
@@ -95,6 +102,7 @@ pub(super) struct Scripted {
     pub(super) clock: Arc<TestClock>,
     asked: Arc<Mutex<Vec<Timestamp>>>,
     pub(super) changed: Arc<Notify>,
+    pub(super) is_new: Arc<AtomicBool>,
     pub(super) metrics: Metrics,
 }
 
@@ -104,25 +112,30 @@ impl Scripted {
     ) -> Self {
         let asked = Arc::default();
         let changed = Arc::<Notify>::default();
+        let is_new = Arc::<AtomicBool>::default();
         let (asked_too, changed_too) = (Arc::clone(&asked), Arc::clone(&changed));
         let answers = Box::new(answers);
-        let source = ScriptedSource { answers, asked: asked_too, changed: changed_too };
+        let source = ScriptedSource {
+            answers,
+            asked: asked_too,
+            changed: changed_too,
+            is_new: Arc::clone(&is_new),
+        };
         let clock = Arc::new(TestClock(Instant::now()));
         let metrics = Metrics::new(&[]);
         let credentials = Credentials::refreshed(source, None);
-        let client = Client::new(&ClientOptions {
+        let client = Pool::new(&ClientOptions {
             connect_timeout: Duration::from_secs(1),
             max_idle: 1,
             trust: Trust::nothing().unwrap(),
             proxy: None,
-        })
-        .unwrap();
+        });
         let client = SourceClient::new(client.clone(), client);
         let credential_metrics =
             CredentialMetrics::register(&metrics, [&HUAWEI].into_iter()).remove(0);
         let running = credentials.clone().run(&HUAWEI, client, clock.clone(), credential_metrics);
         tokio::spawn(running);
-        Self { credentials, clock, asked, changed, metrics }
+        Self { credentials, clock, asked, changed, is_new, metrics }
     }
 
     pub(super) async fn current(&self) -> Result<String, Reason> {

@@ -35,6 +35,11 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
         Box::pin(std::future::pending())
     }
 
+    /// Whether a fetch would now send something else than the last one did, such as a new password.
+    fn has_changed(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+        Box::pin(std::future::ready(false))
+    }
+
     /// Whether it uses TLS.
     fn is_tls(&self) -> bool {
         false

@@ -13,7 +13,7 @@ use crate::server::{Shared, Stage};
 use crate::service::OPERATIONS;
 use crate::telemetry::providers_of;
 use crate::tls::Trust;
-use crate::transport::{Client, ClientOptions, Proxy};
+use crate::transport::{ClientOptions, Pool, Proxy};
 
 /// Starts the tasks that refresh credentials, certificates and lookups. They end with the set.
 pub(super) fn start(config: &Config, shared: &Shared, trust: &Trust) -> Result<JoinSet<()>, Error> {
@@ -26,14 +26,14 @@ pub(super) fn start(config: &Config, shared: &Shared, trust: &Trust) -> Result<J
         tasks.spawn(Arc::clone(identity).run(shared.tls_metrics.upstream.clone(), clock()));
     }
     let client = |proxy: Option<Proxy>| {
-        Client::new(&ClientOptions {
+        Pool::new(&ClientOptions {
             connect_timeout: config.upstream.connect_timeout,
             max_idle: 1,
             trust: trust.clone(),
             proxy,
         })
     };
-    let client = SourceClient::new(client(config.upstream.proxy.clone())?, client(None)?);
+    let client = SourceClient::new(client(config.upstream.proxy.clone()), client(None));
     let known = providers_of(OPERATIONS);
     let metrics = CredentialMetrics::register(shared.telemetry.metrics(), known.iter().copied());
     for (provider, metrics) in known.into_iter().zip(metrics) {
@@ -130,10 +130,8 @@ impl Reloader {
     pub fn reload(&self) {
         tracing::info!("reloading credentials and certificates");
         for setup in self.0.providers.each() {
+            // Lookups follow the credential.
             setup.credentials.reload();
-            for lookup in &setup.lookups {
-                lookup.reload();
-            }
         }
         if let Some(tls) = &self.0.server.tls {
             tls.reload();

@@ -44,9 +44,6 @@ pub(crate) trait Lookup: Debug + Send + Sync {
     /// Returns once the first attempt has ended, successful or not.
     fn attempted(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 
-    /// Retries at once, unless it is known.
-    fn reload(&self);
-
     /// What cannot be served without the fact, and why; none if it is known.
     fn missing(&self) -> Option<String>;
 

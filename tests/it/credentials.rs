@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use savepoint_gateway::clock::{Clock, SystemClock};
 use savepoint_gateway::credential::Credential;
-use savepoint_gateway::credential::{Credentials, Directory, Source};
+use savepoint_gateway::credential::{Credentials, Directory, SecretFile, Source};
 use savepoint_gateway::gateway::Providers;
 use savepoint_gateway::options::Endpoint;
 use savepoint_gateway::providers::alibaba::ALIBABA;
@@ -19,7 +19,8 @@ use tonic_types::StatusExt;
 
 use super::operators::{admin_get, ready};
 use crate::support::{
-    FakeCloud, Folder, Gateway, LONG, Options, Recorded, Reply, get_request, import_request,
+    FakeCloud, Folder, Gateway, LONG, Options, Recorded, Reply, eventually, get_request,
+    import_request, pass,
 };
 
 pub(super) const ALIBABA_KEY: &str = r#""AccessKeyId":"STS.EXAMPLE","AccessKeySecret":"exampleSecret","SecurityToken":"exampleToken","Expiration":"2099-01-01T00:00:00Z""#;
@@ -135,7 +136,7 @@ async fn huawei_oidc_exchanges_the_mounted_token() {
         endpoint: endpoint(&cloud),
         provider_urn: "iam::acct:oidcProvider:k8s".into(),
         agency_urn: "iam::acct:agency:gw".into(),
-        token_file: folder.write("token", " ey.ID.TOKEN\r\n").into(),
+        token_file: SecretFile::of_token(folder.write("token", " ey.ID.TOKEN\r\n")),
         session_name: "oidc-sts-session".into(),
         duration_seconds: 3600,
     };
@@ -272,9 +273,9 @@ async fn a_changed_password_causes_a_new_login() {
     })
     .await;
     let folder = Folder::new();
-    let file = PasswordOf::File(folder.write("password", "first Password\n").into());
-    let source = password(&cloud, file, TokenScope::Name("cn-north-4".into()))
+    let file = SecretFile::of_password(folder.write("password", "first Password\n"))
         .with_times(Duration::from_millis(10), Duration::from_millis(5));
+    let source = password(&cloud, PasswordOf::File(file), TokenScope::Name("cn-north-4".into()));
     let gateway = gateway(&cloud, &HUAWEI, source).await;
     import(&gateway).await.unwrap();
     // An invalid password is reported and changes nothing.
@@ -382,7 +383,7 @@ async fn an_expired_credential_makes_the_gateway_unready_until_the_next_one_arri
     super::rotation::metric_is(&gateway, fresh, |fresh| fresh == 0).await;
     unavailable(&import(&gateway).await.unwrap_err());
     restored.store(true, Ordering::SeqCst);
-    gateway.reload();
+    pass(Duration::from_secs(61)).await;
     becomes("HTTP/1.1 200").await;
     import(&gateway).await.unwrap();
     assert_eq!(super::operators::check(&mut health, "").await, Ok("SERVING"));
@@ -423,7 +424,7 @@ fn rrsa(cloud: &FakeCloud, folder: &Folder) -> Rrsa {
         endpoint: endpoint(cloud),
         role_arn: "acs:ram::123:role/gw".into(),
         oidc_provider_arn: "acs:ram::123:oidc-provider/ack-rrsa-c1".into(),
-        token_file: folder.write("token", "eyJhbGciOi.JWT.sig\n").into(),
+        token_file: SecretFile::of_token(folder.write("token", "eyJhbGciOi.JWT.sig\n")),
         session_name: "gw".into(),
     }
 }
@@ -606,5 +607,94 @@ fn no_source_shows_its_secrets() {
         format!("{:?}", Credentials::refreshed(directory, None)),
     ] {
         assert!(!shown.contains("exampleSecret") && !shown.contains("EXAMPLEID"), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn no_signal_causes_another_login_with_a_refused_password() {
+    let wrong = r#"{"error":{"code":401,"message":"The username or password is wrong.","title":"Unauthorized"}}"#;
+    let cloud = FakeCloud::start(move |request, _| {
+        match String::from_utf8_lossy(&request.body).contains("right Password") {
+            true => logged_in("TOKEN"),
+            false => Reply::json(401, wrong),
+        }
+    })
+    .await;
+    let folder = Folder::new();
+    let file = SecretFile::of_password(folder.write("password", "wrong Password\n"))
+        .with_times(Duration::from_millis(10), Duration::from_millis(5));
+    for (password, is_file) in
+        [(PasswordOf::Text(Secret::new("wrong Password")), false), (PasswordOf::File(file), true)]
+    {
+        let before = logins(&cloud);
+        let source = self::password(&cloud, password, TokenScope::Name("cn-north-4".into()));
+        let gateway = gateway(&cloud, &HUAWEI, source).await;
+        unavailable(&import(&gateway).await.unwrap_err());
+        for _ in 0..40 {
+            gateway.reload();
+            pass(Duration::from_secs(40)).await;
+            unavailable(&import(&gateway).await.unwrap_err());
+        }
+        assert_eq!(logins(&cloud) - before, 1, "{is_file}");
+        if is_file {
+            folder.write("password", "right Password\n");
+            let obtained = r#"credential_refreshes_total{provider="huawei-dli",outcome="success"}"#;
+            while super::rotation::metric(&gateway, obtained).await == 0 {
+                gateway.reload();
+                pass(Duration::from_millis(10)).await;
+            }
+            assert_eq!(logins(&cloud) - before, 2);
+        }
+    }
+}
+
+/// A service that never answers requests for a session token: its response has a hop limit that is
+/// too low for containers.
+#[tokio::test]
+async fn metadata_without_an_answer_to_version_2_is_asked_in_version_1() {
+    for provider in [&HUAWEI, &ALIBABA] {
+        let cloud = FakeCloud::start(|request, _| match request.path() {
+            _ if request.line().starts_with("PUT ") => Reply::Silence,
+            "/openstack/latest/securitykey" => {
+                assert_eq!(request.header("x-metadata-token"), None);
+                Reply::json(200, HUAWEI_KEY)
+            }
+            "/latest/meta-data/ram/security-credentials/gw" => {
+                assert_eq!(request.header("x-aliyun-ecs-metadata-token"), None);
+                Reply::json(200, &format!(r#"{{"Code":"Success",{ALIBABA_KEY}}}"#))
+            }
+            _ => success(request),
+        })
+        .await;
+        let (endpoint, role) = (endpoint(&cloud), Some("gw".to_owned()));
+        let gateway = match provider == &HUAWEI {
+            true => gateway(&cloud, provider, EcsAgency { endpoint }).await,
+            false => gateway(&cloud, provider, EcsRole { endpoint, role, allow_v1: true }).await,
+        };
+        eventually("a token was requested", || cloud.count() == 1).await;
+        pass(Duration::from_secs(4)).await;
+        match provider == &HUAWEI {
+            true => import(&gateway).await.unwrap(),
+            false => get(&gateway).await.unwrap(),
+        }
+        assert_eq!(cloud.abandoned(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_credential_without_an_end_is_used() {
+    for end in ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999999Z"] {
+        let key = HUAWEI_KEY.replace("2099-01-01T00:00:00.213123Z", end);
+        let cloud = FakeCloud::start(move |request, _| match request.path() {
+            "/openstack/latest/securitykey" => Reply::json(200, &key),
+            "/meta-data/latest/api/token" => Reply::text(200, "text/plain", "T"),
+            _ => success(request),
+        })
+        .await;
+        let gateway = gateway(&cloud, &HUAWEI, EcsAgency { endpoint: endpoint(&cloud) }).await;
+        import(&gateway).await.unwrap();
+        let metrics = admin_get(&gateway, "/metrics").await;
+        let line = r#"credential_expiry_timestamp_seconds{provider="huawei-dli"} 253402207200"#;
+        assert!(metrics.lines().any(|found| found == line), "{metrics}");
     }
 }

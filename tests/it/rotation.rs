@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use savepoint_gateway::credential::{Credentials, Directory, Lease};
+use savepoint_gateway::credential::{Credentials, Directory, Lease, SecretFile};
 use savepoint_gateway::options::Endpoint;
 use savepoint_gateway::providers::alibaba::ALIBABA;
 use savepoint_gateway::providers::alibaba::Rrsa;
@@ -177,7 +177,7 @@ async fn a_key_of_a_token_service_changes_under_load_and_no_call_fails() {
         endpoint: Endpoint::parse(&cloud.endpoint(), false).unwrap(),
         role_arn: "acs:ram::123:role/gw".into(),
         oidc_provider_arn: "acs:ram::123:oidc-provider/p".into(),
-        token_file: folder.write("token", "ey.ID.TOKEN\n").into(),
+        token_file: SecretFile::of_token(folder.write("token", "ey.ID.TOKEN\n")),
         session_name: "gw".into(),
     };
     let credentials = Some(Credentials::refreshed(source, None));
@@ -317,7 +317,7 @@ async fn a_broken_token_changes_nothing() {
                     endpoint: Endpoint::parse(&cloud.endpoint(), false).unwrap(),
                     provider_urn: "p".into(),
                     agency_urn: "a".into(),
-                    token_file: path.clone().into(),
+                    token_file: SecretFile::of_token(&path).with_times(POLL, SETTLE),
                     session_name: "s".into(),
                     duration_seconds: 3600,
                 };

@@ -1,5 +1,5 @@
 use savepoint_gateway::cli::{Cli, Command};
-use savepoint_gateway::credential::Credentials;
+use savepoint_gateway::credential::{Credentials, SecretFile};
 use savepoint_gateway::gateway::Config;
 use savepoint_gateway::options::ConfigError;
 use savepoint_gateway::options::Endpoint;
@@ -122,7 +122,7 @@ fn alibaba_case(form: &str, cloud: &FakeCloud, folder: &Folder) -> Option<Case> 
                 endpoint,
                 role_arn: "acs:ram::123:role/gw".into(),
                 oidc_provider_arn: "acs:ram::123:oidc-provider/p".into(),
-                token_file: token.clone().into(),
+                token_file: SecretFile::of_token(token.clone()),
                 session_name: "gw".into(),
             };
             Case::new(form, temporary)

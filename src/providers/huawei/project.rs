@@ -133,10 +133,6 @@ impl Lookup for ProjectLookup {
         Box::pin(self.id.attempted())
     }
 
-    fn reload(&self) {
-        self.id.reload();
-    }
-
     fn missing(&self) -> Option<String> {
         if self.id().is_some() {
             return None;

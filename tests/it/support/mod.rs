@@ -37,6 +37,13 @@ pub(crate) fn get_request() -> GetSavepointRequest {
     }
 }
 
+/// Lets this much time pass for the background tasks at once.
+pub(crate) async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
 /// Waits until the condition holds.
 pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool + Send + Sync) {
     let waiting = async {

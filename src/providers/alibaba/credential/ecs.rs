@@ -28,8 +28,7 @@ impl Source for EcsRole {
         Box::pin(async {
             let token_header = "x-aliyun-ecs-metadata-token";
             let service = Metadata { endpoint: &self.endpoint, client, token_header };
-            // The hop limit of the PUT's response may be too low for containers.
-            let token = service.token("/latest/api/token", |_| self.allow_v1).await?;
+            let token = service.token("/latest/api/token", self.allow_v1).await?;
             let role = match &self.role {
                 Some(role) => role.clone(),
                 None => {

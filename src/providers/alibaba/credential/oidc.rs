@@ -4,6 +4,8 @@
 //! # Reference
 //! The requests of Alibaba's Go SDK for credentials, which keeps the token out of the URL.
 
+use std::pin::Pin;
+
 use bytes::Bytes;
 use http::Method;
 use http::header::CONTENT_TYPE;
@@ -41,7 +43,7 @@ struct AssumedWire {
 impl Source for Rrsa {
     fn fetch<'a>(&'a self, client: &'a SourceClient, clock: &'a dyn Clock) -> Fetch<'a> {
         Box::pin(async {
-            let token = self.token_file.fetch_token().await?;
+            let token = self.token_file.fetch().await?;
             let path = format!(
                 "/?Action=AssumeRoleWithOIDC&Format=JSON&Version=2015-04-01&Timestamp={}",
                 percent_encode(&utc(clock.now(), true)),
@@ -62,6 +64,10 @@ impl Source for Rrsa {
             granted(WHO, &answer, 200..=200, |wire: AssumedWire| wire.credentials)?
                 .into_lease(WHO, clock.now())
         })
+    }
+
+    fn has_changed(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+        Box::pin(self.token_file.has_changed())
     }
 
     fn is_tls(&self) -> bool {

@@ -34,8 +34,7 @@ impl Source for EcsAgency {
             const NO_AGENCY: &[u8] = b"Cloud Service Agency";
             let service =
                 Metadata { endpoint: &self.endpoint, client, token_header: "x-metadata-token" };
-            let only_v1 = |status| matches!(status, Some(404 | 405 | 503));
-            let token = service.token("/meta-data/latest/api/token", only_v1).await?;
+            let token = service.token("/meta-data/latest/api/token", true).await?;
             let answer = service.get("/openstack/latest/securitykey", token.as_ref()).await?;
             granted(WHO, &answer, 200..=200, |wire: SecurityKeyWire| wire.credential)
                 // The one error that a user can fix, recognized by its text.

@@ -3,6 +3,8 @@
 //! # Reference
 //! The requests of Huawei's Python SDK, `huaweicloudsdkcore` 3.1.219.
 
+use std::pin::Pin;
+
 use bytes::Bytes;
 use http::Method;
 use http::header::CONTENT_TYPE;
@@ -16,9 +18,6 @@ use crate::options::endpoint::Endpoint;
 use crate::refresh::FetchError;
 
 const WHO: &str = "Huawei Cloud's security token service";
-
-/// The default endpoint of the SDK.
-pub(in crate::providers) const STS: &str = "https://sts.cn-north-4.myhuaweicloud.com";
 
 /// Credentials of an agency for a workload identity.
 #[derive(Debug)]
@@ -51,7 +50,7 @@ struct AssumedWire {
 impl Source for Oidc {
     fn fetch<'a>(&'a self, client: &'a SourceClient, clock: &'a dyn Clock) -> Fetch<'a> {
         Box::pin(async {
-            let token = self.token_file.fetch_token().await?;
+            let token = self.token_file.fetch().await?;
             let body = serde_json::to_vec(&AssumeWire {
                 provider_urn: &self.provider_urn,
                 agency_urn: &self.agency_urn,
@@ -67,6 +66,10 @@ impl Source for Oidc {
             granted(WHO, &answer, 200..=299, |wire: AssumedWire| wire.credentials)?
                 .into_lease(WHO, clock.now())
         })
+    }
+
+    fn has_changed(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+        Box::pin(self.token_file.has_changed())
     }
 
     fn is_tls(&self) -> bool {

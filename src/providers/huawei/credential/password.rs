@@ -7,22 +7,22 @@
 //!   (read 2026-11-22)
 
 use std::fmt;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::Method;
 use http::header::CONTENT_TYPE;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::credential::{
     Changed, Fetch, Lease, SecretFile, Sent, Source, SourceClient, granted, token_lease,
 };
-use crate::files::{POLL, SETTLE};
 use crate::json::{self, Text};
 use crate::options::endpoint::Endpoint;
 use crate::refresh::FetchError;
@@ -35,18 +35,26 @@ const WHO: &str = "Huawei Cloud's IAM";
 /// after 3 within an hour.
 const REFUSED: Duration = Duration::from_secs(30 * 60);
 
+/// After this many refused passwords a new one does not end the wait either: a file that changes
+/// again and again would lock the user.
+const MOST_REFUSALS: usize = 3;
+
 pub struct Password {
     endpoint: Endpoint,
     domain_name: String,
     user_name: String,
     password: PasswordOf,
     scope: TokenScope,
-    poll: Duration,
-    settle: Duration,
-    last_read: ArcSwapOption<Read>,
+    /// Since the last successful login.
+    refusals: Mutex<Vec<Refusal>>,
 }
 
-type Read = Result<Secret, String>;
+/// A password that is not sent again before its wait is over, whatever happens to its file.
+struct Refusal {
+    password: Secret,
+    error: FetchError,
+    until: Instant,
+}
 
 #[derive(Debug, Clone)]
 pub enum PasswordOf {
@@ -80,25 +88,36 @@ impl Password {
             user_name: user_name.into(),
             password,
             scope,
-            poll: POLL,
-            settle: SETTLE,
-            last_read: ArcSwapOption::empty(),
+            refusals: Mutex::default(),
         }
     }
 
-    /// Overrides the poll interval, and how long a change must be stable.
-    #[must_use]
-    pub fn with_times(mut self, poll: Duration, settle: Duration) -> Self {
-        (self.poll, self.settle) = (poll, settle);
-        self
+    fn refusals(&self) -> MutexGuard<'_, Vec<Refusal>> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl PasswordOf {
-    async fn fetch(&self) -> Read {
-        match self {
-            Self::Text(secret) => Ok(secret.clone()),
-            Self::File(file) => file.fetch().await,
+    /// The refusal that this password has to wait for, with the time that is left.
+    fn refused(&self, password: &Secret) -> Option<FetchError> {
+        let (mut refusals, now) = (self.refusals(), Instant::now());
+        refusals.retain(|refusal| refusal.until > now);
+        let same = refusals.iter().find(|refusal| refusal.password == *password);
+        let oldest = refusals.first().filter(|_| refusals.len() >= MOST_REFUSALS);
+        let Refusal { error, until, .. } = same.or(oldest)?;
+        Some(error.clone().with_retry_after(until.duration_since(now)))
+    }
+
+    /// Remembers how a login ended.
+    fn note(&self, password: Secret, result: &Result<Lease, FetchError>) {
+        let mut refusals = self.refusals();
+        match result {
+            Ok(_) => refusals.clear(),
+            Err(error) => {
+                // Others end soon.
+                if let Some(wait) = error.retry_after {
+                    let until = Instant::now() + wait;
+                    refusals.push(Refusal { password, error: error.clone(), until });
+                }
+            }
         }
     }
 }
@@ -116,9 +135,13 @@ impl fmt::Debug for Password {
 impl Source for Password {
     fn fetch<'a>(&'a self, client: &'a SourceClient, clock: &'a dyn Clock) -> Fetch<'a> {
         Box::pin(async {
-            let read_now = self.password.fetch().await;
-            self.last_read.store(Some(Arc::new(read_now.clone())));
-            let password = read_now.map_err(FetchError::new)?;
+            let password = match &self.password {
+                PasswordOf::Text(secret) => secret.clone(),
+                PasswordOf::File(file) => file.fetch().await?,
+            };
+            if let Some(error) = self.refused(&password) {
+                return Err(error);
+            }
             let body = json!({"auth": {
                 "identity": {"methods": ["password"], "password": {"user": {
                     "domain": {"name": self.domain_name},
@@ -131,29 +154,25 @@ impl Source for Password {
             let request = request.header(CONTENT_TYPE, "application/json;charset=utf-8");
             let request = request.extension(Sent(password));
             let body = Bytes::from(body.to_string());
-            read(&client.remote.send(WHO, request.body(body)).await?, clock.now())
+            let answer = client.remote.send(WHO, request.body(body)).await?;
+            let result = read(&answer, clock.now());
+            self.note(password, &result);
+            result
         })
     }
 
-    /// Returns once the file has changed since the last login, also if it has become unusable: this
-    /// must be reported before the token expires.
     fn changed(&self) -> Changed<'_> {
-        if matches!(self.password, PasswordOf::Text(_)) {
-            return Box::pin(std::future::pending());
+        match &self.password {
+            PasswordOf::File(file) => Box::pin(file.changed()),
+            PasswordOf::Text(_) => Box::pin(std::future::pending()),
         }
-        Box::pin(async {
-            loop {
-                tokio::time::sleep(self.poll).await;
-                let found = self.password.fetch().await;
-                if self.last_read.load().as_deref() == Some(&found) {
-                    continue;
-                }
-                tokio::time::sleep(self.settle).await;
-                if self.password.fetch().await == found {
-                    return;
-                }
-            }
-        })
+    }
+
+    fn has_changed(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+        match &self.password {
+            PasswordOf::File(file) => Box::pin(file.has_changed()),
+            PasswordOf::Text(_) => Box::pin(std::future::ready(false)),
+        }
     }
 
     fn is_tls(&self) -> bool {
@@ -187,6 +206,35 @@ fn read(answer: &Response, now: Timestamp) -> Result<Lease, FetchError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_password_waits_and_after_several_every_password_does() {
+        let endpoint = Endpoint::parse("https://iam.example", false).unwrap();
+        let text = PasswordOf::Text(Secret::new("unused"));
+        let source = Password::new(endpoint, "d", "u", text, TokenScope::Id("p".into()));
+        let refuse = |password: &str| {
+            let error = FetchError::new(password).with_retry_after(REFUSED);
+            source.note(Secret::new(password), &Err(error));
+        };
+        let refused = |password: &str| source.refused(&Secret::new(password));
+        refuse("first");
+        tokio::time::advance(REFUSED / 3).await;
+        assert_eq!(refused("first").unwrap().retry_after, Some(REFUSED / 3 * 2));
+        assert_eq!(refused("second"), None);
+        refuse("second");
+        // Back to a password that was refused before.
+        assert!(refused("first").is_some());
+        source.note(Secret::new("third"), &Err(FetchError::new("HTTP 503")));
+        assert_eq!(refused("third"), None);
+        refuse("third");
+        assert_eq!(refused("fourth").unwrap().to_string(), "first");
+        tokio::time::advance(REFUSED / 3 * 2).await;
+        assert_eq!(refused("fourth"), None);
+        assert!(refused("third").is_some());
+        let lease = Lease::open(crate::credential::Credential::token(Secret::new("T")).unwrap());
+        source.note(Secret::new("fourth"), &Ok(lease));
+        assert_eq!(refused("third"), None);
+    }
 
     #[test]
     fn only_complete_responses_are_accepted_and_rejections_are_not_retried_soon() {
