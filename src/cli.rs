@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 
+use clap::error::ErrorKind;
 use clap::{Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::demo::DemoOptions;
 use crate::gateway::ServeOptions;
 use crate::healthcheck::HealthcheckOptions;
+use crate::options::environment;
 use crate::options::problems::variable_of;
 
 /// A gRPC gateway to the savepoint APIs of Huawei Cloud DLI and Alibaba Cloud Realtime Compute
@@ -57,6 +59,11 @@ impl Cli {
     /// The command line with its variables: `SAVEPOINT_GATEWAY_` and the name of an option of
     /// `serve`, in every subcommand that has the option.
     pub fn command() -> Clap {
+        Self::with_variables(|_| true)
+    }
+
+    /// The same with these variables only.
+    fn with_variables(has: impl Fn(&str) -> bool) -> Clap {
         let plain = <Self as CommandFactory>::command();
         let longs = |command: &Clap| -> BTreeSet<String> {
             command.get_arguments().filter_map(|arg| arg.get_long()).map(str::to_owned).collect()
@@ -70,7 +77,7 @@ impl Cli {
                 subcommand.mut_args(|arg| match arg.get_long() {
                     Some(long) if of_serve.contains(long) && !own.contains(&long) => {
                         let variable = variable_of(long);
-                        arg.env(variable).hide_env_values(true)
+                        if has(&variable) { arg.env(variable).hide_env_values(true) } else { arg }
                     }
                     _ => arg,
                 })
@@ -80,7 +87,15 @@ impl Cli {
 
     /// Parses the arguments of the process; if they are invalid, prints a message and exits.
     pub fn from_args() -> Self {
-        let matches = Self::command().get_matches();
+        // clap would parse the empty text, which counts as unset.
+        let is_set = |name: &str| !matches!(environment(name), Ok(None));
+        let matches = Self::with_variables(is_set).try_get_matches().unwrap_or_else(|error| {
+            // Help shows all variables.
+            if error.kind() == ErrorKind::DisplayHelp {
+                Self::command().get_matches();
+            }
+            error.exit()
+        });
         Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 

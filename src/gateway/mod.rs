@@ -84,6 +84,9 @@ impl Gateway {
         telemetry: Telemetry,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
         let bind = async |address: &Address| {
             let bound = listener::bind(address, config.server.socket_mode).await;
             bound.map_err(|source| StartError::Bind { address: address.to_string(), source })
@@ -227,7 +230,7 @@ fn handlers<'a>(
             max_idle: config.max_idle.div_ceil(config.workers),
             trust: trust.clone(),
             proxy: config.upstream.proxy.clone(),
-        })?;
+        });
         let mut limits = limits.borrow_mut();
         let limits = limits
             .entry(setup.provider.name)

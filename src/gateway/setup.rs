@@ -134,6 +134,8 @@ pub struct Config {
     pub workers: usize,
     /// How traces are accepted, forwarded and exported.
     pub traces: TraceConfig,
+    /// What is ignored, to be logged at the start.
+    pub warnings: Vec<String>,
 }
 
 impl Default for Config {
@@ -148,6 +150,7 @@ impl Default for Config {
             backoff: Backoff::default(),
             workers: std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(4),
             traces: TraceConfig::default(),
+            warnings: Vec::new(),
         }
     }
 }
@@ -180,6 +183,7 @@ impl ServeOptions {
         let web = !config.server.grpc_web_origins.is_empty();
         config.server.tls = self.tls.setup(&mut problems, &config.server.listen, web);
         let log = self.log.config(&mut problems);
+        config.warnings.extend(problems.take_warnings());
         problems.finish((config, log))
     }
 }
@@ -200,7 +204,7 @@ impl GatewayOptions {
             Some(text) => problems.bytes("--max-request-memory", text),
             None => request_memory(max_in_flight),
         };
-        Config {
+        let config = Config {
             providers,
             server: ServerConfig { max_request_memory, ..self.server.config(problems, free_ports) },
             upstream: UpstreamConfig {
@@ -217,6 +221,7 @@ impl GatewayOptions {
             },
             traces: otlp::options::traces(problems, limits.propagate_trace_context),
             ..defaults
-        }
+        };
+        Config { warnings: problems.take_warnings(), ..config }
     }
 }

@@ -5,6 +5,8 @@ use http::request::Builder;
 use http::{HeaderValue, Method, Request};
 use url::{Host, Url};
 
+use crate::text;
+
 /// The origin of a provider's REST API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
@@ -37,6 +39,10 @@ impl Endpoint {
     /// [`InvalidEndpoint`], which never shows the text: it may contain a password.
     pub fn parse(text: &str, allow_insecure: bool) -> Result<Self, InvalidEndpoint> {
         let text = text.trim();
+        // `Url` drops line ends without a word.
+        if text::fault(text).is_some() {
+            return Err(InvalidEndpoint::NotAUrl);
+        }
         let scheme = if text.contains("://") { "" } else { "https://" };
         let url = Url::parse(&format!("{scheme}{text}")).map_err(|_| InvalidEndpoint::NotAUrl)?;
         let tls = match url.scheme() {
@@ -93,7 +99,8 @@ impl Endpoint {
 
 fn is_loopback(host: &Host<&str>) -> bool {
     match host {
-        Host::Domain(name) => *name == "localhost" || name.ends_with(".localhost"),
+        // Names below localhost may resolve to any address.
+        Host::Domain(name) => *name == "localhost",
         Host::Ipv4(address) => address.is_loopback(),
         Host::Ipv6(address) => address.is_loopback(),
     }
@@ -144,6 +151,11 @@ mod tests {
             ("http://h.example", Insecure),
             ("http://10.0.0.1:80", Insecure),
             ("http://169.254.169.254", Insecure),
+            ("http://x.localhost", Insecure),
+            ("http://localhost.", Insecure),
+            ("http://localhost.example", Insecure),
+            ("https://h.exa\nmple", NotAUrl),
+            ("https://h.example\u{200B}", NotAUrl),
         ] {
             assert_eq!(Endpoint::parse(text, false), Err(want), "{text}");
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::endpoint::Endpoint;
 use super::env::{Lookup, NotText};
 use crate::secret::Secret;
+use crate::text;
 
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -36,6 +37,7 @@ pub(crate) fn non_empty_secret(option: &Option<Secret>) -> Option<&str> {
 pub struct Problems<'a> {
     lookup: Lookup<'a>,
     found: Vec<String>,
+    warnings: Vec<String>,
 }
 
 impl fmt::Debug for Problems<'_> {
@@ -47,7 +49,7 @@ impl fmt::Debug for Problems<'_> {
 impl<'a> Problems<'a> {
     /// Starts without problems. `lookup` reads environment variables.
     pub fn new(lookup: Lookup<'a>) -> Self {
-        Self { lookup, found: Vec::new() }
+        Self { lookup, found: Vec::new(), warnings: Vec::new() }
     }
 
     /// The value, if there are no problems.
@@ -74,6 +76,16 @@ impl<'a> Problems<'a> {
         } else {
             self.add(format!("{name}: {why}"));
         }
+    }
+
+    /// Reports what does not stop the start, such as a value that is meant for another program.
+    pub(crate) fn warn(&mut self, name: &str, why: impl Display) {
+        self.warnings.push(format!("{name}: {why}"));
+    }
+
+    /// The warnings so far, to be logged once there is a log.
+    pub(crate) fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
     }
 
     /// Parses the text with `read`, and reports a failure together with the text.
@@ -138,15 +150,22 @@ impl<'a> Problems<'a> {
         None
     }
 
-    /// A variable; an empty one counts as unset.
+    /// A variable that holds a secret or a name; an empty one counts as unset. A fault of its text
+    /// is reported without the text.
     pub(crate) fn variable(&mut self, name: &str) -> Option<String> {
-        match (self.lookup)(name) {
-            Ok(value) => value.filter(|value| !value.is_empty()),
-            Err(NotText) => {
-                self.report(name, "is not UTF-8 text");
-                None
-            }
+        let value = self.foreign_variable(name).unwrap_or_else(|NotText| {
+            self.report(name, "is not UTF-8 text");
+            None
+        })?;
+        if let Some(fault) = text::fault(&value) {
+            self.report(name, fault);
         }
+        Some(value)
+    }
+
+    /// A variable that other programs read, too; an empty one counts as unset.
+    pub(crate) fn foreign_variable(&self, name: &str) -> Result<Option<String>, NotText> {
+        Ok((self.lookup)(name)?.filter(|value| !value.is_empty()))
     }
 
     /// Whether any of these variables is set.

@@ -1,11 +1,16 @@
 //! The `OTEL_*` variables of traces.
 //!
+//! Other programs read them, too, and platforms set them for all. So what this one does not know or
+//! support is ignored with a warning, as the specification asks; nothing here stops the start.
+//!
 //! # Reference
+//! - <https://opentelemetry.io/docs/specs/otel/configuration/common/>
 //! - <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>
 //! - <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>
 
 use std::borrow::Cow;
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,6 +25,7 @@ use crate::text::hex;
 use crate::tls::{FileProblem, Trust};
 
 const EXPORTER: &str = "OTEL_EXPORTER_OTLP";
+const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
 struct EnvVar {
     name: String,
@@ -30,11 +36,11 @@ struct EnvVar {
 /// without one, variables of the export are not read.
 pub(crate) fn traces(problems: &mut Problems<'_>, forward: bool) -> TraceConfig {
     let mut variables = Variables(problems);
-    let off = variables.one_of("OTEL_SDK_DISABLED", &["true", "false"]) == Some("true");
-    let accept = variables.accepts_context() && !off;
-    let exporter = variables.one_of("OTEL_TRACES_EXPORTER", &["otlp", "none"]);
-    let export = match variables.variable("OTEL_EXPORTER_OTLP_ENDPOINT") {
-        Some(endpoint) if !off && exporter != Some("none") => variables.export(&endpoint),
+    let off = variables.switch("OTEL_SDK_DISABLED");
+    let accept = variables.lists("OTEL_PROPAGATORS", "tracecontext", &["baggage"]) && !off;
+    let otlp = variables.lists("OTEL_TRACES_EXPORTER", "otlp", &[]);
+    let export = match variables.variable(ENDPOINT) {
+        Some(endpoint) if !off && otlp => variables.export(&endpoint),
         _ => None,
     };
     TraceConfig { accept, forward, export }
@@ -43,47 +49,47 @@ pub(crate) fn traces(problems: &mut Problems<'_>, forward: bool) -> TraceConfig 
 struct Variables<'a, 'p>(&'a mut Problems<'p>);
 
 impl Variables<'_, '_> {
+    /// None if the endpoint cannot be used.
     fn export(&mut self, endpoint: &EnvVar) -> Option<ExportConfig> {
-        let protocol = self.read("OTEL_EXPORTER_OTLP_PROTOCOL", |value| match value {
-            "grpc" => Ok(Protocol::Grpc),
-            "http/protobuf" => Ok(Protocol::Http),
-            _ => Err("is neither grpc nor http/protobuf"),
-        });
+        let protocol =
+            self.read("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", |value| match value {
+                "grpc" => Ok(Protocol::Grpc),
+                "http/protobuf" => Ok(Protocol::Http),
+                _ => Err("is not supported"),
+            });
         let protocol = protocol.unwrap_or(Protocol::Http);
-        // Not shown: it may contain a password.
-        let uri = collector(endpoint, protocol).map_err(|why| self.0.report(&endpoint.name, why));
-        let gzip = self.read("OTEL_EXPORTER_OTLP_COMPRESSION", |value| match value {
+        let uri = self.collector(endpoint, protocol)?;
+        let gzip = self.read("OTEL_EXPORTER_OTLP_COMPRESSION", "none", |value| match value {
             "gzip" => Ok(true),
             "none" => Ok(false),
-            _ => Err("is neither gzip nor none"),
+            _ => Err("is not supported"),
         });
         let timeout = self.milliseconds("OTEL_EXPORTER_OTLP_TIMEOUT", 10_000);
         let batch_timeout = self.milliseconds("OTEL_BSP_EXPORT_TIMEOUT", 30_000);
-        let max_queue = self.number("OTEL_BSP_MAX_QUEUE_SIZE", 2048, 1_000_000);
+        let max_queue = self.number("OTEL_BSP_MAX_QUEUE_SIZE", 2048, 1..=1_000_000);
         let default = 512.min(max_queue);
-        let max_batch = self.number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", default, max_queue);
+        let max_batch = self.number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", default, 1..=max_queue);
         for name in ["OTEL_EXPORTER_OTLP_CLIENT_KEY", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"] {
             if let Some(EnvVar { name, .. }) = self.variable(name) {
-                self.0.report(
+                self.0.warn(
                     &name,
-                    "is not supported: the gateway presents no certificate to a collector",
+                    "is not supported and ignored: the gateway presents no certificate to a collector",
                 );
             }
         }
-        let is_tls = uri.as_ref().is_ok_and(|uri| uri.scheme_str() == Some("https"));
+        let is_tls = uri.scheme_str() == Some("https");
         Some(ExportConfig {
             protocol,
             gzip: gzip.unwrap_or_default(),
-            timeout: timeout.min(batch_timeout),
+            timeout: Duration::from_millis(timeout.min(batch_timeout)),
             max_queue,
             max_batch,
-            delay: self.milliseconds("OTEL_BSP_SCHEDULE_DELAY", 5_000),
+            delay: Duration::from_millis(self.milliseconds("OTEL_BSP_SCHEDULE_DELAY", 5_000)),
             sampler: self.sampler(),
             headers: self.headers(),
             resource: self.resource(),
-            trust: self.collector_trust(is_tls),
-            // After all others, so that every problem is reported.
-            endpoint: uri.ok()?,
+            trust: self.collector_trust(is_tls)?,
+            endpoint: uri,
         })
     }
 
@@ -92,41 +98,49 @@ impl Variables<'_, '_> {
     fn variable(&mut self, name: &str) -> Option<EnvVar> {
         let own = name.strip_prefix(EXPORTER).map(|what| format!("{EXPORTER}_TRACES{what}"));
         own.into_iter().chain([name.to_owned()]).find_map(|name| {
-            let value = self.0.variable(&name)?.trim().to_owned();
+            let Ok(value) = self.0.foreign_variable(&name) else {
+                self.0.warn(&name, "is not UTF-8 text, and ignored");
+                return None;
+            };
+            let value = value?.trim().to_owned();
             (!value.is_empty()).then_some(EnvVar { name, value })
         })
     }
 
-    /// Parses a variable that is set with `read`, and reports a failure.
+    /// Parses a variable that is set with `read`. After a failure, the default applies.
     fn read<T, E: Display>(
         &mut self,
         name: &str,
+        default: impl Display,
         read: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
         let EnvVar { name, value } = self.variable(name)?;
-        self.0.read(&name, &value, read)
+        let warn = |why| self.0.warn(&name, format_args!("{value:?} {why}; {default} is used"));
+        read(&value).map_err(warn).ok()
     }
 
-    fn one_of(&mut self, name: &str, known: &[&'static str]) -> Option<&'static str> {
-        self.read(name, |value| {
-            let found = known.iter().find(|known| known.eq_ignore_ascii_case(value)).copied();
-            found.ok_or_else(|| format!("is not one of {}", known.join(", ")))
-        })
+    /// A boolean: true is `true` in any case, and everything else is false.
+    fn switch(&mut self, name: &str) -> bool {
+        let read = self.read(name, "false", |value| match value.to_ascii_lowercase().as_str() {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err("is neither true nor false"),
+        });
+        read.unwrap_or_default()
     }
 
-    /// Baggage is ignored, but allowed: it is part of the default value.
-    fn accepts_context(&mut self) -> bool {
-        let Some(EnvVar { name, value }) = self.variable("OTEL_PROPAGATORS") else { return true };
-        let mut accepts = false;
-        for propagator in value.split(',').map(str::trim) {
-            let read = self.0.read(&name, propagator, |propagator| match propagator {
-                "tracecontext" => Ok(true),
-                "baggage" | "none" | "" => Ok(false),
-                _ => Err("is not one of tracecontext, baggage, none"),
-            });
-            accepts |= read.unwrap_or_default();
+    /// Whether a list contains `ours`, which is the default. `ignored`: what it may also contain.
+    fn lists(&mut self, name: &str, ours: &str, ignored: &[&str]) -> bool {
+        let Some(EnvVar { name, value }) = self.variable(name) else { return true };
+        let mut found = false;
+        for item in value.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+            if item == ours {
+                found = true;
+            } else if item != "none" && !ignored.contains(&item) {
+                self.0.warn(&name, format_args!("{item:?} is not supported and ignored"));
+            }
         }
-        accepts
+        found
     }
 
     fn sampler(&mut self) -> Sampler {
@@ -138,13 +152,17 @@ impl Variables<'_, '_> {
             "always_off",
             "traceidratio",
         ];
-        let name = self.one_of("OTEL_TRACES_SAMPLER", &SAMPLERS).unwrap_or(SAMPLERS[0]);
+        let name = self.read("OTEL_TRACES_SAMPLER", SAMPLERS[0], |value| {
+            let known = SAMPLERS.into_iter().find(|known| known.eq_ignore_ascii_case(value));
+            known.ok_or("is not supported")
+        });
+        let name = name.unwrap_or(SAMPLERS[0]);
         let ratio = if name.ends_with("always_on") {
             1.0
         } else if name.ends_with("always_off") {
             0.0
         } else {
-            let ratio = self.read("OTEL_TRACES_SAMPLER_ARG", |value| match value.parse() {
+            let ratio = self.read("OTEL_TRACES_SAMPLER_ARG", "1.0", |value| match value.parse() {
                 Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
                 _ => Err("is not a number from 0 to 1"),
             });
@@ -153,18 +171,21 @@ impl Variables<'_, '_> {
         Sampler { parent_based: name.starts_with("parentbased"), ratio }
     }
 
-    /// A duration in milliseconds, without a unit.
-    fn milliseconds(&mut self, name: &str, default: u64) -> Duration {
-        let read = self.read(name, |value| match value.parse() {
+    /// A time in milliseconds, without a unit.
+    fn milliseconds(&mut self, name: &str, default: u64) -> u64 {
+        let read = self.read(name, default, |value| match value.parse() {
             Ok(count @ 1..=86_400_000) => Ok(count),
-            _ => Err("is not a number of milliseconds"),
+            _ => Err("is not a number of milliseconds from 1 to 86400000"),
         });
-        Duration::from_millis(read.unwrap_or(default))
+        read.unwrap_or(default)
     }
 
-    fn number(&mut self, name: &str, default: usize, most: usize) -> usize {
-        let variable = self.variable(name);
-        variable.map_or(default, |EnvVar { name, value }| self.0.count(&name, &value, most))
+    fn number(&mut self, name: &str, default: usize, range: RangeInclusive<usize>) -> usize {
+        let read = self.read(name, default, |value| match value.parse() {
+            Ok(count) if range.contains(&count) => Ok(count),
+            _ => Err(format!("is not a number from {} to {}", range.start(), range.end())),
+        });
+        read.unwrap_or(default)
     }
 
     /// The headers of every request. Values are not shown: they often contain a key.
@@ -173,7 +194,7 @@ impl Variables<'_, '_> {
         let Some(EnvVar { name, value }) = self.variable("OTEL_EXPORTER_OTLP_HEADERS") else {
             return headers;
         };
-        for pair in pairs(&value) {
+        for (number, pair) in (1..).zip(pairs(&value)) {
             let header = key_value(pair).and_then(|(key, value)| {
                 let key = HeaderName::try_from(key).ok()?;
                 let mut value = HeaderValue::from_str(&value).ok()?;
@@ -185,10 +206,10 @@ impl Variables<'_, '_> {
             });
             match header {
                 Some((key, value)) => drop(headers.append(key, value)),
-                None => {
-                    self.0.report(&name, "is not a list such as api-key=example,other=value");
-                    break;
-                }
+                None => self.0.warn(
+                    &name,
+                    format_args!("header {number} is not api-key=example, and not sent"),
+                ),
             }
         }
         headers
@@ -215,14 +236,15 @@ impl Variables<'_, '_> {
             None => attributes.push((key.to_owned(), value)),
         };
         if let Some(EnvVar { name, value }) = self.variable("OTEL_RESOURCE_ATTRIBUTES") {
-            for pair in pairs(&value) {
-                let attribute = self.0.read(&name, pair, |_| {
-                    let attribute = key_value(pair).filter(|(key, _)| !key.is_empty());
-                    attribute.ok_or("is not key=value")
-                });
-                if let Some((key, value)) = attribute {
-                    set(key, value.into_owned());
+            let attribute = |pair| key_value(pair).filter(|(key, _)| !key.is_empty());
+            // The specification discards all of them if one is wrong.
+            match pairs(&value).map(attribute).collect::<Option<Vec<_>>>() {
+                Some(found) => {
+                    found.into_iter().for_each(|(key, value)| set(key, value.into_owned()));
                 }
+                None => self
+                    .0
+                    .warn(&name, format_args!("{value:?} is not a list of key=value, and ignored")),
             }
         }
         if let Some(EnvVar { value, .. }) = self.variable("OTEL_SERVICE_NAME") {
@@ -231,31 +253,56 @@ impl Variables<'_, '_> {
         attributes
     }
 
-    fn collector_trust(&mut self, is_tls: bool) -> Option<Trust> {
+    /// The CAs of the collector, if it uses TLS; none if they cannot be had.
+    fn collector_trust(&mut self, is_tls: bool) -> Option<Option<Trust>> {
         const CERTIFICATE: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
-        let trust = match self.variable(CERTIFICATE) {
-            Some(EnvVar { value, .. }) => Trust::of_file(CERTIFICATE, Path::new(&value)),
-            None if is_tls => Trust::platform(),
-            None => return None,
+        let (name, trust) = match self.variable(CERTIFICATE) {
+            Some(EnvVar { name, value }) => {
+                (Some(name), Trust::of_file(CERTIFICATE, Path::new(&value)))
+            }
+            None if is_tls => (None, Trust::platform()),
+            None => return Some(None),
         };
-        trust.map_err(|found| FileProblem::report(vec![found], self.0)).ok()
+        let warn = |FileProblem { flag, why }: FileProblem| {
+            self.0.warn(name.as_deref().unwrap_or(flag), format_args!("{why}; {NO_EXPORT}"));
+        };
+        trust.map_err(warn).ok().map(Some)
+    }
+
+    /// The URL of batches. For gRPC this is the origin. For HTTP `/v1/traces` is appended, except to
+    /// the variable for traces.
+    fn collector(&mut self, endpoint: &EnvVar, protocol: Protocol) -> Option<Uri> {
+        let EnvVar { name, value } = endpoint;
+        let scheme = match protocol {
+            // The specification allows what gRPC libraries accept.
+            Protocol::Grpc if !value.contains("://") => {
+                if self.switch("OTEL_EXPORTER_OTLP_INSECURE") { "http://" } else { "https://" }
+            }
+            Protocol::Grpc | Protocol::Http => "",
+        };
+        // Not shown: it may contain a password.
+        let url = read_collector(&format!("{scheme}{value}"));
+        let mut url =
+            url.map_err(|why| self.0.warn(name, format_args!("{why}; {NO_EXPORT}"))).ok()?;
+        match protocol {
+            Protocol::Grpc if url.path() != "/" => {
+                self.0.warn(name, "has a path, which gRPC does not use");
+                url.set_path("/");
+            }
+            Protocol::Http if !name.ends_with("TRACES_ENDPOINT") => {
+                let path = format!("{}/v1/traces", url.path().trim_end_matches('/'));
+                url.set_path(&path);
+            }
+            Protocol::Grpc | Protocol::Http => {}
+        }
+        url.as_str().parse().ok()
     }
 }
 
-fn pairs(list: &str) -> impl Iterator<Item = &str> {
-    list.split(',').map(str::trim).filter(|pair| !pair.is_empty())
-}
+const NO_EXPORT: &str = "no spans are exported";
 
-fn key_value(pair: &str) -> Option<(&str, Cow<'_, str>)> {
-    let (key, value) = pair.split_once('=')?;
-    Some((key.trim(), percent_decode_str(value.trim()).decode_utf8().ok()?))
-}
-
-/// The URL of batches. For gRPC this is the origin. For HTTP `/v1/traces` is appended, except to
-/// the variable for traces.
-fn collector(endpoint: &EnvVar, protocol: Protocol) -> Result<Uri, &'static str> {
-    const NO_URL: &str = "is not a URL such as http://127.0.0.1:4318";
-    let mut url = Url::parse(&endpoint.value).map_err(|_| NO_URL)?;
+fn read_collector(text: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(text).map_err(|_| "is not a URL such as http://127.0.0.1:4318")?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err("must begin with http:// or https://");
     }
@@ -265,15 +312,16 @@ fn collector(endpoint: &EnvVar, protocol: Protocol) -> Result<Uri, &'static str>
     if url.query().is_some() || url.fragment().is_some() {
         return Err("must not have a query or a fragment");
     }
-    match protocol {
-        Protocol::Grpc if url.path() != "/" => return Err("must not have a path for gRPC"),
-        Protocol::Http if !endpoint.name.ends_with("TRACES_ENDPOINT") => {
-            let path = format!("{}/v1/traces", url.path().trim_end_matches('/'));
-            url.set_path(&path);
-        }
-        Protocol::Grpc | Protocol::Http => {}
-    }
-    Uri::try_from(url.as_str()).map_err(|_| NO_URL)
+    Ok(url)
+}
+
+fn pairs(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|pair| !pair.is_empty())
+}
+
+fn key_value(pair: &str) -> Option<(&str, Cow<'_, str>)> {
+    let (key, value) = pair.split_once('=')?;
+    Some((key.trim(), percent_decode_str(value.trim()).decode_utf8().ok()?))
 }
 
 /// A random UUID (RFC 9562) that identifies this process.
@@ -289,19 +337,21 @@ fn instance_id() -> String {
 mod tests {
     use super::*;
 
-    const ENDPOINT: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318");
+    const ENDPOINT: (&str, &str) = (super::ENDPOINT, "http://127.0.0.1:4318");
 
-    fn traces(env: &[(&str, &str)]) -> Result<TraceConfig, String> {
+    /// The configuration and the warnings. There are never problems.
+    fn traces(env: &[(&str, &str)]) -> (TraceConfig, String) {
         let lookup = |name: &str| {
             Ok(env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
         };
         let mut problems = Problems::new(&lookup);
         let config = super::traces(&mut problems, false);
-        problems.finish(config).map_err(|error| error.to_string())
+        let warnings = problems.take_warnings().join("\n");
+        problems.finish((config, warnings)).unwrap()
     }
 
     fn export(env: &[(&str, &str)]) -> ExportConfig {
-        traces(env).unwrap().export.unwrap()
+        traces(env).0.export.unwrap()
     }
 
     #[test]
@@ -313,8 +363,9 @@ mod tests {
             vec![ENDPOINT, ("OTEL_TRACES_EXPORTER", "none")],
             vec![("OTEL_EXPORTER_OTLP_ENDPOINT", " ")],
         ] {
-            let config = traces(&env).unwrap();
+            let (config, warnings) = traces(&env);
             assert!(config.export.is_none(), "{env:?}");
+            assert_eq!(warnings, "", "{env:?}");
             assert_eq!(config.accept, !env.contains(&("OTEL_SDK_DISABLED", "true")));
         }
     }
@@ -384,54 +435,123 @@ mod tests {
     }
 
     #[test]
-    fn all_problems_are_reported_and_no_key_is_shown() {
+    fn what_is_not_supported_is_ignored_with_a_warning_and_no_key_is_shown() {
         let wrong = [
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://u:exampleSecret@h"),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
-            ("OTEL_EXPORTER_OTLP_HEADERS", "api-key exampleSecret"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "api-key exampleSecret,good=1,host=exampleSecret"),
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
             ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
-            ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca"),
             ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/nowhere/key"),
-            ("OTEL_RESOURCE_ATTRIBUTES", "lonely"),
-            ("OTEL_SDK_DISABLED", "maybe"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "a=b,lonely"),
+            ("OTEL_SDK_DISABLED", "0"),
             ("OTEL_PROPAGATORS", "tracecontext,b3"),
+            ("OTEL_TRACES_EXPORTER", "console,otlp"),
             ("OTEL_TRACES_SAMPLER", "xray"),
             ("OTEL_BSP_SCHEDULE_DELAY", "-1"),
             ("OTEL_BSP_EXPORT_TIMEOUT", "0"),
             ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
             ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "many"),
         ];
-        let error = traces(&wrong).unwrap_err();
+        let (config, warnings) = traces(&[&wrong[..], &[ENDPOINT]].concat());
         for (name, _) in wrong {
-            assert!(error.contains(&format!("\n  {name}: ")), "{name}\n{error}");
+            let found = warnings.lines().any(|line| line.starts_with(&format!("{name}: ")));
+            assert!(found, "{name}\n{warnings}");
         }
-        assert!(!error.contains("exampleSecret"), "{error}");
-        for (name, value) in [
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", "h:4317"),
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://h/?x=1"),
-            ("OTEL_TRACES_SAMPLER_ARG", "1.5"),
-            ("OTEL_TRACES_EXPORTER", "zipkin"),
-        ] {
-            let env = [(name, value), ENDPOINT, ("OTEL_TRACES_SAMPLER", "traceidratio")];
-            assert!(traces(&env).unwrap_err().contains(name), "{name}");
-        }
-        let env = [
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://h/x"),
-            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
-        ];
-        assert!(traces(&env).unwrap_err().contains("must not have a path"));
+        assert!(!warnings.contains("exampleSecret"), "{warnings}");
+        assert!(config.accept);
+        let (found, default) = (config.export.unwrap(), export(&[ENDPOINT]));
+        let of = |config: &ExportConfig| {
+            let ExportConfig { endpoint, protocol, timeout, gzip, .. } = config;
+            (endpoint.clone(), *protocol, *timeout, *gzip, config.delay, config.resource.len())
+        };
+        assert_eq!(of(&found), of(&default));
+        assert_eq!((found.max_queue, found.max_batch), (default.max_queue, default.max_batch));
+        assert_eq!(found.sampler, default.sampler);
+        assert_eq!(found.headers.keys().collect::<Vec<_>>(), ["good"]);
     }
 
     #[test]
-    fn a_callers_context_is_accepted_unless_disabled() {
-        for (value, want) in [
-            ("tracecontext,baggage", true),
-            ("tracecontext", true),
-            ("baggage", false),
-            ("none", false),
+    fn an_endpoint_that_cannot_be_used_stops_the_export_and_not_the_start() {
+        let grpc = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+        for (env, why) in [
+            (vec![(super::ENDPOINT, "http://u:exampleSecret@h")], "a user or a password"),
+            (vec![(super::ENDPOINT, "otel-collector:4318")], "must begin with http://"),
+            (vec![(super::ENDPOINT, "http://h/?x=1")], "a query"),
+            (vec![(super::ENDPOINT, "unix:///run/otel.sock"), grpc], "must begin with http://"),
+            (vec![(super::ENDPOINT, "http://"), grpc], "is not a URL"),
+            (vec![ENDPOINT, ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca")], "does not exist"),
         ] {
-            assert_eq!(traces(&[("OTEL_PROPAGATORS", value)]).unwrap().accept, want, "{value}");
+            let (config, warnings) = traces(&env);
+            assert!(config.export.is_none(), "{env:?}");
+            assert!(warnings.contains(why) && warnings.contains(NO_EXPORT), "{warnings}");
+            assert!(!warnings.contains("exampleSecret"), "{warnings}");
+        }
+    }
+
+    #[test]
+    fn grpc_endpoints_may_lack_the_scheme() {
+        let insecure = "OTEL_EXPORTER_OTLP_INSECURE";
+        for (endpoint, env, want) in [
+            ("otel-collector:4317", None, "https://otel-collector:4317/"),
+            ("otel-collector:4317", Some((insecure, "True")), "http://otel-collector:4317/"),
+            ("otel-collector:4317", Some((insecure, "1")), "https://otel-collector:4317/"),
+            ("otel-collector", Some((insecure, "true")), "http://otel-collector/"),
+            ("[::1]:4317", Some((insecure, "true")), "http://[::1]:4317/"),
+            ("http://h:4317", Some((insecure, "false")), "http://h:4317/"),
+            ("https://h:4317", Some((insecure, "true")), "https://h:4317/"),
+            ("http://h:4317/v1/traces", None, "http://h:4317/"),
+            ("h:4317", Some(("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "true")), "http://h:4317/"),
+        ] {
+            let mut all =
+                vec![(super::ENDPOINT, endpoint), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")];
+            all.extend(env);
+            assert_eq!(export(&all).endpoint, want, "{all:?}");
+        }
+    }
+
+    #[test]
+    fn only_true_is_true() {
+        for (value, off, warns) in [
+            ("true", true, false),
+            ("TRUE", true, false),
+            ("false", false, false),
+            ("0", false, true),
+            ("1", false, true),
+            ("yes", false, true),
+            ("", false, false),
+        ] {
+            let (config, warnings) = traces(&[ENDPOINT, ("OTEL_SDK_DISABLED", value)]);
+            assert_eq!(config.export.is_none(), off, "{value:?}");
+            assert_eq!(!warnings.is_empty(), warns, "{value:?}: {warnings}");
+        }
+    }
+
+    #[test]
+    fn lists_may_name_what_is_for_other_programs() {
+        for (value, accept, warns) in [
+            ("tracecontext,baggage", true, false),
+            ("tracecontext", true, false),
+            ("tracecontext,baggage,b3", true, true),
+            (" b3 , tracecontext,", true, true),
+            ("baggage", false, false),
+            ("b3", false, true),
+            ("none", false, false),
+            ("", true, false),
+        ] {
+            let (config, warnings) = traces(&[("OTEL_PROPAGATORS", value)]);
+            assert_eq!(config.accept, accept, "{value:?}");
+            assert_eq!(!warnings.is_empty(), warns, "{value:?}: {warnings}");
+        }
+        for (value, exports, warns) in [
+            ("otlp", true, false),
+            ("otlp,console", true, true),
+            ("console", false, true),
+            ("none", false, false),
+            ("", true, false),
+        ] {
+            let (config, warnings) = traces(&[ENDPOINT, ("OTEL_TRACES_EXPORTER", value)]);
+            assert_eq!(config.export.is_some(), exports, "{value:?}");
+            assert_eq!(!warnings.is_empty(), warns, "{value:?}: {warnings}");
         }
     }
 

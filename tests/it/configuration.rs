@@ -257,3 +257,196 @@ fn a_source_that_cannot_work_is_refused_and_never_replaced_by_another() {
         assert!(!error.contains("exampleSecret"), "{error}");
     }
 }
+
+#[test]
+fn a_secret_goes_to_the_site_of_its_region_or_the_endpoint_is_asked_for() {
+    let user = [
+        ("HW_DOMAIN_NAME", "d"),
+        ("HW_USER_NAME", "u"),
+        ("HW_USER_PASSWORD", "examplePassword"),
+        ("HUAWEICLOUD_SDK_PROJECT_ID", "p1"),
+    ];
+    let oidc = [
+        ("HUAWEICLOUD_OIDC_PROVIDER_URN", "p"),
+        ("HUAWEICLOUD_OIDC_AGENCY_URN", "a"),
+        ("HUAWEICLOUD_OIDC_TOKEN_FILE", "/var/run/token"),
+        ("HUAWEICLOUD_SDK_PROJECT_ID", "p1"),
+    ];
+    let rrsa = [
+        ("ALIBABA_CLOUD_ROLE_ARN", "r"),
+        ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "p"),
+        ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", "/var/run/token"),
+    ];
+    let with = |env: &[(&'static str, &'static str)], more: (&'static str, &'static str)| {
+        [env, &[more]].concat()
+    };
+    let (iam, sts) = ("HUAWEICLOUD_SDK_IAM_ENDPOINT", "HUAWEICLOUD_SDK_STS_ENDPOINT");
+    let region = |name: &str| format!("--huawei-region={name}");
+    let huawei_endpoint = |url: &str| format!("--huawei-endpoint={url}");
+    let alibaba_endpoint = |url: &str| format!("--alibaba-endpoint={url}");
+    for (arg, env, want) in [
+        (region("cn-north-4"), user.to_vec(), Ok("https://iam.cn-north-4.myhuaweicloud.com")),
+        (region("eu-west-101"), user.to_vec(), Ok("https://iam.eu-west-101.myhuaweicloud.eu")),
+        // Without a project, which is looked up with the credential.
+        (region("eu-west-101"), HUAWEI.to_vec(), Ok("https://iam.eu-west-101.myhuaweicloud.eu")),
+        (region("af-north-1"), user.to_vec(), Err(iam)),
+        (region("af-north-1"), HUAWEI.to_vec(), Err(iam)),
+        (
+            region("af-north-1"),
+            with(&user, (iam, "https://iam.example")),
+            Ok("https://iam.example"),
+        ),
+        (huawei_endpoint("https://private.example"), user.to_vec(), Err(iam)),
+        (
+            huawei_endpoint("https://dli.eu-west-101.myhuaweicloud.eu"),
+            user.to_vec(),
+            Ok("https://iam.eu-west-101.myhuaweicloud.eu"),
+        ),
+        (region("tr-west-1"), oidc.to_vec(), Ok("https://sts.tr-west-1.myhuaweicloud.com")),
+        (
+            region("ap-southeast-3"),
+            oidc.to_vec(),
+            Ok("https://sts.ap-southeast-3.myhuaweicloud.com"),
+        ),
+        (region("eu-west-101"), oidc.to_vec(), Err(sts)),
+        (region("cn-north-1"), oidc.to_vec(), Err(sts)),
+        (
+            region("cn-north-1"),
+            with(&oidc, (sts, "https://sts.example")),
+            Ok("https://sts.example"),
+        ),
+        (huawei_endpoint("https://private.example"), oidc.to_vec(), Err(sts)),
+        (
+            "--alibaba-region=cn-shanghai-finance-1".into(),
+            rrsa.to_vec(),
+            Ok("https://sts.cn-shanghai-finance-1.aliyuncs.com"),
+        ),
+        (
+            alibaba_endpoint("https://ververica-vpc.eu-central-1.aliyuncs.com"),
+            rrsa.to_vec(),
+            Ok("https://sts.eu-central-1.aliyuncs.com"),
+        ),
+        (
+            alibaba_endpoint("https://private.example"),
+            with(&rrsa, ("ALIBABA_CLOUD_STS_REGION", "ap-southeast-1")),
+            Ok("https://sts.ap-southeast-1.aliyuncs.com"),
+        ),
+        (
+            "--alibaba-region=cn-beijing".into(),
+            with(&rrsa, ("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "true")),
+            Ok("https://sts-vpc.cn-beijing.aliyuncs.com"),
+        ),
+        (
+            alibaba_endpoint("https://private.example"),
+            rrsa.to_vec(),
+            Err("ALIBABA_CLOUD_STS_REGION"),
+        ),
+        (
+            "--alibaba-region=cn-beijing".into(),
+            with(&rrsa, ("ALIBABA_CLOUD_STS_REGION", "cn.evil.example/")),
+            Err("ALIBABA_CLOUD_STS_REGION"),
+        ),
+    ] {
+        let found = config(&[&arg], &env);
+        match want {
+            Ok(site) => {
+                let shown = format!("{:?}", found.unwrap_or_else(|why| panic!("{arg}: {why}")).0);
+                assert!(shown.contains(&format!("origin: \"{site}\"")), "{arg}: {site}\n{shown}");
+            }
+            Err(name) => {
+                let error = found.expect_err(&arg);
+                assert!(error.contains(&format!("\n  {name}: ")), "{arg}\n{error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn secrets_and_names_with_what_nobody_sees_are_refused_in_every_variable() {
+    let h = "--huawei-region=cn-north-4";
+    let a = "--alibaba-region=cn-hangzhou";
+    let sources: [(&[&str], &[&str]); 6] = [
+        (&[h], &["HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK", "HUAWEICLOUD_SDK_SECURITY_TOKEN"]),
+        (&[h], &["HW_DOMAIN_NAME", "HW_USER_NAME", "HW_USER_PASSWORD", "HW_PROJECT_NAME"]),
+        (
+            &[h],
+            &[
+                "HUAWEICLOUD_OIDC_PROVIDER_URN",
+                "HUAWEICLOUD_OIDC_AGENCY_URN",
+                "HUAWEICLOUD_OIDC_TOKEN_FILE",
+                "HUAWEICLOUD_OIDC_SESSION_NAME",
+            ],
+        ),
+        (
+            &[a],
+            &[
+                "ALIBABA_CLOUD_ACCESS_KEY_ID",
+                "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+                "ALIBABA_CLOUD_SECURITY_TOKEN",
+            ],
+        ),
+        (
+            &[a],
+            &[
+                "ALIBABA_CLOUD_ROLE_ARN",
+                "ALIBABA_CLOUD_OIDC_PROVIDER_ARN",
+                "ALIBABA_CLOUD_OIDC_TOKEN_FILE",
+                "ALIBABA_CLOUD_ROLE_SESSION_NAME",
+            ],
+        ),
+        (&[a], &["ALIBABA_CLOUD_ECS_METADATA"]),
+    ];
+    for (args, names) in sources {
+        let good: Vec<_> = names.iter().map(|name| (*name, "exampleValue")).collect();
+        let fine = if names[0].contains("OIDC") {
+            [("HUAWEICLOUD_SDK_STS_ENDPOINT", "https://sts.example")].to_vec()
+        } else {
+            Vec::new()
+        };
+        let env = |name: &str, value: &'static str| -> Vec<(&str, &str)> {
+            let one = |(known, usual): &(&'static str, &'static str)| {
+                (*known, if *known == name { value } else { *usual })
+            };
+            good.iter().map(one).chain(fine.clone()).collect()
+        };
+        config(args, &env("", "")).unwrap_or_else(|error| panic!("{names:?}: {error}"));
+        for name in names {
+            for value in [
+                "exampleValue\n",
+                "exampleValue\r\n",
+                "example\nValue",
+                "exampleValue ",
+                "\texampleValue",
+                "\u{feff}exampleValue",
+                "example\u{200b}Value",
+                "example\0Value",
+            ] {
+                let error = config(args, &env(name, value)).expect_err(name);
+                assert_eq!(error.matches(&format!("{name}: ")).count(), 1, "{name}\n{error}");
+                assert!(!error.contains("exampleValue"), "{name}\n{error}");
+            }
+        }
+    }
+    for option in ["--huawei-credentials=dir:/path\n", "--huawei-credentials=ecs "] {
+        let error = config(&[h, option], &HUAWEI).expect_err(option);
+        assert!(error.contains("--huawei-credentials (SAVEPOINT_GATEWAY_"), "{error}");
+    }
+    let proxy = "--upstream-proxy=http://u:exampleValue\n@h:1";
+    let error = config(&[h, proxy], &HUAWEI).expect_err(proxy);
+    assert!(error.contains("--upstream-proxy (") && !error.contains("exampleValue"), "{error}");
+}
+
+#[test]
+fn variables_that_are_meant_for_other_programs_are_warnings() {
+    let env = [
+        HUAWEI[0],
+        HUAWEI[1],
+        ("OTEL_PROPAGATORS", "tracecontext,baggage,b3"),
+        ("OTEL_SDK_DISABLED", "0"),
+        ("OTEL_TRACES_EXPORTER", "otlp,console"),
+    ];
+    let (config, _) = config(&["--huawei-region=cn-north-4"], &env).unwrap();
+    assert!(config.traces.accept && config.traces.export.is_none());
+    let names: Vec<_> = config.warnings.iter().filter_map(|line| line.split(':').next()).collect();
+    assert_eq!(names, ["OTEL_SDK_DISABLED", "OTEL_PROPAGATORS", "OTEL_TRACES_EXPORTER"]);
+}

@@ -191,3 +191,108 @@ async fn all_problems_of_credentials_and_certificates_are_reported_at_once_with_
 fn shown(path: &Path) -> String {
     path.display().to_string()
 }
+
+/// The options of a subcommand that have a variable, from its own list.
+fn variables_of(subcommand: &str) -> Vec<String> {
+    let command = savepoint_gateway::cli::Cli::command();
+    let subcommand = command.find_subcommand(subcommand).unwrap();
+    let variables = subcommand.get_arguments().filter_map(|arg| arg.get_env());
+    variables.map(|name| name.to_str().unwrap().to_owned()).collect()
+}
+
+/// How a subcommand ends, and what it says.
+fn run(args: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_savepoint-gateway"))
+        .args(args)
+        .env_clear()
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).unwrap())
+}
+
+#[test]
+fn an_empty_variable_counts_as_unset_for_every_option() {
+    for args in [
+        // Ends with all problems of the configuration.
+        &["serve", "--huawei-region=cn-north-4"][..],
+        // Ends before the simulators are called.
+        &["demo", "--log-level=none of these"],
+        // Nothing is there.
+        &["healthcheck", "--address=127.0.0.1:1"],
+    ] {
+        let names = variables_of(args[0]);
+        assert!(names.len() >= 2, "{args:?}: {names:?}");
+        let want = run(args, &[]);
+        assert_ne!(want.0, Some(0), "{args:?}: {}", want.1);
+        let all: Vec<_> = names.iter().map(|name| (name.as_str(), "")).collect();
+        assert_eq!(run(args, &all), want, "{args:?}");
+        for one in all {
+            assert_eq!(run(args, &[one]), want, "{args:?} {one:?}");
+        }
+    }
+    // Help shows the variables, empty or not.
+    let help = run(&["serve", "--help"], &[]);
+    let empty = run(&["serve", "--help"], &[("SAVEPOINT_GATEWAY_LISTEN", "")]);
+    assert_eq!(help, empty);
+    assert!(help.1.contains("[env: SAVEPOINT_GATEWAY_LISTEN"), "{}", help.1);
+}
+
+#[tokio::test]
+async fn a_storm_of_signals_logs_in_once_and_says_little() {
+    let cloud = FakeCloud::start(|request, _| match request.path() {
+        "/v3/auth/tokens?nocatalog=true" => Reply::json(401, r#"{"error":{"code":401}}"#),
+        _ => Reply::json(200, SAVEPOINT),
+    })
+    .await;
+    let iam = cloud.endpoint();
+    let variables = [
+        ("HW_DOMAIN_NAME", "d"),
+        ("HW_USER_NAME", "u"),
+        ("HW_USER_PASSWORD", "exampleSecret"),
+        ("HUAWEICLOUD_SDK_PROJECT_ID", "p1"),
+        ("HUAWEICLOUD_SDK_IAM_ENDPOINT", iam.as_str()),
+    ];
+    let huawei = vec![format!("--huawei-endpoint={}", cloud.endpoint())];
+    let process = Process::serve(&huawei, &variables);
+    process.address().await;
+    eventually("a login", || cloud.count() == 1).await;
+    let began = std::time::Instant::now();
+    let storm = format!("for i in $(seq 2000); do kill -HUP {}; done", process.id());
+    assert!(std::process::Command::new("sh").args(["-c", &storm]).status().unwrap().success());
+    eventually("a reload", || process.said().contains("not reloaded: ")).await;
+    process.signal("TERM");
+    let (status, said) = process.ended().await;
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert_eq!(cloud.count(), 1);
+    let most = 2 + usize::try_from(began.elapsed().as_secs()).unwrap();
+    let reloads = said.matches("reloading credentials and certificates").count();
+    assert!((1..=most).contains(&reloads), "{reloads} lines in {:?}", began.elapsed());
+    assert!(said.lines().count() < 20 + 2 * most, "{said}");
+}
+
+/// What platforms set for the programs of all languages.
+#[tokio::test]
+async fn variables_of_other_programs_are_told_and_do_not_stop_the_start() {
+    let cloud = FakeCloud::answering(Reply::json(200, SAVEPOINT)).await;
+    let others = [
+        ("OTEL_PROPAGATORS", "tracecontext,baggage,b3"),
+        ("OTEL_SDK_DISABLED", "0"),
+        ("OTEL_TRACES_EXPORTER", "otlp,console"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "otel-collector.example:4317"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_EXPORTER_OTLP_INSECURE", "true"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "5s"),
+    ];
+    let process = Process::serve(&alibaba(&cloud), &[&KEY[..], &others].concat());
+    process.address().await;
+    for name in
+        ["OTEL_PROPAGATORS", "OTEL_SDK_DISABLED", "OTEL_TRACES_EXPORTER", "OTEL_BSP_SCHEDULE_DELAY"]
+    {
+        let told = format!("\"level\":\"WARN\",\"message\":\"{name}: ");
+        assert!(process.said().contains(&told), "{name}\n{}", process.said());
+    }
+    process.signal("TERM");
+    assert_eq!(process.ended().await.0.code(), Some(0));
+}

@@ -95,14 +95,31 @@ impl Alibaba {
 /// # Reference
 /// The endpoint rule of Alibaba's Python SDK, `alibabacloud-ververica20220718` 1.14.0.
 fn endpoint_of_region(region: &str) -> Result<String, String> {
-    let mut parts = region.split('-');
-    let well_formed = region.len() <= 64
+    endpoint_of("ververica", region)
+}
+
+/// The region whose service has this endpoint, inside a VPC or not.
+fn region_of_endpoint(origin: &str) -> Option<&str> {
+    let (service, rest) = origin.strip_prefix("https://")?.split_once('.')?;
+    let region = rest.strip_suffix(".aliyuncs.com")?;
+    (matches!(service, "ververica" | "ververica-vpc") && is_region(region)).then_some(region)
+}
+
+/// The endpoint of a service in a region.
+fn endpoint_of(service: &str, region: &str) -> Result<String, String> {
+    match is_region(region) {
+        true => Ok(format!("https://{service}.{region}.aliyuncs.com")),
+        false => Err(format!("{region:?} is not the name of a region, such as cn-hangzhou")),
+    }
+}
+
+fn is_region(text: &str) -> bool {
+    let mut parts = text.split('-');
+    text.len() <= 64
         && parts.clone().count() >= 2
         && parts.all(|part| {
             !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-        });
-    let why = "is not the name of a region, such as cn-hangzhou";
-    well_formed.then(|| format!("https://ververica.{region}.aliyuncs.com")).ok_or(why.to_owned())
+        })
 }
 
 #[cfg(test)]
@@ -122,6 +139,18 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(endpoint_of_region(region).ok().as_deref(), want, "{region:?}");
+            if let Some(endpoint) = want {
+                assert_eq!(region_of_endpoint(endpoint), Some(region));
+            }
+        }
+        for (endpoint, want) in [
+            ("https://ververica-vpc.cn-beijing.aliyuncs.com", Some("cn-beijing")),
+            ("https://ververica.cn.evil.aliyuncs.com", None),
+            ("https://proxy.cn-beijing.aliyuncs.com", None),
+            ("https://ververica.cn-beijing.example", None),
+            ("http://127.0.0.1:1", None),
+        ] {
+            assert_eq!(region_of_endpoint(endpoint), want, "{endpoint}");
         }
     }
 }

@@ -5,9 +5,9 @@ use http::Uri;
 use url::Url;
 
 use super::credential::{CredentialsUri, EcsRole, METADATA, Rrsa};
-use super::{ALIBABA, Alibaba, endpoint_of_region};
+use super::{ALIBABA, Alibaba, endpoint_of, endpoint_of_region, region_of_endpoint};
 use crate::credential::{
-    Credentials, Directory, SESSION_NAME, Sources, key_from_environment, of_files,
+    Credentials, Directory, SESSION_NAME, SecretFile, Sources, key_from_environment, of_files,
 };
 use crate::options::problems::{non_empty, non_empty_secret};
 use crate::options::{Endpoint, InvalidEndpoint, Problems};
@@ -18,8 +18,14 @@ use crate::upstream::Upstream;
 
 const CREDENTIALS: &str = "--alibaba-credentials";
 
-/// Built with a flag: whether http:// is allowed.
-const SOURCES: Sources<bool> = Sources {
+/// What else a source depends on.
+struct Site {
+    /// Whether http:// is allowed.
+    insecure: bool,
+    region: Option<String>,
+}
+
+const SOURCES: Sources<Site> = Sources {
     provider: &ALIBABA,
     flag: CREDENTIALS,
     key: KEY,
@@ -29,15 +35,15 @@ const SOURCES: Sources<bool> = Sources {
             of_files(problems, CREDENTIALS, Directory::of_key(path?))
         }),
         // The role ARN alone does not select a source.
-        ("oidc", &[OIDC[1], OIDC[2]], |problems, _, _| oidc(problems)),
+        ("oidc", &[OIDC[1], OIDC[2]], |problems, _, site| oidc(problems, site)),
         ("ecs", &[ECS_ROLE], |problems, _, _| ecs(problems, None)),
         ("ecs:role", &[], |problems, role, _| ecs(problems, role)),
-        ("uri", &[URI], |problems, _, insecure| {
+        ("uri", &[URI], |problems, _, site| {
             let [uri] = problems.variables([URI])?;
-            credentials_uri(problems, URI, &uri, *insecure)
+            credentials_uri(problems, URI, &uri, site.insecure)
         }),
-        ("uri:http://...", &[], |problems, uri, insecure| {
-            credentials_uri(problems, CREDENTIALS, uri?, *insecure)
+        ("uri:http://...", &[], |problems, uri, site| {
+            credentials_uri(problems, CREDENTIALS, uri?, site.insecure)
         }),
     ],
 };
@@ -117,7 +123,9 @@ impl Options {
             endpoint_of_region,
         );
         let source = non_empty_secret(&self.alibaba_credentials);
-        let credentials = SOURCES.credentials(problems, source, &insecure);
+        let of_endpoint = || region_of_endpoint(endpoint.as_ref()?.origin());
+        let region = region.or_else(of_endpoint).map(str::to_owned);
+        let credentials = SOURCES.credentials(problems, source, &Site { insecure, region });
         Some(Setup::new(endpoint?, credentials?, workspace))
     }
 }
@@ -136,23 +144,31 @@ fn ecs(problems: &mut Problems<'_>, role: Option<&str>) -> Option<Credentials> {
     Some(Credentials::refreshed(source, None))
 }
 
-fn oidc(problems: &mut Problems<'_>) -> Option<Credentials> {
+fn oidc(problems: &mut Problems<'_>, site: &Site) -> Option<Credentials> {
     const REGION: &str = "ALIBABA_CLOUD_STS_REGION";
     let parts = problems.variables(OIDC);
-    let region = problems.variable(REGION);
-    let vpc = if problems.switch("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED") { "-vpc" } else { "" };
-    let sts = match region {
-        Some(region) => format!("https://sts{vpc}.{region}.aliyuncs.com"),
-        None => "https://sts.aliyuncs.com".to_owned(),
+    let vpc = problems.switch("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED");
+    let service = if vpc { "sts-vpc" } else { "sts" };
+    let endpoint = match problems.variable(REGION).or_else(|| site.region.clone()) {
+        Some(region) => match endpoint_of(service, &region) {
+            Ok(url) => problems.endpoint(REGION, &url, false),
+            Err(why) => {
+                problems.report(REGION, why);
+                None
+            }
+        },
+        None => {
+            problems.report(REGION, "is not set; set it, or the region with --alibaba-region");
+            None
+        }
     };
-    let endpoint = problems.endpoint(REGION, &sts, false);
     let session_name = problems.variable("ALIBABA_CLOUD_ROLE_SESSION_NAME");
     let [role_arn, oidc_provider_arn, token_file] = parts?;
     let source = Rrsa {
         endpoint: endpoint?,
         role_arn,
         oidc_provider_arn,
-        token_file: token_file.into(),
+        token_file: SecretFile::of_token(token_file),
         session_name: session_name.unwrap_or_else(|| SESSION_NAME.to_owned()),
     };
     Some(Credentials::refreshed(source, None))

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::credential::{EcsAgency, METADATA, Oidc, Password, PasswordOf, STS, TokenScope};
+use super::credential::{EcsAgency, METADATA, Oidc, Password, PasswordOf, TokenScope};
 use super::project::{Project, ProjectLookup};
-use super::regions::{endpoint_of_region, iam_endpoint_of_region};
+use super::regions::{Service, endpoint_of_region, region_of_endpoint};
 use super::{HUAWEI, Huawei};
 use crate::credential::{
     Credentials, Directory, SESSION_NAME, SecretFile, Sources, key_from_environment, of_files,
@@ -29,7 +29,7 @@ const SOURCES: Sources<Options> = Sources {
         ("dir:/path", &[], |problems, path, _| {
             of_files(problems, CREDENTIALS, Directory::of_key(path?))
         }),
-        ("oidc", &OIDC, |problems, _, _| oidc(problems)),
+        ("oidc", &OIDC, |problems, _, options| oidc(problems, options)),
         ("ecs", &[], |problems, _, _| {
             let endpoint = problems.endpoint(CREDENTIALS, METADATA, true)?;
             Some(Credentials::refreshed(EcsAgency { endpoint }, None))
@@ -57,6 +57,7 @@ const USER: [&str; 2] = ["HW_DOMAIN_NAME", "HW_USER_NAME"];
 const PASSWORD: &str = "HW_USER_PASSWORD";
 const PROJECT_NAME: &str = "HW_PROJECT_NAME";
 const IAM: &str = "HUAWEICLOUD_SDK_IAM_ENDPOINT";
+const STS: &str = "HUAWEICLOUD_SDK_STS_ENDPOINT";
 
 /// The options of Huawei Cloud.
 #[derive(Debug, Args)]
@@ -118,9 +119,12 @@ impl Options {
         let credentials = SOURCES.credentials(problems, source, self);
         let project = match project {
             Some(TokenScope::Id(id)) => Project::Id(id.into()),
-            Some(TokenScope::Name(name)) => iam(problems, region).map_or(Project::None, |iam| {
-                Project::Lookup(Arc::new(ProjectLookup::new(iam, name)))
-            }),
+            Some(TokenScope::Name(name)) => {
+                let iam = self.site(problems, Service::Iam, IAM, " or --huawei-project-id");
+                iam.map_or(Project::None, |iam| {
+                    Project::Lookup(Arc::new(ProjectLookup::new(iam, name)))
+                })
+            }
             None => Project::None,
         };
         Some(Setup::new(endpoint?, credentials?, project))
@@ -142,11 +146,36 @@ impl Options {
         }
         Some(TokenScope::Id(id))
     }
-}
 
-fn iam(problems: &mut Problems<'_>, region: Option<&str>) -> Option<Endpoint> {
-    let url = problems.variable(IAM).unwrap_or_else(|| iam_endpoint_of_region(region));
-    problems.endpoint(IAM, &url, false)
+    /// The endpoint of a service that gets a secret: the configured one, else the region's. `or`:
+    /// what else can be set.
+    fn site(
+        &self,
+        problems: &mut Problems<'_>,
+        service: Service,
+        name: &str,
+        or: &str,
+    ) -> Option<Endpoint> {
+        if let Some(url) = problems.variable(name) {
+            return problems.endpoint(name, &url, false);
+        }
+        let of_endpoint = || {
+            let endpoint = Endpoint::parse(non_empty(&self.huawei_endpoint)?, true).ok()?;
+            region_of_endpoint(endpoint.origin())
+        };
+        let region = non_empty(&self.huawei_region).or_else(of_endpoint);
+        match (region, region.and_then(|region| service.endpoint(region))) {
+            (_, Some(url)) => return problems.endpoint(name, &url, false),
+            (Some(region), None) => problems.report(
+                name,
+                format_args!("is not set, and not known for region {region:?}; set it{or}"),
+            ),
+            (None, None) => {
+                problems.report(name, "is not set; set it, or the region with --huawei-region");
+            }
+        }
+        None
+    }
 }
 
 fn password(
@@ -157,7 +186,7 @@ fn password(
     let user = problems.variables(USER);
     let password = match file {
         Some(path) => {
-            let file = SecretFile::from(path);
+            let file = SecretFile::of_password(path);
             let read = file.read().map_err(|problem| problems.report(CREDENTIALS, problem));
             read.ok().map(|_| PasswordOf::File(file))
         }
@@ -168,18 +197,16 @@ fn password(
         let why = "needs a project: set --huawei-project-id or --huawei-region";
         problems.report(CREDENTIALS, why);
     }
-    let iam = iam(problems, non_empty(&options.huawei_region));
+    let iam = options.site(problems, Service::Iam, IAM, "");
     let [domain, user] = user?;
     let source = Password::new(iam?, domain, user, password?, scope?);
     Some(Credentials::refreshed(source, None))
 }
 
-fn oidc(problems: &mut Problems<'_>) -> Option<Credentials> {
-    const ENDPOINT: &str = "HUAWEICLOUD_SDK_STS_ENDPOINT";
+fn oidc(problems: &mut Problems<'_>, options: &Options) -> Option<Credentials> {
     const DURATION: &str = "HUAWEICLOUD_OIDC_DURATION_SECONDS";
     let parts = problems.variables(OIDC);
-    let url = problems.variable(ENDPOINT);
-    let endpoint = problems.endpoint(ENDPOINT, url.as_deref().unwrap_or(STS), false);
+    let endpoint = options.site(problems, Service::Sts, STS, "");
     let duration = problems.variable(DURATION).unwrap_or_else(|| "3600".to_owned());
     let duration_seconds = match duration.trim().parse() {
         Ok(seconds @ 900..=43_200) => seconds,
@@ -194,7 +221,7 @@ fn oidc(problems: &mut Problems<'_>) -> Option<Credentials> {
         endpoint: endpoint?,
         provider_urn,
         agency_urn,
-        token_file: token_file.into(),
+        token_file: SecretFile::of_token(token_file),
         session_name: session_name.unwrap_or_else(|| SESSION_NAME.to_owned()),
         duration_seconds,
     };
