@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{Method, Request};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::scenario::Answer::{Own, Same};
@@ -207,7 +207,7 @@ fn check_signature(state: &State, request: &Request<Bytes>) -> Result<(), Refusa
         return Err(MISMATCH);
     }
     let mut nonces = state.nonces.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if nonces.insert(text.to_owned()) {
+    if nonces.is_new(text, date, state.clock.now(), SignedDuration::from_secs(VALIDITY_SECONDS)) {
         Ok(())
     } else {
         Err((400, "SignatureNonceUsed", "Specified signature nonce was used already."))

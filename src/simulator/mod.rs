@@ -7,6 +7,7 @@
 
 mod alibaba;
 mod huawei;
+mod nonces;
 mod scenario;
 
 pub(crate) use scenario::RECOVERS;
@@ -31,6 +32,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_stream::StreamExt as _;
 
+use self::nonces::Nonces;
 use crate::clock::{Clock, random};
 use crate::credential::{Credential, Credentials};
 use crate::options::Endpoint;
@@ -75,7 +77,7 @@ struct State {
     credential: Credential,
     clock: Arc<dyn Clock>,
     seen: Mutex<Vec<Seen>>,
-    nonces: Mutex<std::collections::HashSet<String>>,
+    nonces: Mutex<Nonces>,
     counts: Mutex<std::collections::HashMap<&'static str, u32>>,
 }
 
