@@ -159,6 +159,34 @@ def gateway_in_pod(pod: dict, options: dict[str, str], clouds: set[str]) -> None
             need(mount["name"] in volumes, f"the mount {mount['name']} has no volume")
 
 
+def admin_is_closed(resources: list[dict]) -> None:
+    """Whoever is in the cluster must not reach the admin port of a gateway: a policy selects its pod and
+    opens the port to named peers only."""
+    for resource in resources:
+        for pod in pod_specs(resource):
+            for container in containers(pod):
+                if not is_gateway(container) or container.get("args", ["serve"])[0] != "serve":
+                    continue
+                host, _, port = variables_of(container)[PREFIX + "ADMIN_LISTEN"].rpartition(":")
+                if host in ("127.0.0.1", "[::1]"):
+                    continue
+                labels = resource["spec"]["template"]["metadata"]["labels"]
+                policies = [
+                    one["spec"] for one in resources
+                    if one["kind"] == "NetworkPolicy"
+                    and one["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
+                ]
+                need(bool(policies), "no NetworkPolicy selects the pod, so everyone reaches the admin port")
+                for rule in (rule for policy in policies for rule in policy.get("ingress", [])):
+                    opened = any(
+                        one["port"] in ("admin", int(port))
+                        or isinstance(one["port"], int) and one["port"] <= int(port) <= one.get("endPort", 0)
+                        for one in rule.get("ports", [{"port": "admin"}])
+                        if one.get("protocol", "TCP") == "TCP"
+                    )
+                    need(not opened or bool(rule.get("from")), "a NetworkPolicy opens the admin port to everyone")
+
+
 def starts(gateway: str, container: dict) -> None:
     """The program takes the container's variables and begins to listen. On loopback: ports, files and
     whatever it would fetch credentials from are replaced, everything else is as it stands."""
@@ -373,12 +401,16 @@ def main() -> int:
                 restricted(pod)
                 gateway_in_pod(pod, options, clouds)
 
+    def closed_to_others(resources: list[dict]) -> None:
+        whole(resources)
+        admin_is_closed(resources)
+
     files = {
         path.name: list(yaml.safe_load_all(path.read_text()))
         for path in sorted((DEPLOY / "kubernetes").glob("*.yaml"))
     }
     for name, resources in files.items():
-        checks.holds(f"deploy/kubernetes/{name}", lambda r=resources: whole(r))
+        checks.holds(f"deploy/kubernetes/{name}", lambda r=resources: closed_to_others(r))
     for kind in ("shared", "sidecar"):
         variants = files[f"{kind}-secret.yaml"], files[f"{kind}-workload-identity.yaml"]
         checks.holds(f"variants of {kind}", lambda v=variants: same_but_for_credentials(*v))
@@ -424,6 +456,12 @@ def main() -> int:
     breaks("a variable that does not exist", lambda pod, c: c["env"].append({"name": PREFIX + "DRAIN_DELAYS", "value": "1s"}))
     breaks("a variable of a cloud that does not exist", lambda pod, c: c["env"].append({"name": "HUAWEICLOUD_SDK_KEY", "value": "x"}))
     breaks("a sidecar that everyone reaches", lambda pod, c: c["env"][0].update(value="0.0.0.0:50051"))
+    sidecar = files["sidecar-secret.yaml"]
+    without = [one for one in sidecar if one["kind"] != "NetworkPolicy"]
+    checks.refuses("an admin port without a policy", lambda: admin_is_closed(without))
+    opened = copy.deepcopy(sidecar)
+    next(one for one in opened if one["kind"] == "NetworkPolicy")["spec"]["ingress"][0]["ports"][0]["endPort"] = 65535
+    checks.refuses("an admin port within an open range", lambda: admin_is_closed(opened))
     breaks("a sidecar that is waited for", lambda pod, c: c.pop("restartPolicy"))
     breaks("a SIGKILL within the drain", lambda pod, c: pod.update(terminationGracePeriodSeconds=45), "shared-secret.yaml")
     breaks("a secret that is not mounted", lambda pod, c: c["volumeMounts"].pop(), "shared-secret.yaml")

@@ -41,8 +41,8 @@ CONFORMANCE_PROTO=$(go -C "$here" list -m -f '{{.Dir}}' connectrpc.com/conforman
 export INTEROP_DESCRIPTORS CONFORMANCE_PROTO
 # The versions that the gateway is built with; the server adds none to them.
 cp "$root/Cargo.lock" "$here/server/Cargo.lock"
-CARGO_TARGET_DIR=$root/target cargo build --quiet --offline --manifest-path "$here/server/Cargo.toml" ||
-    CARGO_TARGET_DIR=$root/target cargo build --quiet --manifest-path "$here/server/Cargo.toml"
+CARGO_TARGET_DIR=$root/target cargo build --quiet --locked --offline --manifest-path "$here/server/Cargo.toml" ||
+    CARGO_TARGET_DIR=$root/target cargo build --quiet --locked --manifest-path "$here/server/Cargo.toml"
 cp "$root/target/debug/conformance-server" "$out/"
 
 exec python3 "$here/suites.py" "$@"
