@@ -47,7 +47,7 @@ pub(crate) fn fault(text: &str) -> Option<&'static str> {
         Some("is empty")
     } else if text.starts_with('\u{FEFF}') {
         Some("begins with a byte order mark; save it as plain UTF-8")
-    } else if text.contains(|c| is_unprintable(c) || has_no_width(c)) {
+    } else if text.contains(|c| is_unprintable(c) || is_invisible(c)) {
         Some("contains a control character, such as a line break, or an invisible one")
     } else if text.trim() != text {
         Some("begins or ends with a blank")

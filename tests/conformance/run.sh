@@ -39,8 +39,7 @@ cmp -s "$out/interop.bin.new" "$out/interop.bin" || cp "$out/interop.bin.new" "$
 INTEROP_DESCRIPTORS=$out/interop.bin
 CONFORMANCE_PROTO=$(go -C "$here" list -m -f '{{.Dir}}' connectrpc.com/conformance)/proto
 export INTEROP_DESCRIPTORS CONFORMANCE_PROTO
-# The versions that the gateway is built with; the server adds none to them.
-cp "$root/Cargo.lock" "$here/server/Cargo.lock"
+# In the versions of its Cargo.lock, which are those that the gateway is built with.
 CARGO_TARGET_DIR=$root/target cargo build --quiet --locked --offline --manifest-path "$here/server/Cargo.toml" ||
     CARGO_TARGET_DIR=$root/target cargo build --quiet --locked --manifest-path "$here/server/Cargo.toml"
 cp "$root/target/debug/conformance-server" "$out/"

@@ -152,7 +152,7 @@ impl Source for Password {
             }});
             let request = self.endpoint.request(Method::POST, "/v3/auth/tokens?nocatalog=true");
             let request = request.header(CONTENT_TYPE, "application/json;charset=utf-8");
-            let request = request.extension(Sent(password));
+            let request = request.extension(Sent(password.clone()));
             let body = Bytes::from(body.to_string());
             let answer = client.remote.send(WHO, request.body(body)).await?;
             let result = read(&answer, clock.now());
