@@ -95,7 +95,7 @@ impl Options {
     }
 
     fn config(&self) -> Config {
-        let endpoint = |text: &String| Endpoint::parse(text, false).unwrap();
+        let endpoint = |text: &String| Endpoint::parse(text, true).unwrap();
         let mut providers = self.config.providers.clone();
         if let Some(text) = &self.huawei {
             let project = self.project.clone();
