@@ -31,6 +31,9 @@ struct Inner {
     write_started: WriteStarted,
     attempts: AtomicU32,
     http_status: AtomicU16,
+    /// Messages of a stream, and the polls that were made for it.
+    messages: AtomicU32,
+    polls: AtomicU32,
     ended: Mutex<Ended>,
     peer: Option<SocketAddr>,
     trace: Option<Trace>,
@@ -62,6 +65,8 @@ impl Call {
             write_started: WriteStarted::default(),
             attempts: AtomicU32::new(0),
             http_status: AtomicU16::new(0),
+            messages: AtomicU32::new(0),
+            polls: AtomicU32::new(0),
             ended: Mutex::default(),
             peer,
             trace,
@@ -124,6 +129,20 @@ impl Call {
 
     pub(crate) fn note_http_status(&self, status: u16) {
         self.0.http_status.store(status, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_message(&self) {
+        self.0.messages.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_polls(&self, polls: u64) {
+        self.0.polls.store(polls.try_into().unwrap_or(u32::MAX), Ordering::Relaxed);
+    }
+
+    /// The number of messages and of polls of a watch so far.
+    pub(crate) fn watched(&self) -> (u32, u32) {
+        let load = |number: &AtomicU32| number.load(Ordering::Relaxed);
+        (load(&self.0.messages), load(&self.0.polls))
     }
 
     pub(crate) fn note_retry(&self, error: &Error, wait: Duration) {

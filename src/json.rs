@@ -35,6 +35,17 @@ where
     from.deserialize_any(ObjectVisitor(PhantomData))
 }
 
+/// An object, parsed by [`object`] and never null.
+#[derive(Debug)]
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let value = object(from)?;
+        value.map(Self).ok_or_else(|| de::Error::invalid_type(Unexpected::Unit, &"an object"))
+    }
+}
+
 /// Parses a boolean: `true`, or `"true"` in any case; null counts as absent.
 pub(crate) fn boolean<'de, D: Deserializer<'de>>(from: D) -> Result<Option<bool>, D::Error> {
     from.deserialize_any(BooleanVisitor)

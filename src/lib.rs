@@ -36,6 +36,7 @@ pub mod transport;
 pub mod tls;
 mod files;
 pub mod refresh;
+mod watch;
 pub mod telemetry;
 mod signing;
 pub mod rpc;

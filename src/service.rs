@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body_util::Full;
 use tokio::runtime::Handle;
+use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::task::TaskTracker;
 use tonic::codec::CompressionEncoding;
 use tonic::{Request, Response, Status};
@@ -16,9 +17,13 @@ use tower_service::Service as _;
 use crate::call::Call;
 use crate::pb::savepoint_service_server::{self, SavepointService};
 use crate::pb::{
-    GetSavepointRequest, GetSavepointResponse, ImportSavepointRequest, ImportSavepointResponse,
+    CreateSavepointRequest, CreateSavepointResponse, GetSavepointRequest, GetSavepointResponse,
+    ImportSavepointRequest, ImportSavepointResponse, ListSavepointsRequest, ListSavepointsResponse,
+    WatchSavepointRequest, WatchSavepointResponse,
 };
-use crate::providers::alibaba::{Alibaba, GET_SAVEPOINT};
+use crate::providers::alibaba::{
+    Alibaba, CREATE_SAVEPOINT, GET_SAVEPOINT, LIST_SAVEPOINTS, WATCH_SAVEPOINT,
+};
 use crate::providers::huawei::{Huawei, IMPORT_SAVEPOINT};
 use crate::rpc::Error;
 use crate::rpc::operation::Operation;
@@ -26,7 +31,8 @@ use crate::rpc::reason::{Outcome, Reason};
 use crate::server::{MESSAGE_BYTES, Services};
 
 /// All RPCs. Routing, metrics, health and logs read this list.
-pub static OPERATIONS: &[&Operation] = &[&IMPORT_SAVEPOINT, &GET_SAVEPOINT];
+pub static OPERATIONS: &[&Operation] =
+    &[&IMPORT_SAVEPOINT, &GET_SAVEPOINT, &WATCH_SAVEPOINT, &LIST_SAVEPOINTS, &CREATE_SAVEPOINT];
 
 /// The clients of the configured providers of one worker.
 #[derive(Debug, Clone, Default)]
@@ -60,7 +66,48 @@ impl SavepointService for Handlers {
         let alibaba = configured(&self.alibaba, &call)?;
         finish(alibaba.get_savepoint(&request, &call).await, &call)
     }
+
+    type WatchSavepointStream = Messages<WatchSavepointResponse>;
+
+    async fn watch_savepoint(
+        &self,
+        request: Request<WatchSavepointRequest>,
+    ) -> Result<Response<Self::WatchSavepointStream>, Status> {
+        let (request, call) = begin(request)?;
+        let alibaba = configured(&self.alibaba, &call)?;
+        finish(alibaba.watch_savepoint(request, &call), &call).map(|response| {
+            response.map(|watch| {
+                let failed = move |error| Status::from(call.failed(error));
+                Box::pin(watch.map(move |next| next.map_err(&failed))) as Self::WatchSavepointStream
+            })
+        })
+    }
+
+    async fn list_savepoints(
+        &self,
+        request: Request<ListSavepointsRequest>,
+    ) -> Result<Response<ListSavepointsResponse>, Status> {
+        let (request, call) = begin(request)?;
+        let alibaba = configured(&self.alibaba, &call)?;
+        finish(alibaba.list_savepoints(&request, &call).await, &call)
+    }
+
+    async fn create_savepoint(
+        &self,
+        request: Request<CreateSavepointRequest>,
+    ) -> Result<Response<CreateSavepointResponse>, Status> {
+        let (request, call) = begin(request)?;
+        let alibaba = configured(&self.alibaba, &call)?;
+        let create = {
+            let (alibaba, call) = (Arc::clone(alibaba), call.clone());
+            async move { alibaba.create_savepoint(&request, &call).await }
+        };
+        finish(DetachOnDrop::new(Box::pin(create), &call, &self.detached).await, &call)
+    }
 }
+
+/// The messages of a stream.
+type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// The service that dispatches to each generated server.
 macro_rules! services {

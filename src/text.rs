@@ -79,6 +79,20 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     String::from_utf8(text).unwrap_or_default()
 }
 
+/// The inverse of [`hex`] for exactly this many bytes. Upper-case digits are accepted, too.
+pub(crate) fn bytes_of_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
+    let mut bytes = [0; N];
+    if pairs.len() != N {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(pairs) {
+        let [high, low] = pair.map(|digit| char::from(digit).to_digit(16));
+        *byte = u8::try_from(high? * 16 + low?).ok()?;
+    }
+    Some(bytes)
+}
+
 /// An identifier of visible ASCII, truncated to this many bytes; none if it is empty.
 pub(crate) fn identifier(text: impl AsRef<[u8]>, bytes: usize) -> Option<String> {
     let visible = text.as_ref().iter().filter(|b| b.is_ascii_graphic()).take(bytes);

@@ -16,7 +16,7 @@ use crate::service::Handlers;
 use crate::telemetry::{LogConfig, LogOptions};
 use crate::tls::TlsOptions;
 use crate::transport::{UpstreamConfig, UpstreamOptions};
-use crate::upstream::{Backoff, Upstream};
+use crate::upstream::{Backoff, Upstream, WatchLimits};
 
 /// Options, setup and handlers of each provider, from the name of its room.
 macro_rules! providers {
@@ -112,6 +112,15 @@ struct LimitOptions {
     /// [default: 8MiB, and 64KiB for each of --max-in-flight]
     #[arg(long, value_name = "SIZE")]
     max_request_memory: Option<String>,
+    /// Maximum number of watches; further ones are rejected
+    #[arg(long, value_name = "COUNT", default_value = "10000")]
+    max_watches: String,
+    /// A watch sends a message at least this often, because proxies close silent streams
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    watch_heartbeat: String,
+    /// A watch ends if the provider has not responded for this long
+    #[arg(long, value_name = "DURATION", default_value = "5m")]
+    watch_stale_timeout: String,
     /// Number of worker threads [default: one for each processor, at most 4]
     #[arg(long, value_name = "COUNT")]
     workers: Option<String>,
@@ -130,6 +139,7 @@ pub struct Config {
     /// Maximum number of idle connections to each provider, of all workers together.
     pub max_idle: usize,
     pub backoff: Backoff,
+    pub watch_limits: WatchLimits,
     /// Number of worker threads.
     pub workers: usize,
     /// How traces are accepted, forwarded and exported.
@@ -148,6 +158,7 @@ impl Default for Config {
             max_in_flight: 256,
             max_idle: 256,
             backoff: Backoff::default(),
+            watch_limits: WatchLimits::default(),
             workers: std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(4),
             traces: TraceConfig::default(),
             warnings: Vec::new(),
@@ -215,6 +226,13 @@ impl GatewayOptions {
             max_in_flight,
             // As many as calls, so that bursts find their connections again.
             max_idle: max_in_flight,
+            watch_limits: WatchLimits {
+                max_watches: problems.count("--max-watches", &limits.max_watches, 1_000_000),
+                heartbeat: problems.positive_duration("--watch-heartbeat", &limits.watch_heartbeat),
+                stale_timeout: problems
+                    .positive_duration("--watch-stale-timeout", &limits.watch_stale_timeout),
+                ..defaults.watch_limits
+            },
             workers: match limits.workers.as_deref().filter(|text| !text.is_empty()) {
                 Some(text) => problems.count("--workers", text, 1024),
                 None => defaults.workers,

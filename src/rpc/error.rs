@@ -10,11 +10,11 @@ use super::reason::{Outcome, Reason};
 ///
 /// It is opaque: [`Error::reason`] classifies it, and [`crate::rpc::status`] converts it to a gRPC
 /// status. Texts of a provider are cleaned and redacted before they are stored here.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{}", .0.message)]
 pub struct Error(Box<Inner>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Inner {
     reason: Reason,
     message: String,

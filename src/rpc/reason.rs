@@ -207,6 +207,13 @@ impl Reason {
         Row { code, name, outcome, retry }
     }
 
+    /// Whether the trouble may be over later, so that a watch goes on.
+    pub(crate) const fn passes(self) -> bool {
+        let code = self.row().code;
+        matches!(code, Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded)
+            || matches!(self, Self::TruncatedResponse)
+    }
+
     /// The row for an HTTP status alone.
     pub(crate) const fn of_status(status: u16) -> Self {
         match status {

@@ -18,6 +18,7 @@ use super::rescue;
 use crate::call::Call;
 use crate::clock::{Clock, SystemClock};
 use crate::rpc::Error;
+use crate::rpc::operation::Kind;
 use crate::rpc::reason::{Outcome, Reason};
 use crate::rpc::status::code_names;
 use crate::telemetry::{LogFormat, SpanId, Telemetry, TraceId, method_names};
@@ -48,6 +49,8 @@ impl Record {
         let operation = self.call.operation();
         let (service, method) = method_names(operation);
         let trace = self.call.trace().map(|trace| &trace.context);
+        let is_stream = operation.is_some_and(|operation| operation.kind == Kind::ServerStream);
+        let watched = is_stream.then(|| self.call.watched());
         let line = Line {
             timestamp: SystemClock.now(),
             level: level.as_str(),
@@ -62,6 +65,8 @@ impl Record {
             provider_code: ended.provider_code.as_deref(),
             provider_request_id: ended.provider_request_id.as_deref(),
             attempts: self.call.attempts(),
+            messages: watched.map(|(messages, _)| messages),
+            polls: watched.map(|(_, polls)| polls),
             duration_ms: (self.began.elapsed().as_secs_f64() * 1e6).round() / 1e3,
             peer: self.call.peer(),
             trace_id: trace.map(|trace| trace.trace_id),
@@ -129,10 +134,11 @@ impl RecordedBody {
 
     /// Ends the body with trailers, and records their status.
     fn end_with(&mut self, code: Code, trailers: http::HeaderMap) -> Frame<Bytes> {
+        // First, because a stream notes at its end what the record tells.
+        self.inner = Body::empty();
         if let Some(mut record) = self.record.take() {
             record.end(code);
         }
-        self.inner = Body::empty();
         Frame::trailers(trailers)
     }
 
@@ -224,6 +230,10 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     provider_request_id: Option<&'a str>,
     attempts: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    polls: Option<u32>,
     duration_ms: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     peer: Option<std::net::SocketAddr>,
@@ -249,6 +259,8 @@ impl Line<'_> {
         let http_status = self.http_status.map(|status| status.to_string());
         let trace_id = self.trace_id.map(|id| id.to_string());
         let attempts = (self.attempts > 1).then(|| self.attempts.to_string());
+        let [messages, polls] =
+            [self.messages, self.polls].map(|number| number.map(|number| number.to_string()));
         for (name, value) in [
             ("reason", self.reason),
             ("outcome", self.outcome),
@@ -257,6 +269,8 @@ impl Line<'_> {
             ("provider_code", self.provider_code),
             ("provider_request_id", self.provider_request_id),
             ("attempts", attempts.as_deref()),
+            ("messages", messages.as_deref()),
+            ("polls", polls.as_deref()),
             ("trace_id", trace_id.as_deref()),
         ] {
             if let Some(value) = value {

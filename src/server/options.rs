@@ -16,9 +16,6 @@ use crate::tls::ServerTls;
 const LISTEN: &str = "127.0.0.1:50051";
 pub(crate) const ADMIN_LISTEN: &str = "127.0.0.1:9464";
 
-/// Time limit of a server-streaming RPC.
-const MAX_STREAM: Duration = Duration::from_secs(60 * 60);
-
 /// The options of the server.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Server")]
@@ -38,6 +35,9 @@ pub(crate) struct ServerOptions {
     /// Maximum deadline of any call
     #[arg(long, value_name = "DURATION", default_value = "60s")]
     max_timeout: String,
+    /// Maximum deadline of a watch, and the deadline of watches that do not set one
+    #[arg(long, value_name = "DURATION", default_value = "1h")]
+    max_watch: String,
     /// Maximum number of connections; further ones are closed at once, and idle ones from seven
     /// eighths on
     #[arg(long, value_name = "COUNT", default_value = "10000")]
@@ -77,6 +77,8 @@ pub struct ServerConfig {
     pub socket_mode: Option<u32>,
     pub tls: Option<Arc<ServerTls>>,
     pub timeouts: Timeouts,
+    /// Maximum deadline of a watch.
+    pub max_watch: Duration,
     /// Maximum number of connections.
     pub max_connections: usize,
     /// What callers may make the process hold, in bytes.
@@ -110,6 +112,7 @@ impl Default for ServerConfig {
             socket_mode: None,
             tls: None,
             timeouts: Timeouts { default: seconds(30), max: seconds(60) },
+            max_watch: seconds(60 * 60),
             max_connections: 10_000,
             max_request_memory: 24 * 1024 * 1024,
             max_connection_age: None,
@@ -129,7 +132,7 @@ impl ServerConfig {
     pub(super) fn timeouts(&self, kind: Kind) -> Timeouts {
         match kind {
             Kind::Unary => self.timeouts,
-            Kind::ServerStream => Timeouts { default: MAX_STREAM, max: MAX_STREAM },
+            Kind::ServerStream => Timeouts { default: self.max_watch, max: self.max_watch },
         }
     }
 }
@@ -155,6 +158,7 @@ impl ServerOptions {
                 default: problems.positive_duration("--default-timeout", &self.default_timeout),
                 max: problems.positive_duration("--max-timeout", &self.max_timeout),
             },
+            max_watch: problems.positive_duration("--max-watch", &self.max_watch),
             max_connections: problems.count("--max-connections", &self.max_connections, 10_000_000),
             max_connection_age: limit(
                 problems.duration("--max-connection-age", &self.max_connection_age),

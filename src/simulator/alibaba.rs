@@ -3,13 +3,16 @@
 use bytes::Bytes;
 use http::{Method, Request};
 use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::savepoints::Savepoint;
 use super::scenario::Answer::{Own, Same};
 use super::scenario::{Scenario, Specific};
 use super::{Reply, State, part, unsigned};
 use crate::providers::alibaba::sign;
 use crate::signing::{hex_sha256, percent_decode};
+use crate::text::bytes_of_hex;
 
 /// Maximum age of a signature.
 ///
@@ -23,7 +26,7 @@ pub(super) fn answer(state: &State, request: &Request<Bytes>) -> Reply {
     if let Err((status, code, message)) = check_signature(state, request) {
         return gateway_error(status, code, message);
     }
-    let Some((namespace, savepoint)) = ids(request) else {
+    let Some(operation) = Operation::of(request) else {
         return gateway_error(
             404,
             "InvalidApi.NotFound",
@@ -34,45 +37,143 @@ pub(super) fn answer(state: &State, request: &Request<Bytes>) -> Reply {
     if workspace.is_empty() {
         return gateway_error(400, "MissingWorkspace", "workspace is mandatory for this action.");
     }
-    match Scenario::of_savepoint(&savepoint) {
-        Some(scenario) => reply(scenario, state.count(scenario.name), &namespace, &savepoint),
-        None => success(&namespace, &savepoint, "COMPLETED"),
+    let scenario = operation.scenario();
+    let failure = scenario.and_then(|scenario| {
+        let count = state.count(scenario.name);
+        failure(scenario, count, operation.action())
+    });
+    failure.unwrap_or_else(|| operation.succeed(state, scenario.is_some()))
+}
+
+/// What a request asks for.
+enum Operation {
+    Get { namespace: String, savepoint: String },
+    List { namespace: String, filters: Filters },
+    Create { namespace: String, body: CreateBody },
+}
+
+/// The query of a list. The provider's defaults apply.
+struct Filters {
+    deployment: String,
+    job: String,
+    page_index: usize,
+    page_size: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct CreateBody {
+    deployment_id: String,
+    #[serde(default)]
+    description: String,
+    native_format: Option<bool>,
+}
+
+impl Operation {
+    fn of(request: &Request<Bytes>) -> Option<Self> {
+        let rest = request.uri().path().strip_prefix("/api/v2/namespaces/")?;
+        let (namespace, rest) =
+            rest.split_once("/savepoints").filter(|(name, _)| !name.is_empty())?;
+        let namespace = percent_decode(namespace).into_owned();
+        let id = rest.strip_prefix('/').filter(|id| !id.is_empty() && !id.contains('/'));
+        match (request.method(), id) {
+            (&Method::GET, Some(id)) => {
+                Some(Self::Get { namespace, savepoint: percent_decode(id).into_owned() })
+            }
+            (&Method::GET, None) if rest.is_empty() => {
+                let filters = Filters::of(request.uri().query().unwrap_or_default());
+                Some(Self::List { namespace, filters })
+            }
+            (&Method::POST, None) if rest.is_empty() => {
+                let body = serde_json::from_slice(request.body()).ok()?;
+                Some(Self::Create { namespace, body })
+            }
+            _ => None,
+        }
+    }
+
+    fn action(&self) -> &'static str {
+        match self {
+            Self::Get { .. } => "stream:GetSavepoint",
+            Self::List { .. } => "stream:ListSavepoints",
+            Self::Create { .. } => "stream:CreateSavepoint",
+        }
+    }
+
+    fn scenario(&self) -> Option<Scenario> {
+        Scenario::of_id(match self {
+            Self::Get { savepoint, .. } => savepoint,
+            Self::List { filters, .. } => &filters.deployment,
+            Self::Create { body, .. } => &body.deployment_id,
+        })
+    }
+
+    /// `fails`: the savepoint that is made or read is one that failed.
+    fn succeed(self, state: &State, fails: bool) -> Reply {
+        let fails = fails && self.scenario().is_some_and(|scenario| scenario.fails_savepoint());
+        match self {
+            Self::Get { namespace, savepoint } => {
+                let mut found = state.savepoints.read(&namespace, &savepoint);
+                found.fails |= fails;
+                success(&found.to_json())
+            }
+            Self::List { namespace, filters } => {
+                let Filters { deployment, job, page_index, page_size } = filters;
+                let all = state.savepoints.list(&namespace, &deployment, &job);
+                let start = page_size.saturating_mul(page_index.saturating_sub(1));
+                let page: Vec<_> =
+                    all.iter().skip(start).take(page_size).map(Savepoint::to_json).collect();
+                let mut envelope = envelope(&Value::Array(page));
+                envelope["pageIndex"] = page_index.into();
+                envelope["pageSize"] = page_size.into();
+                envelope["totalSize"] = all.len().into();
+                Reply::json(200, envelope)
+            }
+            Self::Create { namespace, body } => {
+                let now = state.clock.now();
+                let mut created = Savepoint::begun(&namespace, &body.deployment_id, now);
+                created.description = body.description;
+                created.native_format = body.native_format;
+                created.fails = fails;
+                let reply = success(&created.to_json());
+                state.savepoints.add(created);
+                reply
+            }
+        }
     }
 }
 
-fn success(namespace: &str, savepoint: &str, state: &str) -> Reply {
-    let failure = match state {
-        "FAILED" => json!({
-            "message": "create savepoint failed",
-            "reason": "IO Exception",
-            "failedAt": 1_655_006_835,
-        }),
-        _ => Value::Null,
-    };
-    Reply::json(
-        200,
-        json!({
-            "requestId": "CBC799F0-AB7C-1D30-8A4F-882ED4DD0001",
-            "success": true,
-            "httpCode": 200,
-            "errorCode": "",
-            "errorMessage": "",
-            "data": {
-                "savepointId": savepoint,
-                "deploymentId": "1d716b22-6aad-4be2-85c2-50cfc7570001",
-                "jobId": "5af678c0-7db0-4650-94c2-d2604f0a0001",
-                "namespace": namespace,
-                "savepointOrigin": "USER_REQUEST",
-                "nativeFormat": true,
-                "description": "Job snapshot 1",
-                "stopWithDrainEnabled": true,
-                "savepointLocation": "https://oss/bucket/flink/flink-jobs/namespaces/vvp-team/deployments/5a19a71b-1c42-4f34-94fd-86cf60782c81/checkpoints/sp-3285",
-                "status": {"state": state, "failure": failure},
-                "createdAt": 1_659_066_711,
-                "modifiedAt": 1_659_069_473,
-            },
-        }),
-    )
+impl Filters {
+    fn of(query: &str) -> Self {
+        let value = |name: &str| {
+            let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+            let found = pairs.into_iter().find(|(found, _)| *found == name);
+            found.map(|(_, value)| percent_decode(value).into_owned())
+        };
+        let number =
+            |name, default| value(name).and_then(|text| text.parse().ok()).unwrap_or(default);
+        Self {
+            deployment: value("deploymentId").unwrap_or_default(),
+            job: value("jobId").unwrap_or_default(),
+            page_index: number("pageIndex", 1),
+            page_size: number("pageSize", 10),
+        }
+    }
+}
+
+fn envelope(data: &Value) -> Value {
+    json!({
+        "requestId": "CBC799F0-AB7C-1D30-8A4F-882ED4DD0001",
+        "success": true,
+        "httpCode": 200,
+        "errorCode": "",
+        "errorMessage": "",
+        "data": data,
+    })
+}
+
+fn success(data: &Value) -> Reply {
+    Reply::json(200, envelope(data))
 }
 
 fn gateway_error(status: u16, code: &str, message: &str) -> Reply {
@@ -101,12 +202,13 @@ fn business_error(code: &str, message: &str) -> Reply {
     )
 }
 
-fn reply(scenario: Scenario, count: u32, namespace: &str, savepoint: &str) -> Reply {
+/// What a provider answers in a scenario; none if it succeeds.
+fn failure(scenario: Scenario, count: u32, action: &str) -> Option<Reply> {
     let specific = match scenario.answer {
         Own(specific) => specific,
-        Same(reply) => return reply(&|status, text| gateway_error(status, "Other", text)),
+        Same(reply) => return Some(reply(&|status, text| gateway_error(status, "Other", text))),
     };
-    match specific {
+    Some(match specific {
         Specific::RejectedArgument => {
             gateway_error(400, "InvalidNamespaceParameter.Format", "The namespace is not valid.")
         }
@@ -124,7 +226,7 @@ fn reply(scenario: Scenario, count: u32, namespace: &str, savepoint: &str) -> Re
                 "Code": "NoPermission",
                 "Message": "You are not authorized to do this action.",
                 "AccessDeniedDetail": {
-                    "AuthAction": "stream:GetSavepoint",
+                    "AuthAction": action,
                     "NoPermissionType": "ImplicitDeny",
                 },
             }),
@@ -142,25 +244,17 @@ fn reply(scenario: Scenario, count: u32, namespace: &str, savepoint: &str) -> Re
         Specific::Internal => {
             gateway_error(500, "InternalError", "The request processing has failed.")
         }
+        // Throttling, because all calls may be repeated after it.
+        Specific::Recovers if !count.is_multiple_of(3) && action == "stream:CreateSavepoint" => {
+            gateway_error(400, "Throttling.User", "Request was denied due to user flow control.")
+        }
         Specific::Recovers if !count.is_multiple_of(3) => gateway_error(
             503,
             "ServiceUnavailable",
             "The request has failed due to a temporary failure of the server.",
         ),
-        Specific::Recovers => success(namespace, savepoint, "COMPLETED"),
-        Specific::FailedSavepoint => success(namespace, savepoint, "FAILED"),
-    }
-}
-
-/// `/api/v2/namespaces/{namespace}/savepoints/{savepointId}`
-fn ids(request: &Request<Bytes>) -> Option<(String, String)> {
-    let rest = request.uri().path().strip_prefix("/api/v2/namespaces/")?;
-    let (namespace, savepoint) = rest.split_once("/savepoints/")?;
-    let fits = request.method() == Method::GET
-        && !namespace.is_empty()
-        && !savepoint.is_empty()
-        && !savepoint.contains('/');
-    fits.then(|| (percent_decode(namespace).into_owned(), percent_decode(savepoint).into_owned()))
+        Specific::Recovers | Specific::FailedSavepoint => return None,
+    })
 }
 
 type Refusal = (u16, &'static str, &'static str);
@@ -200,7 +294,7 @@ fn check_signature(state: &State, request: &Request<Bytes>) -> Result<(), Refusa
         return Err(MISMATCH);
     }
     let text = header("x-acs-signature-nonce").ok_or(INCOMPLETE)?;
-    let nonce = bytes_of(text).ok_or(MISMATCH)?;
+    let nonce = bytes_of_hex(text).ok_or(MISMATCH)?;
     let before = unsigned(request, signed, &ADDED).ok_or(INCOMPLETE)?;
     let stages = sign::stages(&before, &state.credential, date, nonce).map_err(|_| MISMATCH)?;
     if stages.authorization != authorization {
@@ -212,9 +306,4 @@ fn check_signature(state: &State, request: &Request<Bytes>) -> Result<(), Refusa
     } else {
         Err((400, "SignatureNonceUsed", "Specified signature nonce was used already."))
     }
-}
-
-/// 16 bytes of 32 hex digits.
-fn bytes_of(hex: &str) -> Option<[u8; 16]> {
-    u128::from_str_radix(hex, 16).ok().filter(|_| hex.len() == 32).map(u128::to_be_bytes)
 }

@@ -8,6 +8,7 @@
 mod alibaba;
 mod huawei;
 mod nonces;
+mod savepoints;
 mod scenario;
 
 pub(crate) use scenario::RECOVERS;
@@ -79,6 +80,7 @@ struct State {
     seen: Mutex<Vec<Seen>>,
     nonces: Mutex<Nonces>,
     counts: Mutex<std::collections::HashMap<&'static str, u32>>,
+    savepoints: savepoints::Savepoints,
 }
 
 const SEEN: usize = 100;
@@ -106,6 +108,7 @@ impl Simulator {
             seen: Mutex::default(),
             nonces: Mutex::default(),
             counts: Mutex::default(),
+            savepoints: savepoints::Savepoints::default(),
         });
         let serving = tokio::spawn(serve(listener, Arc::clone(&state)));
         Ok(Self { address, state, serving })

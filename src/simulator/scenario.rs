@@ -6,7 +6,8 @@ use Answer::{Own, Same};
 
 /// A failure that a request selects by its id.
 ///
-/// ImportSavepoint selects it with `job_id`, GetSavepoint with the savepoint id `simulate-{name}`.
+/// ImportSavepoint selects it with `job_id`, GetSavepoint and WatchSavepoint with the savepoint id
+/// `simulate-{name}`, ListSavepoints and CreateSavepoint with that deployment id.
 #[derive(Debug, Clone, Copy)]
 pub struct Scenario {
     /// Its name, for example `throttled`.
@@ -15,7 +16,7 @@ pub struct Scenario {
     pub(super) answer: Answer,
     /// The reason that ImportSavepoint returns; none if it succeeds in the end.
     pub import: Option<Reason>,
-    /// The reason that GetSavepoint returns; none if it succeeds in the end.
+    /// The reason that the other RPCs return; none if they succeed in the end.
     pub get: Option<Reason>,
 }
 
@@ -45,7 +46,7 @@ pub(super) enum Specific {
     ClockSkew,
     Internal,
     QuotaExceeded,
-    /// Fails twice (429 for imports, 503 for gets), then succeeds.
+    /// Fails twice (throttling for changes, 503 for reads), then succeeds.
     Recovers,
     FailedSavepoint,
 }
@@ -96,8 +97,13 @@ impl Scenario {
         SCENARIOS.into_iter().find(|scenario| scenario.job_id == job_id)
     }
 
-    pub(super) fn of_savepoint(savepoint_id: &str) -> Option<Self> {
-        let name = savepoint_id.strip_prefix("simulate-")?;
+    pub(super) fn of_id(id: &str) -> Option<Self> {
+        let name = id.strip_prefix("simulate-")?;
         SCENARIOS.into_iter().find(|scenario| scenario.name == name)
+    }
+
+    /// Whether its savepoints end as failed.
+    pub(super) fn fails_savepoint(self) -> bool {
+        matches!(self.answer, Own(Specific::FailedSavepoint))
     }
 }

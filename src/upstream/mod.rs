@@ -4,12 +4,15 @@ mod error_body;
 mod provider_error;
 mod reply;
 mod retry;
+mod watch;
 
 pub(crate) use provider_error::NotSuccess;
 #[cfg(feature = "internals")]
 pub(crate) use provider_error::retry_after;
 pub(crate) use reply::{ProviderText, Reply};
 pub use retry::Backoff;
+pub(crate) use watch::Seen;
+pub use watch::{WatchLimits, Watches};
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -73,6 +76,7 @@ pub struct Upstream {
     pub(crate) credentials: Credentials,
     pub(crate) pool: Pool,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) watches: Arc<Watches>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) telemetry: Telemetry,
 }

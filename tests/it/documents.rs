@@ -72,8 +72,8 @@ fn the_reference_lists_every_reason_with_its_code_outcome_and_retries() {
         let row = reason.row();
         let retried = match row.retry {
             Retry::Never => "no",
-            Retry::IfIdempotent => "GetSavepoint",
-            Retry::Always => "both RPCs",
+            Retry::IfIdempotent => "reads",
+            Retry::Always => "all RPCs",
         };
         cells[0] == format!("`{}`", row.name)
             && cells[1] == code_names(row.code).screaming

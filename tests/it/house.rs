@@ -26,7 +26,7 @@ const FLOORS: [&[&str]; 17] = [
     &["credential", "call"],
     &["transport"],
     &["tls"],
-    &["refresh", "telemetry"],
+    &["refresh", "telemetry", "watch"],
     &["signing"],
     &["rpc"],
     &["options"],

@@ -48,6 +48,8 @@ mod retries;
 mod rotation;
 /// A proxy on the way to providers, and what it may answer.
 mod proxy;
+/// ListSavepoints and CreateSavepoint.
+mod savepoints;
 /// Secrets are never shown.
 mod secrets;
 /// The scenarios of the simulators.
@@ -62,5 +64,7 @@ mod tls;
 mod traces;
 /// Signatures, stage by stage, against those of the providers' own SDKs.
 mod vectors;
+/// WatchSavepoint, to its end and to every other.
+mod watch;
 /// Calls from a browser, where they are allowed.
 mod web;

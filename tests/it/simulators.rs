@@ -3,10 +3,14 @@ use std::time::Duration;
 
 use crate::support::gateway::simulated;
 use savepoint_gateway::clock::SystemClock;
-use savepoint_gateway::pb::{GetSavepointRequest, ImportSavepointRequest, SavepointState};
+use savepoint_gateway::pb::{
+    CreateSavepointRequest, GetSavepointRequest, ImportSavepointRequest, ListSavepointsRequest,
+    SavepointState, WatchSavepointRequest,
+};
 use savepoint_gateway::rpc::reason::Reason;
 use savepoint_gateway::simulator::Api;
 use savepoint_gateway::simulator::{SCENARIOS, Simulator};
+use savepoint_gateway::upstream::WatchLimits;
 use tonic::{Request, Status};
 use tonic_types::StatusExt;
 
@@ -47,6 +51,24 @@ async fn every_scenario_ends_with_its_reason() {
         check(scenario.name, import.as_ref().err(), scenario.import);
         let get = client.get_savepoint(get).await;
         check(scenario.name, get.as_ref().err(), scenario.get);
+        // The others select it by their deployment.
+        let deployment_id = format!("simulate-{}", scenario.name);
+        let mut list = Request::new(ListSavepointsRequest {
+            workspace: get_request().workspace,
+            namespace: get_request().namespace,
+            deployment_id: deployment_id.clone(),
+            ..Default::default()
+        });
+        let mut create = Request::new(CreateSavepointRequest {
+            workspace: get_request().workspace,
+            namespace: get_request().namespace,
+            deployment_id,
+            ..Default::default()
+        });
+        list.set_timeout(timeout);
+        create.set_timeout(timeout);
+        check(scenario.name, client.list_savepoints(list).await.as_ref().err(), scenario.get);
+        check(scenario.name, client.create_savepoint(create).await.as_ref().err(), scenario.get);
         if scenario.name == "failed-savepoint" {
             let status = get.unwrap().into_inner().savepoint.unwrap().status.unwrap();
             assert_eq!(status.state(), SavepointState::Failed);
@@ -70,4 +92,57 @@ async fn a_wrong_key_is_refused() {
     check("import", Some(&import), Some(Reason::CredentialsRejected));
     let get = client.get_savepoint(get_request()).await.unwrap_err();
     check("get", Some(&get), Some(Reason::CredentialsRejected));
+}
+
+#[tokio::test]
+async fn a_savepoint_that_was_created_is_listed_and_ends_while_it_is_watched() {
+    let clock = Arc::new(SystemClock);
+    let huawei = Simulator::start(Api::Huawei, clock.clone()).await.unwrap();
+    let alibaba = Simulator::start(Api::Alibaba, clock).await.unwrap();
+    let options = Options::none().with(|config| {
+        config.providers = simulated(&huawei, &alibaba);
+        config.watch_limits =
+            WatchLimits { heartbeat: Duration::from_millis(20), ..WatchLimits::default() };
+    });
+    let gateway = Gateway::start(options).await;
+    let mut client = gateway.wire_client().await;
+    for (deployment, end) in [
+        ("deployment-1", SavepointState::Completed),
+        ("simulate-failed-savepoint", SavepointState::Failed),
+    ] {
+        let create = CreateSavepointRequest {
+            workspace: get_request().workspace,
+            namespace: get_request().namespace,
+            deployment_id: deployment.into(),
+            description: "before the upgrade".into(),
+            native_format: Some(false),
+        };
+        let created = client.create_savepoint(create).await.unwrap().into_inner();
+        let created = created.savepoint.unwrap();
+        assert_eq!(created.description, "before the upgrade");
+        assert_eq!(created.native_format, Some(false));
+        let watch = WatchSavepointRequest {
+            workspace: get_request().workspace,
+            namespace: get_request().namespace,
+            savepoint_id: created.savepoint_id.clone(),
+        };
+        let mut watch = client.watch_savepoint(watch).await.unwrap().into_inner();
+        let mut states = Vec::new();
+        while let Some(message) = watch.message().await.unwrap() {
+            states.push(message.savepoint.unwrap().status.unwrap().state());
+        }
+        states.dedup();
+        assert_eq!(states, [SavepointState::Started, end]);
+        let list = ListSavepointsRequest {
+            workspace: get_request().workspace,
+            namespace: get_request().namespace,
+            deployment_id: deployment.into(),
+            page_size: 1,
+            ..Default::default()
+        };
+        let listed = client.list_savepoints(list).await.unwrap().into_inner();
+        assert_eq!(listed.savepoints.len(), 1);
+        assert_eq!(listed.savepoints[0].savepoint_id, created.savepoint_id);
+        assert_eq!((listed.total_size, &*listed.next_page_token), (1, ""));
+    }
 }

@@ -10,6 +10,7 @@ use super::savepoint::SavepointWire;
 use super::{ALIBABA, Alibaba, rest};
 use crate::call::Call;
 use crate::credential::Credential;
+use crate::json::Object;
 use crate::pb::savepoint_service_server::SERVICE_NAME;
 use crate::pb::{GetSavepointRequest, GetSavepointResponse};
 use crate::rpc::Error;
@@ -50,8 +51,8 @@ impl Alibaba {
         rest::check_segment(&mut violations, "savepoint_id", &request.savepoint_id);
         violations.into_result()?;
         let path = format!(
-            "/api/v2/namespaces/{}/savepoints/{}",
-            percent_encode(&request.namespace),
+            "{}/{}",
+            rest::savepoints_path(&request.namespace),
             percent_encode(&request.savepoint_id),
         );
         Ok(Get { alibaba: self, path, workspace })
@@ -77,7 +78,10 @@ impl RestCall for Get<'_> {
     }
 
     fn response(&self, reply: &Reply<'_>) -> Result<GetSavepointResponse, NotSuccess> {
-        let (savepoint, request_id) = rest::data::<SavepointWire<'_>>(reply)?;
-        Ok(GetSavepointResponse { savepoint: Some(savepoint.read(reply)), request_id })
+        let answer = rest::answer::<Object<SavepointWire<'_>>>(reply, |data| !data.0.is_empty())?;
+        Ok(GetSavepointResponse {
+            savepoint: Some(answer.data.0.read(reply)),
+            request_id: answer.request_id,
+        })
     }
 }

@@ -3,18 +3,25 @@
 //! # Reference
 //! - <https://www.alibabacloud.com/help/en/flink/realtime-flink/developer-reference/api-ververica-2022-07-18-getsavepoint> (read 2026-11-22)
 
+mod create_savepoint;
 mod credential;
 mod get_savepoint;
+mod list_savepoints;
 mod options;
+mod page_token;
 mod rest;
 mod savepoint;
 pub mod sign;
+mod watch_savepoint;
 
+pub use create_savepoint::CREATE_SAVEPOINT;
 pub use credential::{CredentialsUri, EcsRole, Rrsa};
 pub use get_savepoint::GET_SAVEPOINT;
 #[cfg(feature = "internals")]
 pub(crate) use get_savepoint::Get;
+pub use list_savepoints::LIST_SAVEPOINTS;
 pub use options::{Options, Setup, sources};
+pub use watch_savepoint::WATCH_SAVEPOINT;
 
 use crate::rpc::operation::Pattern::{EndsWith, Exactly, StartsWith, StartsWithAndHas};
 use crate::rpc::operation::{Pattern, Provider, RequestId};

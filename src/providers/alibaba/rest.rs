@@ -2,7 +2,8 @@
 //! of responses.
 
 use bytes::Bytes;
-use http::{Method, Request};
+use http::header::CONTENT_TYPE;
+use http::{Method, Request, request};
 use serde::Deserialize;
 
 use super::{Alibaba, sign};
@@ -11,6 +12,7 @@ use crate::json::{self, Integer, NotFalse, Nothing};
 use crate::rpc::Error;
 use crate::rpc::reason::Reason;
 use crate::rpc::validate::{Violations, WORKSPACE, is_path_segment, is_workspace};
+use crate::signing::percent_encode;
 use crate::upstream::{NotSuccess, ProviderText, Reply};
 
 impl Alibaba {
@@ -22,7 +24,7 @@ impl Alibaba {
         }
     }
 
-    /// A signed request without a body.
+    /// A signed request without a body. The path may have a query.
     pub(super) fn request(
         &self,
         (method, path): (Method, &str),
@@ -30,18 +32,47 @@ impl Alibaba {
         action: &'static str,
         credential: &Credential,
     ) -> Result<Request<Bytes>, Error> {
-        let endpoint = &self.upstream.endpoint;
-        let mut request = endpoint
-            .request(method, path)
+        let request = self.upstream.endpoint.request(method, path);
+        self.signed(request, Bytes::new(), workspace, action, credential)
+    }
+
+    /// A signed request with a JSON body.
+    pub(super) fn post(
+        &self,
+        path: &str,
+        body: Bytes,
+        workspace: &str,
+        action: &'static str,
+        credential: &Credential,
+    ) -> Result<Request<Bytes>, Error> {
+        let request = self.upstream.endpoint.request(Method::POST, path);
+        let request = request.header(CONTENT_TYPE, "application/json; charset=utf-8");
+        self.signed(request, body, workspace, action, credential)
+    }
+
+    fn signed(
+        &self,
+        request: request::Builder,
+        body: Bytes,
+        workspace: &str,
+        action: &'static str,
+        credential: &Credential,
+    ) -> Result<Request<Bytes>, Error> {
+        let mut request = request
             .header("workspace", workspace)
             .header("x-acs-action", action)
             .header("x-acs-version", "2022-07-18")
-            .body(Bytes::new())
+            .body(body)
             .map_err(|_| Error::new(Reason::GatewayInternal, "the request cannot be built"))?;
         let clock = &*self.upstream.clock;
         sign::sign(&mut request, credential, clock.now(), clock.nonce())?;
         Ok(request)
     }
+}
+
+/// The path of the savepoints of a namespace.
+pub(super) fn savepoints_path(namespace: &str) -> String {
+    format!("/api/v2/namespaces/{}/savepoints", percent_encode(namespace))
 }
 
 /// Checks the workspace. More fields can be added to the violations.
@@ -73,8 +104,11 @@ struct EnvelopeWire<'a, T> {
     request_id: ProviderText<'a>,
     #[serde(default, borrow, rename = "RequestId")]
     gateway_request_id: ProviderText<'a>,
-    #[serde(default, deserialize_with = "json::object")]
+    #[serde(default = "none")]
     data: Option<T>,
+    /// Only of a list.
+    #[serde(default, deserialize_with = "json::integer")]
+    total_size: Integer,
     // What denies a success.
     #[serde(default, deserialize_with = "json::integer")]
     http_code: Integer,
@@ -88,23 +122,37 @@ struct EnvelopeWire<'a, T> {
     error: Nothing,
 }
 
-/// The data and the request id of a response. Data without a known field proves nothing, and counts
-/// as a failure.
-pub(super) fn data<'a, T>(reply: &Reply<'a>) -> Result<(T, String), NotSuccess>
-where
-    T: Deserialize<'a> + Default + PartialEq,
-{
+/// Unlike the derived default, without `T: Default`.
+fn none<T>() -> Option<T> {
+    None
+}
+
+/// A successful response.
+#[derive(Debug)]
+pub(super) struct Answer<T> {
+    pub(super) data: T,
+    pub(super) request_id: String,
+    pub(super) total_size: Integer,
+}
+
+/// Reads a response. It is a success only if its data proves that.
+pub(super) fn answer<'a, T: Deserialize<'a>>(
+    reply: &Reply<'a>,
+    proves_success: impl Fn(&T) -> bool,
+) -> Result<Answer<T>, NotSuccess> {
     match reply.json() {
         Some(EnvelopeWire {
             success: Some(true),
             data: Some(data),
             request_id,
             gateway_request_id,
+            total_size,
             http_code: Integer::Absent | Integer::Value(200..=299),
             ..
-        }) if data != T::default() => {
+        }) if proves_success(&data) => {
             let ids = [&request_id, &gateway_request_id];
-            Ok((data, reply.request_id(ids).unwrap_or_default()))
+            let request_id = reply.request_id(ids).unwrap_or_default();
+            Ok(Answer { data, request_id, total_size })
         }
         _ => Err(NotSuccess { expected: "success and data" }),
     }

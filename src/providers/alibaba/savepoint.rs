@@ -58,6 +58,11 @@ struct FailureWire<'a> {
 }
 
 impl SavepointWire<'_> {
+    /// Whether it has none of the known fields, so that it proves nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        *self == SavepointWire::default()
+    }
+
     pub(super) fn read(self, reply: &Reply<'_>) -> Savepoint {
         let origin = named(&ORIGINS, &self.savepoint_origin);
         Savepoint {
