@@ -1,11 +1,12 @@
-//! The demo: both calls on simulators, step by step.
+//! The demo: calls on simulators, step by step.
 
+mod json;
+mod show;
 mod traffic;
 
-use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Write as _};
+use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,10 +19,14 @@ use crate::gateway::{Config, Gateway, GatewayOptions, Providers, StartError};
 use crate::healthcheck;
 use crate::options::{ConfigError, Problems, environment};
 use crate::pb::savepoint_service_client::SavepointServiceClient;
-use crate::pb::{GetSavepointRequest, ImportSavepointRequest};
+use crate::pb::{
+    CreateSavepointRequest, GetSavepointRequest, ImportSavepointRequest, WatchSavepointRequest,
+};
 use crate::service::OPERATIONS;
-use crate::simulator::{Api, PROJECT_ID, Simulator, WORKSPACE};
+use crate::simulator::{Api, EXAMPLE_ID, EXAMPLE_SECRET, PROJECT_ID, Simulator, WORKSPACE};
 use crate::telemetry::{LogConfig, LogOptions, LogSink, Telemetry, install};
+use json::Messages;
+use show::Show;
 
 /// The options of `demo`.
 #[derive(Debug, Args)]
@@ -32,6 +37,12 @@ pub struct DemoOptions {
     /// Keep making this many calls a second, successful and failing ones, to fill dashboards
     #[arg(long, value_name = "COUNT", conflicts_with = "once", value_parser = clap::value_parser!(u32).range(1..=1000))]
     rate: Option<u32>,
+    /// Serve only the simulators, on fixed ports with fixed keys, and print how to use them
+    #[arg(long, conflicts_with_all = ["once", "rate"])]
+    simulators: bool,
+    /// Show the headers of REST requests, too
+    #[arg(long)]
+    verbose: bool,
     #[command(flatten)]
     gateway: GatewayOptions,
     #[command(flatten)]
@@ -76,6 +87,9 @@ impl DemoError {
 /// # Errors
 /// If it cannot run, or a call does not end as expected.
 pub async fn run(options: &DemoOptions) -> Result<(), DemoError> {
+    if options.simulators {
+        return serve_simulators(options.verbose).await;
+    }
     let clock = Arc::new(SystemClock);
     let huawei = Simulator::start(Api::Huawei, clock.clone()).await?;
     let alibaba = Simulator::start(Api::Alibaba, clock.clone()).await?;
@@ -93,30 +107,32 @@ pub async fn run(options: &DemoOptions) -> Result<(), DemoError> {
         let _ = stopped.await;
     });
     let showing = async {
-        let mut show = Show::new();
-        show.title("savepoint-gateway demo: no provider account, everything on loopback");
-        show.line(&format!("gateway            {address} (gRPC), {admin} (metrics and probes)"));
-        show.line(&format!("Huawei Cloud DLI   simulated at http://{}", huawei.address()));
-        show.line(&format!("Alibaba Cloud      simulated at http://{}", alibaba.address()));
-
         let channel = healthcheck::connect(&address).await?;
-        let mut client = SavepointServiceClient::new(channel);
-        import(&mut client, &huawei, &mut show).await?;
-        get(&mut client, &alibaba, &mut show).await?;
-        refuse(&mut client, &mut show).await?;
+        let client = SavepointServiceClient::new(channel);
+        let mut demo = Demo {
+            client: client.clone(),
+            messages: Messages::new().map_err(io::Error::other)?,
+            show: Show::new(options.verbose),
+            huawei: &huawei,
+            alibaba: &alibaba,
+        };
+        demo.show.title("savepoint-gateway demo: no provider account, everything on loopback");
+        demo.show.item("gateway", &format!("{address}; metrics and probes: {admin}"));
+        demo.import().await?;
+        demo.get().await?;
+        demo.create_and_watch().await?;
+        demo.fail().await?;
         sink.flush(Duration::from_secs(1));
+        let Demo { mut show, .. } = demo;
         if options.once {
-            show.title("done");
-            show.print()?;
             return Ok(());
         }
-        show.title("the gateway keeps serving; press Ctrl-C to stop it");
-        show.line("try it, for example with grpcurl:");
-        show.line(
-            r#"  grpcurl -plaintext -d '{"namespace":"default-namespace","savepoint_id":"simulate-throttled"}' \"#,
-        );
-        show.line(&format!("    {address} savepoint.v1.SavepointService/GetSavepoint"));
-        show.line("the README lists the ids that make the simulators fail in other ways");
+        show.title("The gateway keeps serving; Ctrl-C stops it. Three things to try:");
+        show.line(&format!("grpcurl -plaintext {address} describe savepoint.v1.SavepointService"));
+        show.line(&format!(
+            r#"grpcurl -plaintext -d '{{"namespace":"ns","savepoint_id":"simulate-throttled"}}' {address} savepoint.v1.SavepointService/GetSavepoint"#
+        ));
+        show.line(&format!("curl http://{admin}/metrics"));
         if let Some(rate) = options.rate {
             show.line(&format!("making {rate} calls a second on average"));
         }
@@ -140,6 +156,33 @@ pub async fn run(options: &DemoOptions) -> Result<(), DemoError> {
     shown
 }
 
+/// Serves only the simulators.
+async fn serve_simulators(verbose: bool) -> Result<(), DemoError> {
+    let clock = Arc::new(SystemClock);
+    let huawei = Simulator::start_fixed(Api::Huawei, clock.clone()).await?;
+    let alibaba = Simulator::start_fixed(Api::Alibaba, clock).await?;
+    let mut show = Show::new(verbose);
+    show.title("Simulators of both providers. In another terminal:");
+    for line in [
+        format!("export HUAWEICLOUD_SDK_AK={EXAMPLE_ID} HUAWEICLOUD_SDK_SK={EXAMPLE_SECRET}"),
+        format!(
+            "export ALIBABA_CLOUD_ACCESS_KEY_ID={EXAMPLE_ID} ALIBABA_CLOUD_ACCESS_KEY_SECRET={EXAMPLE_SECRET}"
+        ),
+        format!(
+            "savepoint-gateway serve --huawei-endpoint http://{} --huawei-project-id {PROJECT_ID} \\",
+            huawei.address()
+        ),
+        format!(
+            "  --alibaba-endpoint http://{} --alibaba-workspace {WORKSPACE}",
+            alibaba.address()
+        ),
+    ] {
+        show.line(&line);
+    }
+    show.print()?;
+    wait_for_the_end().await
+}
+
 async fn wait_for_the_end() -> Result<(), DemoError> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -152,113 +195,105 @@ async fn wait_for_the_end() -> Result<(), DemoError> {
 
 type Client = SavepointServiceClient<tonic::transport::Channel>;
 
-async fn import(
-    client: &mut Client,
-    simulator: &Simulator,
-    show: &mut Show,
-) -> Result<(), DemoError> {
-    let request = ImportSavepointRequest {
-        project_id: PROJECT_ID.into(),
-        job_id: 137_228,
-        savepoint_path: "obs://bucket-name/dir/savepoint/".into(),
-    };
-    show.title("1. ImportSavepoint, to Huawei Cloud DLI");
-    show.step("gRPC request", &format!("{request:#?}"));
-    let response = client.import_savepoint(request).await.map_err(unexpected)?.into_inner();
-    show.sent(simulator);
-    show.step("gRPC response", &format!("{response:#?}"));
-    show.print()?;
-    Ok(())
+const NAMESPACE: &str = "default-namespace";
+
+struct Demo<'a> {
+    client: Client,
+    messages: Messages,
+    show: Show,
+    huawei: &'a Simulator,
+    alibaba: &'a Simulator,
 }
 
-async fn get(client: &mut Client, simulator: &Simulator, show: &mut Show) -> Result<(), DemoError> {
-    let request = GetSavepointRequest {
-        workspace: WORKSPACE.into(),
-        namespace: "default-namespace".into(),
-        savepoint_id: "88a8fc49-e090-430a-85d8-3ee8c79c0001".into(),
-    };
-    show.title("2. GetSavepoint, from Alibaba Cloud Realtime Compute");
-    show.step("gRPC request", &format!("{request:#?}"));
-    let response = client.get_savepoint(request).await.map_err(unexpected)?.into_inner();
-    show.sent(simulator);
-    show.step("gRPC response", &format!("{response:#?}"));
-    show.print()?;
-    Ok(())
-}
-
-async fn refuse(client: &mut Client, show: &mut Show) -> Result<(), DemoError> {
-    let request = ImportSavepointRequest { job_id: 900_003, ..import_of_scenario() };
-    show.title("3. A failure: HTTP 200 with \"is_success\": \"false\"");
-    show.step("gRPC request", &format!("{request:#?}"));
-    let Err(status) = client.import_savepoint(request).await else {
-        return Err(DemoError::Unexpected("the failure was reported as a success".into()));
-    };
-    let mut text = format!("{:?}: {}", status.code(), status.message());
-    if let Some(info) = status.get_error_details().error_info() {
-        let _ = write!(text, "\nreason {}", info.reason);
-        let mut about: Vec<_> = info.metadata.iter().collect();
-        about.sort();
-        for (key, value) in about {
-            let _ = write!(text, "\n  {key} = {value}");
-        }
+impl Demo<'_> {
+    fn message(&mut self, label: &str, name: &str, message: &impl prost::Message) {
+        self.show.item(label, &self.messages.json(name, message));
     }
-    show.step("gRPC status", &text);
-    show.print()?;
-    Ok(())
-}
 
-fn import_of_scenario() -> ImportSavepointRequest {
-    ImportSavepointRequest { savepoint_path: "obs://bucket-name/dir/".into(), ..Default::default() }
+    async fn import(&mut self) -> Result<(), DemoError> {
+        self.show.title("1. ImportSavepoint, to Huawei Cloud DLI");
+        let request = ImportSavepointRequest {
+            project_id: PROJECT_ID.into(),
+            job_id: 137_228,
+            savepoint_path: "obs://bucket-name/dir/savepoint/".into(),
+        };
+        self.message("request", "ImportSavepointRequest", &request);
+        let response = self.client.import_savepoint(request).await.map_err(unexpected)?;
+        self.show.rest(self.huawei);
+        self.message("response", "ImportSavepointResponse", response.get_ref());
+        Ok(self.show.print()?)
+    }
+
+    async fn get(&mut self) -> Result<(), DemoError> {
+        self.show.title("2. GetSavepoint, from Alibaba Cloud Realtime Compute");
+        let request = GetSavepointRequest {
+            workspace: WORKSPACE.into(),
+            namespace: NAMESPACE.into(),
+            savepoint_id: "88a8fc49-e090-430a-85d8-3ee8c79c0001".into(),
+        };
+        self.message("request", "GetSavepointRequest", &request);
+        let response = self.client.get_savepoint(request).await.map_err(unexpected)?;
+        self.show.rest(self.alibaba);
+        self.message("response", "GetSavepointResponse", response.get_ref());
+        Ok(self.show.print()?)
+    }
+
+    async fn create_and_watch(&mut self) -> Result<(), DemoError> {
+        self.show.title("3. CreateSavepoint, then WatchSavepoint until it is complete");
+        let request = CreateSavepointRequest {
+            workspace: WORKSPACE.into(),
+            namespace: NAMESPACE.into(),
+            deployment_id: "58718c99-3b29-4c5e-93bb-c9fc4ec60001".into(),
+            description: "before the upgrade".into(),
+            native_format: None,
+        };
+        let created = self.client.create_savepoint(request).await.map_err(unexpected)?.into_inner();
+        self.show.rest(self.alibaba);
+        self.show.print()?;
+        let request = WatchSavepointRequest {
+            workspace: WORKSPACE.into(),
+            namespace: NAMESPACE.into(),
+            savepoint_id: created.savepoint.unwrap_or_default().savepoint_id,
+        };
+        let began = Instant::now();
+        let mut watch =
+            self.client.watch_savepoint(request).await.map_err(unexpected)?.into_inner();
+        while let Some(message) = watch.message().await.map_err(unexpected)? {
+            let savepoint = message.savepoint.unwrap_or_default();
+            let state = savepoint.status.unwrap_or_default().provider_state;
+            let line = format!(
+                "after {:.1} s  {state} {}",
+                began.elapsed().as_secs_f64(),
+                savepoint.savepoint_location
+            );
+            self.show.item("watch", &line);
+            self.show.print()?;
+        }
+        Ok(())
+    }
+
+    async fn fail(&mut self) -> Result<(), DemoError> {
+        self.show.title(
+            "4. ImportSavepoint again: HTTP 200 with \"is_success\": \"false\" is a failure",
+        );
+        let request = ImportSavepointRequest {
+            job_id: 900_003,
+            savepoint_path: "obs://bucket-name/dir/".into(),
+            ..Default::default()
+        };
+        let Err(status) = self.client.import_savepoint(request).await else {
+            return Err(DemoError::Unexpected("the failure was reported as a success".into()));
+        };
+        self.show.rest(self.huawei);
+        self.show.item("status", &format!("{:?}: {}", status.code(), status.message()));
+        if let Some(info) = status.get_error_details().error_info() {
+            let outcome = info.metadata.get("outcome").map_or("", String::as_str);
+            self.show.item("", &format!("reason {}, outcome {outcome}", info.reason));
+        }
+        Ok(self.show.print()?)
+    }
 }
 
 fn unexpected(status: Status) -> DemoError {
     DemoError::Unexpected(format!("the call failed: {:?}: {}", status.code(), status.message()))
-}
-
-struct Show {
-    text: String,
-    colour: bool,
-}
-
-impl Show {
-    fn new() -> Self {
-        Self { text: String::new(), colour: io::stdout().is_terminal() }
-    }
-
-    fn title(&mut self, text: &str) {
-        let (on, off) = if self.colour { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
-        let _ = writeln!(self.text, "\n{on}{text}{off}");
-    }
-
-    fn line(&mut self, text: &str) {
-        let _ = writeln!(self.text, "  {text}");
-    }
-
-    fn step(&mut self, name: &str, text: &str) {
-        self.line(name);
-        for line in text.lines() {
-            self.line(&format!("  {line}"));
-        }
-    }
-
-    /// Shows the last REST call, whose signature the simulator accepted.
-    fn sent(&mut self, simulator: &Simulator) {
-        let Some(seen) = simulator.seen().pop() else { return };
-        let mut text = format!("{} {}", seen.method, seen.path);
-        for (name, value) in &seen.headers {
-            let _ = write!(text, "\n{name}: {value}");
-        }
-        if !seen.body.is_empty() {
-            let _ = write!(text, "\n\n{}", String::from_utf8_lossy(&seen.body));
-        }
-        let name = format!("REST request, signature verified, HTTP {}", seen.status);
-        self.step(&name, &text);
-    }
-
-    fn print(&mut self) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        out.write_all(self.text.as_bytes())?;
-        self.text.clear();
-        out.flush()
-    }
 }

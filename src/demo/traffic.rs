@@ -8,7 +8,10 @@ use tonic::{Request, Status};
 
 use super::Client;
 use crate::clock::random;
-use crate::pb::{GetSavepointRequest, ImportSavepointRequest};
+use crate::pb::{
+    CreateSavepointRequest, GetSavepointRequest, ImportSavepointRequest, ListSavepointsRequest,
+    WatchSavepointRequest,
+};
 use crate::simulator::{RECOVERS, SCENARIOS};
 
 /// The rate rises and falls by half, so that a graph of it moves.
@@ -51,6 +54,9 @@ async fn call(mut client: Client) -> Result<(), Status> {
         230..=239 => SCENARIOS.iter().find(|scenario| scenario.name == RECOVERS),
         240.. => SCENARIOS.get(usize::from(which) % SCENARIOS.len()),
     };
+    if kind < 12 && !import {
+        return create_and_watch(client).await;
+    }
     if import {
         let request = ImportSavepointRequest {
             job_id: scenario.map_or(137_228, |scenario| scenario.job_id),
@@ -70,6 +76,26 @@ async fn call(mut client: Client) -> Result<(), Status> {
         };
         client.get_savepoint(within_deadline(request)).await.map(drop)
     }
+}
+
+/// The journey of a savepoint; it takes about 3 s.
+async fn create_and_watch(mut client: Client) -> Result<(), Status> {
+    let namespace = "default-namespace";
+    let request = CreateSavepointRequest {
+        namespace: namespace.into(),
+        deployment_id: "58718c99-3b29-4c5e-93bb-c9fc4ec60001".into(),
+        ..Default::default()
+    };
+    let created = client.create_savepoint(within_deadline(request)).await?.into_inner();
+    let request = WatchSavepointRequest {
+        namespace: namespace.into(),
+        savepoint_id: created.savepoint.unwrap_or_default().savepoint_id,
+        ..Default::default()
+    };
+    let mut watch = client.watch_savepoint(request).await?.into_inner();
+    while watch.message().await?.is_some() {}
+    let request = ListSavepointsRequest { namespace: namespace.into(), ..Default::default() };
+    client.list_savepoints(within_deadline(request)).await.map(drop)
 }
 
 fn within_deadline<T>(message: T) -> Request<T> {

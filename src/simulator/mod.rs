@@ -67,6 +67,9 @@ pub struct Simulator {
 
 /// The simulators' project, which the demo's requests name.
 pub const PROJECT_ID: &str = "0605767b3300d5762fb7c0186d9e1779";
+/// The access key of simulators on fixed ports.
+pub const EXAMPLE_ID: &str = "EXAMPLEKEYID";
+pub const EXAMPLE_SECRET: &str = "exampleSecretKey";
 /// The simulators' workspace, which the demo's requests name.
 pub const WORKSPACE: &str = "a14bd5d90a0001";
 
@@ -92,11 +95,33 @@ impl Simulator {
     /// # Errors
     /// If no port is available.
     pub async fn start(api: Api, clock: Arc<dyn Clock>) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
         // Random, so that nobody mistakes them for real keys.
-        let access_key_id = format!("EXAMPLE{}", hex(&random::<6>()).to_uppercase());
-        let access_key_secret = Secret::new(hex(&random::<20>()));
+        let id = format!("EXAMPLE{}", hex(&random::<6>()).to_uppercase());
+        Self::start_at(api, clock, 0, id, hex(&random::<20>())).await
+    }
+
+    /// Starts a simulator on its own loopback port, with [`EXAMPLE_ID`] and [`EXAMPLE_SECRET`].
+    ///
+    /// # Errors
+    /// If the port is not available.
+    pub async fn start_fixed(api: Api, clock: Arc<dyn Clock>) -> io::Result<Self> {
+        let port = match api {
+            Api::Huawei => 50061,
+            Api::Alibaba => 50062,
+        };
+        Self::start_at(api, clock, port, EXAMPLE_ID.into(), EXAMPLE_SECRET.into()).await
+    }
+
+    async fn start_at(
+        api: Api,
+        clock: Arc<dyn Clock>,
+        port: u16,
+        access_key_id: String,
+        access_key_secret: String,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+        let address = listener.local_addr()?;
+        let access_key_secret = Secret::new(access_key_secret);
         let credential = Credential::new(access_key_id.clone(), access_key_secret.clone(), None)
             .map_err(io::Error::other)?;
         let state = Arc::new(State {
@@ -266,7 +291,7 @@ impl State {
         }
         seen.push(Seen {
             method: request.method().to_string(),
-            path: request.uri().path().to_owned(),
+            path: request.uri().path_and_query().map_or_else(String::new, ToString::to_string),
             headers,
             body: request.body().clone(),
             status,

@@ -99,7 +99,7 @@ impl Savepoint {
             "savepointLocation": if state == "COMPLETED" { Value::String(location) } else { Value::Null },
             "status": {"state": state, "failure": failure},
             "createdAt": self.created_at,
-            "modifiedAt": self.created_at + i64::from(self.readings),
+            "modifiedAt": self.created_at + if state == "STARTED" { 0 } else { 2 },
         })
     }
 }
