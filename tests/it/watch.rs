@@ -323,3 +323,64 @@ async fn the_last_to_leave_ends_the_poll_in_flight() {
     drop(two);
     eventually("the poll ends", || cloud.abandoned() == 1).await;
 }
+
+#[tokio::test]
+async fn a_drain_and_a_connections_age_end_watches_at_once() {
+    for drains in [true, false] {
+        let cloud = FakeCloud::answering(savepoint("STARTED", "")).await;
+        let options = quick(&cloud).with(|config| {
+            config.server.drain_timeout = Duration::from_secs(3600);
+            let age = Duration::from_millis(100);
+            config.server.max_connection_age = (!drains).then_some(age);
+        });
+        let mut gateway = Gateway::start(options).await;
+        let mut client = gateway.client().await;
+        let mut stream = client.watch_savepoint(watch_request()).await.unwrap().into_inner();
+        next(&mut stream).await.unwrap().unwrap();
+        if drains {
+            gateway.shut_down();
+        }
+        let status = loop {
+            match next(&mut stream).await {
+                Ok(message) => assert!(message.is_some(), "the watch ended with OK"),
+                Err(status) => break status,
+            }
+        };
+        let got = (status.code(), &*reason(&status));
+        assert_eq!(got, (Code::Unavailable, "GATEWAY_DRAINING"), "{status}");
+        drop((stream, client));
+        if drains {
+            tokio::time::timeout(LONG, gateway.ended()).await.expect("the gateway ends");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_watch_is_one_log_line_with_its_messages_and_polls() {
+    let cloud = FakeCloud::start(|_, before| match before {
+        0..=1 => savepoint("STARTED", ""),
+        _ => savepoint("COMPLETED", ""),
+    })
+    .await;
+    let options = quick(&cloud).with(|config| config.watch_limits.heartbeat = LONG);
+    let gateway = Gateway::start(options).await;
+    let mut client = gateway.client().await;
+    let mut stream = client.watch_savepoint(watch_request()).await.unwrap().into_inner();
+    while next(&mut stream).await.unwrap().is_some() {}
+    drop(stream);
+    let lines: Vec<serde_json::Value> = gateway
+        .log()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|line: &serde_json::Value| line["method"] == "WatchSavepoint")
+        .collect();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let line = &lines[0];
+    assert_eq!(
+        (&line["code"], &line["messages"], &line["polls"]),
+        (&"OK".into(), &2.into(), &3.into())
+    );
+    let page = super::operators::admin_get(&gateway, "/metrics").await;
+    let handled = r#"grpc_server_handled_total{grpc_type="server_stream",grpc_service="savepoint.v1.SavepointService",grpc_method="WatchSavepoint",grpc_code="OK"} 1"#;
+    assert!(page.lines().any(|line| line == handled), "{page}");
+}
