@@ -22,6 +22,8 @@ class Shape:
     times: bool = False
     #: Calls that start sooner than this after the first are left out of the percentiles.
     settle_seconds: float = 0.0
+    #: Calls that all clients together begin in a second; none for as many as they can.
+    per_second: float | None = None
 
     @property
     def in_flight(self) -> int:
@@ -105,7 +107,8 @@ class LoadGenerator:
         return self._measure(arguments, shape, where, upstream, None, len(compact(rest["body"])))
 
     def _run(self, arguments: list[str], shape: Shape, where: Layout) -> dict[str, float]:
-        command = [self._program, "-t1", f"-n{shape.calls}", f"-c{shape.clients}", f"-m{shape.streams}"]
+        paced = [f"--rps={shape.per_second / shape.clients:.3f}"] if shape.per_second else []
+        command = [self._program, *paced, "-t1", f"-n{shape.calls}", f"-c{shape.clients}", f"-m{shape.streams}"]
         if shape.times:
             self._times.unlink(missing_ok=True)
             command.append(f"--log-file={self._times}")

@@ -367,6 +367,39 @@ def _growth(results: Result) -> str:
     return text
 
 
+def _watch(results: Result) -> str:
+    """Watchers beside callers that ask again and again."""
+    part = _dig(results, ("parts", "watch")) or {}
+    count, savepoints = part.get("watches", 0), part.get("savepoints", 0)
+
+    def of(who: str, *path: str, form: Callable[[float], str] = two) -> str:
+        return single(results, "watch", who, *path).text(form)
+
+    text = _conditions(results) + "\n"
+    text += _row(
+        f"{count:,} callers, {savepoints} savepoints", "WatchSavepoint", "GetSavepoint every 2 s"
+    ) + _rule(3)
+    rows = [
+        ("cores used by the gateway", ("steady", "server_cores"), ("server_cores",), lambda v: f"{v:.3f}"),
+        (
+            "requests to the provider a second",
+            ("steady", "upstream_requests_per_second"),
+            ("upstream_requests_per_second",),
+            lambda v: f"{v:,.1f}",
+        ),
+        ("memory of the gateway", ("rss_held",), ("rss_held",), megabytes),
+    ]
+    for title, watching, asking, form in rows:
+        text += _row(title, of("watching", *watching, form=form), of("asking", *asking, form=form))
+    seconds = lambda value: f"{value:.2f} s"  # noqa: E731
+    text += _row("memory before", of("watching", "rss_idle", form=megabytes), "")
+    text += _row("first message of the last watcher", of("watching", "first_message_seconds", form=seconds), "")
+    text += _row(
+        "from the provider's change to the last watcher", of("watching", "change_to_last_seconds", form=seconds), ""
+    )
+    return text
+
+
 def _every(value: object, key: str) -> list:
     if isinstance(value, dict):
         return ([value[key]] if key in value else []) + [
@@ -422,6 +455,8 @@ def table(results: Result) -> str:
     if "¹" in text:
         text += "\n¹ The load generator and the upstream filled their core, the server did not fill its own: "
         text += "it can carry more than this.\n"
+    if "watch" in results["parts"]:
+        text += "\n### Watchers\n\n" + _watch(results)
     found = problems(results["parts"])
     if found:
         text += "\n### Failed or left out\n\n"
@@ -461,7 +496,11 @@ def _sizing(results: Result) -> str:
 
 
 def write(results: Result, docs: Path) -> None:
-    """Replace what stands between the markers of the pages."""
-    picture = "![The gateway beside Envoy](performance.svg)"
-    replace_block(docs / "performance.md", "bench", f"\n{picture}\n\n{table(results)}")
-    replace_block(docs / "operations.md", "bench", f"\n{_sizing(results)}")
+    """Replace what stands between the markers of the pages, for the parts that ran."""
+    parts = results["parts"]
+    if "plain" in parts:
+        picture = "![The gateway beside Envoy](performance.svg)"
+        replace_block(docs / "performance.md", "bench", f"\n{picture}\n\n{table(results)}")
+        replace_block(docs / "operations.md", "bench", f"\n{_sizing(results)}")
+    if "watch" in parts:
+        replace_block(docs / "performance.md", "watch", f"\n{_watch(results)}")

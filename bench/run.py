@@ -38,6 +38,7 @@ from peers import HERE, ROOT, Tools, build_gateway, compile_descriptor, install,
 from servers import Envoy, Gateway, Server
 from tools.gateway import binary
 from upstream import ANSWER_SIZES, CALLS, EVERY_CALL, Upstream
+from watchers import STREAMS, watching
 
 Result = dict[str, object]
 
@@ -56,6 +57,8 @@ class Size:
     settle_seconds: float
     idle: int
     starts: int
+    watches: int
+    watch_seconds: float
 
 
 FULL = Size(
@@ -69,6 +72,8 @@ FULL = Size(
     settle_seconds=1.0,
     idle=10_000,
     starts=9,
+    watches=10_000,
+    watch_seconds=60.0,
 )
 QUICK = Size(
     pairs=1,
@@ -81,6 +86,8 @@ QUICK = Size(
     settle_seconds=0.5,
     idle=300,
     starts=3,
+    watches=500,
+    watch_seconds=2.0,
 )
 
 
@@ -370,6 +377,62 @@ def part_telemetry(bench: Bench) -> Result:
         )
 
 
+def part_watch(bench: Bench) -> Result:
+    """Watchers of few savepoints, beside as many callers that ask GetSavepoint every two seconds."""
+    if "gateway" not in bench.names:
+        return {"skipped": "the gateway takes no part"}
+    count, savepoints, seconds = bench.size.watches, max(1, bench.size.watches // 100), bench.size.watch_seconds
+
+    def cost(server: Server, upstream: Upstream, during: Callable[[], None]) -> Result:
+        arrived, before, begun = upstream.requests(), server.cpu_seconds(), time.monotonic()
+        during()
+        taken = time.monotonic() - begun
+        return {
+            "seconds": round(taken, 1),
+            "server_cores": round((server.cpu_seconds() - before) / taken, 4),
+            "upstream_requests_per_second": round((upstream.requests() - arrived) / taken, 1),
+        }
+
+    def watch(upstream: Upstream) -> Result:
+        upstream.show_state("STARTED")
+        with bench.server("gateway", upstream, "plain", bench.one_core) as server:
+            bench.check(server)
+            idle = server.settled_rss()
+            with watching(server, server.port, count, savepoints) as watchers:
+                first = watchers.all_told(timeout=60)
+                # Until the polls have slowed down as far as they do.
+                watchers.serve(seconds)
+                held, told = server.settled_rss(), watchers.messages()
+                steady = cost(server, upstream, lambda: watchers.serve(seconds))
+                steady["messages_per_second"] = round((watchers.messages() - told) / seconds, 1)
+                upstream.show_state("COMPLETED")
+                last = watchers.all_ended(timeout=60)
+            return {
+                "rss_idle": idle,
+                "rss_held": held,
+                "first_message_seconds": round(first, 2),
+                "steady": steady,
+                "change_to_last_seconds": round(last, 2),
+            }
+
+    def ask(upstream: Upstream) -> Result:
+        with bench.server("gateway", upstream, "plain", bench.one_core) as server:
+            bench.check(server)
+            calls = int(count / 2 * seconds)
+            shape = Shape(max(1, count // STREAMS), STREAMS, calls, per_second=count / 2)
+            return cost(
+                server, upstream, lambda: bench.through(server, upstream, "get", shape, bench.one_core)
+            ) | {"rss_held": server.settled_rss()}
+
+    with bench.upstream(bench.one_core) as upstream:
+        return {
+            "watches": count,
+            "savepoints": savepoints,
+            "watching": attempt("watching", lambda: watch(upstream)),
+            "asking": attempt("asking every 2 s", lambda: ask(upstream)),
+        }
+
+
 def part_growth(bench: Bench) -> Result:
     """How the cost of a call changes with the load, the connections and the size of the answer."""
     if "gateway" not in bench.names:
@@ -407,6 +470,7 @@ PARTS: dict[str, Callable[[Bench], Result]] = {
     "workers": part_workers,
     "telemetry": part_telemetry,
     "growth": part_growth,
+    "watch": part_watch,
 }
 
 

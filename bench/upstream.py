@@ -107,6 +107,8 @@ class Upstream(Process):
         self.ports = {"plain": free_port(), "tls": free_port()} | {f"delay{delay}": free_port() for delay in DELAYS_MS}
         self.port = free_port()
         self._asked = 0
+        self._watched = folder / "watched.json"
+        self.show_state("STARTED")
         configuration = folder / "nginx.conf"
         configuration.write_text(
             Template((HERE / "nginx.conf").read_text()).substitute(
@@ -126,6 +128,14 @@ class Upstream(Process):
             cores=cores,
             log=folder / "nginx.log",
         )
+
+    def show_state(self, state: str) -> None:
+        """Every savepoint of the watched namespace is in this state from now on."""
+        body = copy.deepcopy(CALLS["get"]["upstream"]["body"])
+        body["data"]["status"] = {"state": state, "failure": None}
+        new = self._watched.with_suffix(".new")
+        new.write_text(compact(body))
+        new.replace(self._watched)
 
     def requests(self) -> int:
         """How many calls have arrived so far; asking is not counted."""
