@@ -26,7 +26,12 @@ GetSavepoint, chosen by savepoint id (requestId of the answer is always `FAKE-AL
   slow                  an answer that takes 20 seconds
   flaky-N-...           HTTP 503 for the first N calls of this very id, then success; the
                         description says how many calls it took
+  started-N-...         state STARTED for the first N calls of this very id, then COMPLETED
   any other             HTTP 200 with success false and errorCode 990301: no such savepoint
+
+CreateSavepoint, chosen by deployment id; ListSavepoints finds what it made:
+  unavailable-...       makes the savepoint, but answers HTTP 503
+  any other             success; the savepoint's id is one of `started-2-...` above
 """
 
 import argparse
@@ -34,10 +39,12 @@ import collections
 import json
 import re
 import threading
+import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 IMPORT_PATH = re.compile(r"/v1\.0/([^/]+)/streaming/jobs/([^/]+)/import-savepoint")
 GET_PATH = re.compile(r"/api/v2/namespaces/([^/]+)/savepoints/([^/]+)")
+LIST_PATH = re.compile(r"/api/v2/namespaces/([^/]+)/savepoints")
 
 HUAWEI_REQUEST_ID = "fake-huawei-request"
 ALIBABA_REQUEST_ID = "FAKE-ALIBABA-REQUEST"
@@ -73,6 +80,37 @@ class CallCounter:
             return self._calls[key]
 
 
+class CreatedSavepoints:
+    """What CreateSavepoint made, oldest first. A list shows them as they were made."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._all = []
+
+    def add(self, namespace, body):
+        with self._lock:
+            data = DOCUMENTED_SAVEPOINT | {
+                "savepointId": f"started-2-{len(self._all)}",
+                "deploymentId": body["deploymentId"],
+                "namespace": namespace,
+                "description": body.get("description", ""),
+                "nativeFormat": body.get("nativeFormat", True),
+                "status": {"state": "STARTED", "failure": None},
+            }
+            self._all.append(data)
+            return data
+
+    def page(self, namespace, deployment_id, index, size):
+        """One page, and the number of savepoints on all of them."""
+        with self._lock:
+            fits = [
+                data
+                for data in self._all
+                if data["namespace"] == namespace and deployment_id in ("", data["deploymentId"])
+            ]
+        return fits[(index - 1) * size : index * size], len(fits)
+
+
 def import_answer(job_id, body, calls):
     """(HTTP status, headers, JSON) of one import."""
     if job_id == "137228":
@@ -97,6 +135,7 @@ def savepoint_answer(savepoint_id, calls):
     """(HTTP status, headers, JSON) of one savepoint."""
     data = DOCUMENTED_SAVEPOINT | {"savepointId": savepoint_id}
     flaky = re.fullmatch(r"flaky-(\d+)-.+", savepoint_id)
+    started = re.fullmatch(r"started-(\d+)-.+", savepoint_id)
     if savepoint_id == DOCUMENTED_SAVEPOINT["savepointId"]:
         pass
     elif savepoint_id == "unknown-enums":
@@ -123,9 +162,28 @@ def savepoint_answer(savepoint_id, calls):
         if call <= int(flaky[1]):
             return 503, {}, alibaba_error("ServiceUnavailable", f"call {call} of {savepoint_id}")
         data |= {"description": f"answered at call {call}"}
+    elif started:
+        if calls.next(savepoint_id) <= int(started[1]):
+            data |= {"status": {"state": "STARTED", "failure": None}}
     else:
         return 200, {}, savepoint_envelope(False, "990301", f"{savepoint_id} does not exist.", None)
     return 200, {}, savepoint_envelope(True, "", "", data)
+
+
+def create_answer(namespace, body, created):
+    """(HTTP status, headers, JSON) of one creation."""
+    data = created.add(namespace, body)
+    if body["deploymentId"].startswith("unavailable-"):
+        return 503, {}, alibaba_error("ServiceUnavailable", "The answer was lost.")
+    return 200, {}, savepoint_envelope(True, "", "", data)
+
+
+def list_answer(namespace, query, created):
+    """(HTTP status, headers, JSON) of one page of a list."""
+    index, size = int(query["pageIndex"]), int(query["pageSize"])
+    page, total = created.page(namespace, query.get("deploymentId", ""), index, size)
+    numbers = {"pageIndex": index, "pageSize": size, "totalSize": total}
+    return 200, {}, savepoint_envelope(True, "", "", page) | numbers
 
 
 def savepoint_envelope(success, error_code, error_message, data):
@@ -147,25 +205,33 @@ class ProviderHandler(BaseHTTPRequestHandler):
     # Keep-alive, as both providers have it.
     protocol_version = "HTTP/1.1"
     calls = CallCounter()
+    created = CreatedSavepoints()
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        match = IMPORT_PATH.fullmatch(self.path)
-        if match is None:
+        if match := LIST_PATH.fullmatch(self.path):
+            self.answer_in_workspace(create_answer, match[1], json.loads(body), self.created)
+        elif match := IMPORT_PATH.fullmatch(self.path):
+            status, headers, answer = import_answer(match[2], json.loads(body), self.calls)
+            self.answer(status, headers | {"X-Request-Id": HUAWEI_REQUEST_ID}, answer)
+        else:
             self.answer(404, {}, {"error_code": "APIG.0101", "error_msg": self.path})
-            return
-        status, headers, answer = import_answer(match[2], json.loads(body), self.calls)
-        self.answer(status, headers | {"X-Request-Id": HUAWEI_REQUEST_ID}, answer)
 
     def do_GET(self):
-        match = GET_PATH.fullmatch(self.path)
-        if match is None:
+        path, _, query = self.path.partition("?")
+        if match := LIST_PATH.fullmatch(path):
+            filters = dict(urllib.parse.parse_qsl(query))
+            self.answer_in_workspace(list_answer, match[1], filters, self.created)
+        elif match := GET_PATH.fullmatch(path):
+            self.answer_in_workspace(savepoint_answer, match[2], self.calls)
+        else:
             self.answer(404, {}, alibaba_error("InvalidApi.NotFound", self.path))
-            return
-        if not self.headers.get("workspace"):
+
+    def answer_in_workspace(self, make_answer, *arguments):
+        if self.headers.get("workspace"):
+            self.answer(*make_answer(*arguments))
+        else:
             self.answer(400, {}, alibaba_error("MissingWorkspace", "workspace is mandatory"))
-            return
-        self.answer(*savepoint_answer(match[2], self.calls))
 
     def answer(self, status, headers, body):
         content = json.dumps(body, ensure_ascii=False).encode()
