@@ -1,8 +1,10 @@
-"""Calls both RPCs of a running savepoint gateway and prints what comes back."""
+"""Calls every RPC of a running savepoint gateway and prints what comes back."""
 
-import json
 import os
+import random
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -13,24 +15,21 @@ from savepoint.v1 import savepoint_pb2, savepoint_pb2_grpc
 
 DEADLINE_SECONDS = 10
 
-# GetSavepoint has no side effects and may be repeated. ImportSavepoint is left out: after an
-# UNAVAILABLE its job may have been changed, and only the caller can know whether to repeat it.
-SERVICE_CONFIG = json.dumps(
-    {
-        "methodConfig": [
-            {
-                "name": [{"service": "savepoint.v1.SavepointService", "method": "GetSavepoint"}],
-                "retryPolicy": {
-                    "maxAttempts": 4,
-                    "initialBackoff": "0.1s",
-                    "maxBackoff": "1s",
-                    "backoffMultiplier": 2,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
-                },
-            }
-        ]
-    }
-)
+# The calls that the library may repeat by itself. ImportSavepoint and CreateSavepoint are left out:
+# after an UNAVAILABLE they may have changed something, and only the caller can know whether to
+# repeat them. So is WatchSavepoint: watch_savepoint() repeats it, also after its first message.
+SERVICE_CONFIG = """
+{"methodConfig": [{
+  "name": [
+    {"service": "savepoint.v1.SavepointService", "method": "GetSavepoint"},
+    {"service": "savepoint.v1.SavepointService", "method": "ListSavepoints"}
+  ],
+  "retryPolicy": {
+    "maxAttempts": 4, "initialBackoff": "0.1s", "maxBackoff": "1s", "backoffMultiplier": 2,
+    "retryableStatusCodes": ["UNAVAILABLE"]
+  }
+}]}
+"""
 
 DETAIL_TYPES = (
     error_details_pb2.ErrorInfo,
@@ -41,8 +40,26 @@ DETAIL_TYPES = (
 
 
 # snippet:begin
+# A watch that ends with one of these says nothing about its savepoint.
+WATCH_AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+FIRST_BACKOFF_SECONDS = 0.5
+MAX_BACKOFF_SECONDS = 10
+
+
+class SavepointFailed(Exception):
+    """A watch has ended, and its savepoint is not complete."""
+
+    def __init__(self, savepoint: savepoint_pb2.Savepoint):
+        status = savepoint.status
+        super().__init__(
+            f"savepoint {savepoint.savepoint_id} is {status.provider_state}: {status.failure.message}"
+        )
+        self.savepoint = savepoint
+
+
 def connect(address: str, tls: grpc.ChannelCredentials | None = None) -> grpc.Channel:
-    options = [("grpc.service_config", SERVICE_CONFIG)]
+    # The keepalive finds connections that are dead, which a watch alone would not notice.
+    options = [("grpc.service_config", SERVICE_CONFIG), ("grpc.keepalive_time_ms", 30_000)]
     if tls is None:
         return grpc.insecure_channel(address, options)
     return grpc.secure_channel(address, tls, options)
@@ -53,6 +70,55 @@ def get_savepoint(
 ) -> savepoint_pb2.GetSavepointResponse:
     stub = savepoint_pb2_grpc.SavepointServiceStub(channel)
     return stub.GetSavepoint(request, timeout=DEADLINE_SECONDS)
+
+
+def create_savepoint(
+    channel: grpc.Channel, request: savepoint_pb2.CreateSavepointRequest
+) -> savepoint_pb2.CreateSavepointResponse:
+    """Never repeated: if the outcome is unknown, list_savepoints() of the deployment tells it."""
+    stub = savepoint_pb2_grpc.SavepointServiceStub(channel)
+    return stub.CreateSavepoint(request, timeout=DEADLINE_SECONDS)
+
+
+def watch_savepoint(
+    channel: grpc.Channel, request: savepoint_pb2.WatchSavepointRequest, timeout_seconds: float
+) -> savepoint_pb2.Savepoint:
+    """Waits until the savepoint is complete. One that failed raises SavepointFailed."""
+    stub = savepoint_pb2_grpc.SavepointServiceStub(channel)
+    end = time.monotonic() + timeout_seconds
+    backoff = FIRST_BACKOFF_SECONDS
+    while True:
+        savepoint = savepoint_pb2.Savepoint()
+        try:
+            for message in stub.WatchSavepoint(request, timeout=end - time.monotonic()):
+                savepoint = message.savepoint
+                backoff = FIRST_BACKOFF_SECONDS
+        except grpc.RpcError as error:
+            # Jitter, because many watches may have ended together.
+            wait = random.uniform(backoff / 2, backoff)
+            if error.code() not in WATCH_AGAIN or time.monotonic() + wait >= end:
+                raise
+        else:
+            if savepoint.status.state != savepoint_pb2.SAVEPOINT_STATE_COMPLETED:
+                raise SavepointFailed(savepoint)
+            return savepoint
+        time.sleep(wait)
+        backoff = min(2 * backoff, MAX_BACKOFF_SECONDS)
+
+
+def list_savepoints(
+    channel: grpc.Channel, request: savepoint_pb2.ListSavepointsRequest
+) -> Iterator[savepoint_pb2.Savepoint]:
+    """The savepoints of all pages."""
+    stub = savepoint_pb2_grpc.SavepointServiceStub(channel)
+    page = savepoint_pb2.ListSavepointsRequest()
+    page.CopyFrom(request)
+    while True:
+        response = stub.ListSavepoints(page, timeout=DEADLINE_SECONDS)
+        yield from response.savepoints
+        if not response.next_page_token:
+            return
+        page.page_token = response.next_page_token
 
 
 def details_of(error: grpc.RpcError) -> list[Message]:
@@ -92,7 +158,8 @@ def tls_from_environment() -> grpc.ChannelCredentials | None:
 def print_savepoint(savepoint: savepoint_pb2.Savepoint) -> None:
     state = savepoint_pb2.SavepointState.Name(savepoint.status.state)
     print(f"  {savepoint.savepoint_id}: {state} ({savepoint.status.provider_state})")
-    print(f"  at {savepoint.savepoint_location}")
+    if savepoint.savepoint_location:
+        print(f"  at {savepoint.savepoint_location}")
     if savepoint.HasField("create_time"):
         print(f"  created {savepoint.create_time.ToJsonString()}")
     if savepoint.HasField("native_format"):
@@ -141,8 +208,46 @@ def main() -> int:
                 ),
             )
             print_savepoint(got.savepoint)
+
+            print("CreateSavepoint")
+            created = create_savepoint(
+                channel,
+                savepoint_pb2.CreateSavepointRequest(
+                    workspace="a14bd5d90a0001",
+                    namespace="default-namespace",
+                    deployment_id="58718c99-3b29-4c5e-93bb-c9fc4ec60001",
+                    description="before the upgrade",
+                ),
+            )
+            print_savepoint(created.savepoint)
+
+            print("WatchSavepoint")
+            complete = watch_savepoint(
+                channel,
+                savepoint_pb2.WatchSavepointRequest(
+                    workspace="a14bd5d90a0001",
+                    namespace="default-namespace",
+                    savepoint_id=created.savepoint.savepoint_id,
+                ),
+                timeout_seconds=600,
+            )
+            print_savepoint(complete)
+
+            print("ListSavepoints")
+            for savepoint in list_savepoints(
+                channel,
+                savepoint_pb2.ListSavepointsRequest(
+                    workspace="a14bd5d90a0001",
+                    namespace="default-namespace",
+                    deployment_id="58718c99-3b29-4c5e-93bb-c9fc4ec60001",
+                ),
+            ):
+                print_savepoint(savepoint)
         except grpc.RpcError as error:
             print_failure(error)
+            return 1
+        except SavepointFailed as failed:
+            print(f"  {failed}")
             return 1
 
         print("ImportSavepoint with an empty request, to show what a failure carries")

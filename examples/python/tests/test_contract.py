@@ -1,7 +1,9 @@
 """The contract as a Python caller sees it.
 
 The gateway at SAVEPOINT_GATEWAY_ADDRESS must stand before examples/fake_provider.py, whose head
-lists the ids used here.
+lists the ids used here, and end each watch after two seconds. The one at SAVEPOINT_DEMO_ADDRESS is
+`savepoint-gateway demo`. The one at SAVEPOINT_RESTARTING_ADDRESS is like the first one, without that
+limit, and drained and started again every two seconds.
 """
 
 import os
@@ -14,21 +16,36 @@ import grpc
 import savepoint_client
 from google.protobuf.message import Message
 from savepoint.v1 import savepoint_pb2
-from savepoint_client import connect, details_of, get_savepoint, import_savepoint
+from savepoint_client import (
+    SavepointFailed,
+    connect,
+    create_savepoint,
+    details_of,
+    get_savepoint,
+    import_savepoint,
+    list_savepoints,
+    watch_savepoint,
+)
 
 
 def setUpModule():
-    if not os.environ.get("SAVEPOINT_GATEWAY_ADDRESS"):
-        raise unittest.SkipTest("SAVEPOINT_GATEWAY_ADDRESS is not set: no gateway to call")
+    for name in ("GATEWAY", "DEMO", "RESTARTING"):
+        if not os.environ.get(f"SAVEPOINT_{name}_ADDRESS"):
+            raise unittest.SkipTest(f"SAVEPOINT_{name}_ADDRESS is not set: no gateway to call")
 
 
 class ContractTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.channel = connect(
-            os.environ["SAVEPOINT_GATEWAY_ADDRESS"], savepoint_client.tls_from_environment()
-        )
-        cls.addClassCleanup(cls.channel.close)
+        cls.channel = cls.connect("SAVEPOINT_GATEWAY_ADDRESS")
+        cls.demo = cls.connect("SAVEPOINT_DEMO_ADDRESS")
+        cls.restarting = cls.connect("SAVEPOINT_RESTARTING_ADDRESS")
+
+    @classmethod
+    def connect(cls, variable: str) -> grpc.Channel:
+        channel = connect(os.environ[variable], savepoint_client.tls_from_environment())
+        cls.addClassCleanup(channel.close)
+        return channel
 
     def import_job(self, job_id: int, path: str = "obs://bucket-name/dir/savepoint/"):
         request = savepoint_pb2.ImportSavepointRequest(job_id=job_id, savepoint_path=path)
@@ -39,6 +56,26 @@ class ContractTest(unittest.TestCase):
             namespace="default-namespace", savepoint_id=savepoint_id
         )
         return get_savepoint(self.channel, request).savepoint
+
+    def create(self, channel: grpc.Channel, deployment_id: str) -> savepoint_pb2.Savepoint:
+        request = savepoint_pb2.CreateSavepointRequest(
+            namespace="default-namespace", deployment_id=deployment_id
+        )
+        return create_savepoint(channel, request).savepoint
+
+    def watch(
+        self, channel: grpc.Channel, savepoint_id: str, timeout_seconds: float = 20
+    ) -> savepoint_pb2.Savepoint:
+        request = savepoint_pb2.WatchSavepointRequest(
+            namespace="default-namespace", savepoint_id=savepoint_id
+        )
+        return watch_savepoint(channel, request, timeout_seconds)
+
+    def list(self, channel: grpc.Channel, deployment_id: str) -> list[savepoint_pb2.Savepoint]:
+        request = savepoint_pb2.ListSavepointsRequest(
+            namespace="default-namespace", deployment_id=deployment_id, page_size=1
+        )
+        return list(list_savepoints(channel, request))
 
     def failure(self, code: grpc.StatusCode, call) -> dict[str, Message]:
         """The details of a call that must fail with `code`, by the names of their types."""
@@ -169,6 +206,66 @@ class ContractTest(unittest.TestCase):
         began = time.monotonic()
         with self.assertRaises(grpc.RpcError) as raised:
             stub.GetSavepoint(request, timeout=0.5)
+        self.assertEqual(raised.exception.code(), grpc.StatusCode.DEADLINE_EXCEEDED)
+        self.assertLess(time.monotonic() - began, 5)
+
+    def test_a_savepoint_is_created_watched_and_listed(self):
+        deployment_id = f"deployment-{random.getrandbits(64)}"
+        created = self.create(self.demo, deployment_id)
+        self.assertEqual(created.status.state, savepoint_pb2.SAVEPOINT_STATE_STARTED)
+        complete = self.watch(self.demo, created.savepoint_id)
+        self.assertEqual(complete.status.state, savepoint_pb2.SAVEPOINT_STATE_COMPLETED)
+        self.assertEqual(complete.deployment_id, deployment_id)
+        self.assertEqual(self.list(self.demo, deployment_id), [complete])
+
+    def test_a_savepoint_that_fails_is_raised(self):
+        created = self.create(self.demo, "simulate-failed-savepoint")
+        with self.assertRaises(SavepointFailed) as raised:
+            self.watch(self.demo, created.savepoint_id)
+        status = raised.exception.savepoint.status
+        self.assertEqual(status.state, savepoint_pb2.SAVEPOINT_STATE_FAILED)
+        self.assertIn(status.failure.message, str(raised.exception))
+        self.assertEqual(status.failure.message, "create savepoint failed")
+
+    def test_a_watch_of_an_unknown_savepoint_ends_at_once(self):
+        details = self.failure(
+            grpc.StatusCode.NOT_FOUND, lambda: self.watch(self.demo, "simulate-not-found")
+        )
+        self.assertEqual(details["ErrorInfo"].reason, "PROVIDER_NOT_FOUND")
+
+    def test_all_pages_are_listed(self):
+        deployment_id = f"deployment-{random.getrandbits(64)}"
+        created = [self.create(self.demo, deployment_id).savepoint_id for _ in range(3)]
+        listed = self.list(self.demo, deployment_id)
+        self.assertEqual([savepoint.savepoint_id for savepoint in listed], created)
+
+    def test_create_savepoint_is_never_retried_and_a_list_tells_its_outcome(self):
+        deployment_id = f"unavailable-{random.getrandbits(64)}"
+        details = self.failure(
+            grpc.StatusCode.UNAVAILABLE, lambda: self.create(self.channel, deployment_id)
+        )
+        self.assertEqual(details["ErrorInfo"].metadata["outcome"], "unknown")
+        self.assertEqual(len(self.list(self.channel, deployment_id)), 1)
+
+    def test_a_watch_goes_on_when_unavailable(self):
+        # The gateway alone makes at most three attempts; the others are the loop's.
+        complete = self.watch(self.channel, f"flaky-4-{random.getrandbits(64)}")
+        self.assertEqual(complete.description, "answered at call 5")
+
+    def test_a_watch_goes_on_after_the_gateways_limit(self):
+        complete = self.watch(self.channel, f"started-5-{random.getrandbits(64)}")
+        self.assertEqual(complete.status.state, savepoint_pb2.SAVEPOINT_STATE_COMPLETED)
+
+    def test_a_watch_goes_on_after_a_restart(self):
+        # One watch alone would take half a minute for as many calls.
+        complete = self.watch(self.restarting, f"started-7-{random.getrandbits(64)}")
+        self.assertEqual(complete.status.state, savepoint_pb2.SAVEPOINT_STATE_COMPLETED)
+
+    def test_the_callers_limit_ends_a_watch(self):
+        # Beyond the gateway's limit, so that it is watched again before.
+        began = time.monotonic()
+        with self.assertRaises(grpc.RpcError) as raised:
+            self.watch(self.channel, "started-1000000-limit", timeout_seconds=3)
         self.assertEqual(raised.exception.code(), grpc.StatusCode.DEADLINE_EXCEEDED)
         self.assertLess(time.monotonic() - began, 5)
 
