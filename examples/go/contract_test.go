@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -13,17 +14,35 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	savepointv1 "savepoint-gateway/examples/go/gen/savepoint/v1"
 )
 
 // The gateway at SAVEPOINT_GATEWAY_ADDRESS must stand before examples/fake_provider.py, whose head
-// lists the ids used here.
+// lists the ids used here, and end each watch after two seconds.
 func dial(t *testing.T) *grpc.ClientConn {
 	t.Helper()
-	address := os.Getenv("SAVEPOINT_GATEWAY_ADDRESS")
+	return dialAt(t, "SAVEPOINT_GATEWAY_ADDRESS")
+}
+
+// `savepoint-gateway demo`.
+func dialDemo(t *testing.T) *grpc.ClientConn {
+	t.Helper()
+	return dialAt(t, "SAVEPOINT_DEMO_ADDRESS")
+}
+
+// A gateway like the first one, without that limit, and drained and started again every two seconds.
+func dialRestarting(t *testing.T) *grpc.ClientConn {
+	t.Helper()
+	return dialAt(t, "SAVEPOINT_RESTARTING_ADDRESS")
+}
+
+func dialAt(t *testing.T, variable string) *grpc.ClientConn {
+	t.Helper()
+	address := os.Getenv(variable)
 	if address == "" {
-		t.Skip("SAVEPOINT_GATEWAY_ADDRESS is not set: no gateway to call")
+		t.Skipf("%s is not set: no gateway to call", variable)
 	}
 	creds, err := credentialsFromEnvironment()
 	if err != nil {
@@ -60,6 +79,58 @@ func mustGet(t *testing.T, conn *grpc.ClientConn, id string) *savepointv1.Savepo
 		t.Fatal(err)
 	}
 	return savepoint
+}
+
+func tryCreate(
+	t *testing.T, conn *grpc.ClientConn, deploymentID string,
+) (*savepointv1.Savepoint, error) {
+	t.Helper()
+	response, err := createSavepoint(t.Context(), conn, &savepointv1.CreateSavepointRequest{
+		Namespace: "default-namespace", DeploymentId: deploymentID,
+	})
+	return response.GetSavepoint(), err
+}
+
+func mustCreate(t *testing.T, conn *grpc.ClientConn, deploymentID string) *savepointv1.Savepoint {
+	t.Helper()
+	savepoint, err := tryCreate(t, conn, deploymentID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return savepoint
+}
+
+func tryWatch(
+	t *testing.T, conn *grpc.ClientConn, id string, limit time.Duration,
+) (*savepointv1.Savepoint, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	return watchSavepoint(ctx, conn, &savepointv1.WatchSavepointRequest{
+		Namespace: "default-namespace", SavepointId: id,
+	})
+}
+
+func mustWatch(t *testing.T, conn *grpc.ClientConn, id string) *savepointv1.Savepoint {
+	t.Helper()
+	savepoint, err := tryWatch(t, conn, id, 20*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "state", savepoint.GetStatus().GetState(),
+		savepointv1.SavepointState_SAVEPOINT_STATE_COMPLETED)
+	return savepoint
+}
+
+func mustList(t *testing.T, conn *grpc.ClientConn, deploymentID string) []*savepointv1.Savepoint {
+	t.Helper()
+	savepoints, err := listSavepoints(t.Context(), conn, &savepointv1.ListSavepointsRequest{
+		Namespace: "default-namespace", DeploymentId: deploymentID, PageSize: 1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return savepoints
 }
 
 func equal[T comparable](t *testing.T, what string, got, want T) {
@@ -247,6 +318,87 @@ func TestTheDeadlineEndsASlowCall(t *testing.T) {
 	_, err := getSavepoint(ctx, conn, &savepointv1.GetSavepointRequest{
 		Namespace: "n", SavepointId: "slow",
 	})
+	equal(t, "code", status.Code(err), codes.DeadlineExceeded)
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
+
+func TestASavepointIsCreatedWatchedAndListed(t *testing.T) {
+	conn := dialDemo(t)
+	deploymentID := fmt.Sprintf("deployment-%d", rand.Uint64())
+	created := mustCreate(t, conn, deploymentID)
+	equal(t, "state", created.GetStatus().GetState(),
+		savepointv1.SavepointState_SAVEPOINT_STATE_STARTED)
+	complete := mustWatch(t, conn, created.GetSavepointId())
+	equal(t, "deployment", complete.GetDeploymentId(), deploymentID)
+	listed := mustList(t, conn, deploymentID)
+	if len(listed) != 1 || !proto.Equal(listed[0], complete) {
+		t.Errorf("got %v, want only %v", listed, complete)
+	}
+}
+
+func TestASavepointThatFailsIsAnError(t *testing.T) {
+	conn := dialDemo(t)
+	created := mustCreate(t, conn, "simulate-failed-savepoint")
+	_, err := tryWatch(t, conn, created.GetSavepointId(), 20*time.Second)
+	var failed *savepointFailedError
+	if !errors.As(err, &failed) {
+		t.Fatalf("got %v", err)
+	}
+	got := failed.savepoint.GetStatus()
+	equal(t, "state", got.GetState(), savepointv1.SavepointState_SAVEPOINT_STATE_FAILED)
+	equal(t, "message", got.GetFailure().GetMessage(), "create savepoint failed")
+}
+
+func TestAWatchOfAnUnknownSavepointEndsAtOnce(t *testing.T) {
+	_, err := tryWatch(t, dialDemo(t), "simulate-not-found", 20*time.Second)
+	equal(t, "reason", errorInfo(t, err, codes.NotFound).GetReason(), "PROVIDER_NOT_FOUND")
+}
+
+func TestAllPagesAreListed(t *testing.T) {
+	conn := dialDemo(t)
+	deploymentID := fmt.Sprintf("deployment-%d", rand.Uint64())
+	var created, listed []string
+	for range 3 {
+		created = append(created, mustCreate(t, conn, deploymentID).GetSavepointId())
+	}
+	for _, savepoint := range mustList(t, conn, deploymentID) {
+		listed = append(listed, savepoint.GetSavepointId())
+	}
+	if !slices.Equal(listed, created) {
+		t.Errorf("got %v, want %v", listed, created)
+	}
+}
+
+func TestCreateSavepointIsNeverRetriedAndAListTellsItsOutcome(t *testing.T) {
+	conn := dial(t)
+	deploymentID := fmt.Sprintf("unavailable-%d", rand.Uint64())
+	_, err := tryCreate(t, conn, deploymentID)
+	metadata := errorInfo(t, err, codes.Unavailable).GetMetadata()
+	equal(t, "outcome", metadata["outcome"], "unknown")
+	equal(t, "savepoints", len(mustList(t, conn, deploymentID)), 1)
+}
+
+func TestAWatchGoesOnWhenUnavailable(t *testing.T) {
+	// The gateway alone makes at most three attempts; the others are the loop's.
+	complete := mustWatch(t, dial(t), fmt.Sprintf("flaky-4-%d", rand.Uint64()))
+	equal(t, "description", complete.GetDescription(), "answered at call 5")
+}
+
+func TestAWatchGoesOnAfterTheGatewaysLimit(t *testing.T) {
+	mustWatch(t, dial(t), fmt.Sprintf("started-5-%d", rand.Uint64()))
+}
+
+func TestAWatchGoesOnAfterARestart(t *testing.T) {
+	// One watch alone would take half a minute for as many calls.
+	mustWatch(t, dialRestarting(t), fmt.Sprintf("started-7-%d", rand.Uint64()))
+}
+
+func TestTheCallersLimitEndsAWatch(t *testing.T) {
+	// Beyond the gateway's limit, so that it is watched again before.
+	began := time.Now()
+	_, err := tryWatch(t, dial(t), "started-1000000-limit", 3*time.Second)
 	equal(t, "code", status.Code(err), codes.DeadlineExceeded)
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("took %v", took)

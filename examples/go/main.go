@@ -1,4 +1,4 @@
-// Command savepoint-client calls both RPCs of a running savepoint gateway and prints what comes
+// Command savepoint-client calls every RPC of a running savepoint gateway and prints what comes
 // back.
 package main
 
@@ -11,15 +11,19 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	savepointv1 "savepoint-gateway/examples/go/gen/savepoint/v1"
 )
@@ -28,27 +32,44 @@ import (
 
 const deadline = 10 * time.Second
 
-// GetSavepoint has no side effects and may be repeated. ImportSavepoint is left out: after an
-// UNAVAILABLE its job may have been changed, and only the caller can know whether to repeat it.
-const serviceConfig = `{
-  "methodConfig": [{
-    "name": [{"service": "savepoint.v1.SavepointService", "method": "GetSavepoint"}],
-    "retryPolicy": {
-      "maxAttempts": 4,
-      "initialBackoff": "0.1s",
-      "maxBackoff": "1s",
-      "backoffMultiplier": 2,
-      "retryableStatusCodes": ["UNAVAILABLE"]
-    }
-  }]
-}`
+// The calls that the library may repeat by itself. ImportSavepoint and CreateSavepoint are left out:
+// after an UNAVAILABLE they may have changed something, and only the caller can know whether to
+// repeat them. So is WatchSavepoint: watchSavepoint repeats it, also after its first message.
+const serviceConfig = `
+{"methodConfig": [{
+  "name": [
+    {"service": "savepoint.v1.SavepointService", "method": "GetSavepoint"},
+    {"service": "savepoint.v1.SavepointService", "method": "ListSavepoints"}
+  ],
+  "retryPolicy": {
+    "maxAttempts": 4, "initialBackoff": "0.1s", "maxBackoff": "1s", "backoffMultiplier": 2,
+    "retryableStatusCodes": ["UNAVAILABLE"]
+  }
+}]}
+`
 
 // snippet:begin
+
+const (
+	firstBackoff = 500 * time.Millisecond
+	maxBackoff   = 10 * time.Second
+)
+
+// savepointFailedError says that a watch has ended, and its savepoint is not complete.
+type savepointFailedError struct{ savepoint *savepointv1.Savepoint }
+
+func (failed *savepointFailedError) Error() string {
+	state := failed.savepoint.GetStatus()
+	return fmt.Sprintf("savepoint %s is %s: %s", failed.savepoint.GetSavepointId(),
+		state.GetProviderState(), state.GetFailure().GetMessage())
+}
 
 func connect(address string, creds credentials.TransportCredentials) (*grpc.ClientConn, error) {
 	return grpc.NewClient(address,
 		grpc.WithTransportCredentials(creds),
-		grpc.WithDefaultServiceConfig(serviceConfig))
+		grpc.WithDefaultServiceConfig(serviceConfig),
+		// Finds connections that are dead, which a watch alone would not notice.
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second}))
 }
 
 func getSavepoint(
@@ -57,6 +78,78 @@ func getSavepoint(
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
 	return savepointv1.NewSavepointServiceClient(conn).GetSavepoint(ctx, request)
+}
+
+// createSavepoint is never repeated: if the outcome is unknown, listSavepoints of the deployment
+// tells it.
+func createSavepoint(
+	ctx context.Context, conn *grpc.ClientConn, request *savepointv1.CreateSavepointRequest,
+) (*savepointv1.CreateSavepointResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	return savepointv1.NewSavepointServiceClient(conn).CreateSavepoint(ctx, request)
+}
+
+// watchSavepoint waits until the savepoint is complete or ctx ends. For one that failed it returns
+// a *savepointFailedError.
+func watchSavepoint(
+	ctx context.Context, conn *grpc.ClientConn, request *savepointv1.WatchSavepointRequest,
+) (*savepointv1.Savepoint, error) {
+	client := savepointv1.NewSavepointServiceClient(conn)
+	backoff := firstBackoff
+	for {
+		var savepoint *savepointv1.Savepoint
+		watch, err := client.WatchSavepoint(ctx, request)
+		for err == nil {
+			var message *savepointv1.WatchSavepointResponse
+			if message, err = watch.Recv(); err == nil {
+				savepoint, backoff = message.GetSavepoint(), firstBackoff
+			}
+		}
+		switch {
+		case err == io.EOF:
+			if savepoint.GetStatus().GetState() != savepointv1.SavepointState_SAVEPOINT_STATE_COMPLETED {
+				return nil, &savepointFailedError{savepoint}
+			}
+			return savepoint, nil
+		case status.Code(err) != codes.Unavailable && status.Code(err) != codes.DeadlineExceeded:
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		// Jitter, because many watches may have ended together.
+		case <-time.After(backoff/2 + rand.N(backoff/2)):
+		}
+		backoff = min(2*backoff, maxBackoff)
+	}
+}
+
+// listSavepoints returns the savepoints of all pages.
+func listSavepoints(
+	ctx context.Context, conn *grpc.ClientConn, request *savepointv1.ListSavepointsRequest,
+) ([]*savepointv1.Savepoint, error) {
+	var savepoints []*savepointv1.Savepoint
+	page := proto.CloneOf(request)
+	for {
+		response, err := listPage(ctx, conn, page)
+		if err != nil {
+			return nil, err
+		}
+		savepoints = append(savepoints, response.GetSavepoints()...)
+		if response.GetNextPageToken() == "" {
+			return savepoints, nil
+		}
+		page.PageToken = response.GetNextPageToken()
+	}
+}
+
+func listPage(
+	ctx context.Context, conn *grpc.ClientConn, request *savepointv1.ListSavepointsRequest,
+) (*savepointv1.ListSavepointsResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	return savepointv1.NewSavepointServiceClient(conn).ListSavepoints(ctx, request)
 }
 
 // detailsOf returns what grpc-status-details-bin holds: an *errdetails.ErrorInfo, and a
@@ -104,7 +197,9 @@ func printSavepoint(out io.Writer, savepoint *savepointv1.Savepoint) {
 	state := savepoint.GetStatus()
 	fmt.Fprintf(out, "  %s: %s (%s)\n",
 		savepoint.GetSavepointId(), state.GetState(), state.GetProviderState())
-	fmt.Fprintf(out, "  at %s\n", savepoint.GetSavepointLocation())
+	if location := savepoint.GetSavepointLocation(); location != "" {
+		fmt.Fprintf(out, "  at %s\n", location)
+	}
 	if created := savepoint.GetCreateTime(); created != nil {
 		fmt.Fprintf(out, "  created %s\n", created.AsTime().Format(time.RFC3339Nano))
 	}
@@ -169,6 +264,44 @@ func run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	printSavepoint(out, got.GetSavepoint())
+
+	fmt.Fprintln(out, "CreateSavepoint")
+	created, err := createSavepoint(ctx, conn, &savepointv1.CreateSavepointRequest{
+		Workspace:    "a14bd5d90a0001",
+		Namespace:    "default-namespace",
+		DeploymentId: "58718c99-3b29-4c5e-93bb-c9fc4ec60001",
+		Description:  "before the upgrade",
+	})
+	if err != nil {
+		return err
+	}
+	printSavepoint(out, created.GetSavepoint())
+
+	fmt.Fprintln(out, "WatchSavepoint")
+	watchCtx, cancel := context.WithTimeout(ctx, 10*time.Minute)
+	defer cancel()
+	complete, err := watchSavepoint(watchCtx, conn, &savepointv1.WatchSavepointRequest{
+		Workspace:   "a14bd5d90a0001",
+		Namespace:   "default-namespace",
+		SavepointId: created.GetSavepoint().GetSavepointId(),
+	})
+	if err != nil {
+		return err
+	}
+	printSavepoint(out, complete)
+
+	fmt.Fprintln(out, "ListSavepoints")
+	listed, err := listSavepoints(ctx, conn, &savepointv1.ListSavepointsRequest{
+		Workspace:    "a14bd5d90a0001",
+		Namespace:    "default-namespace",
+		DeploymentId: "58718c99-3b29-4c5e-93bb-c9fc4ec60001",
+	})
+	if err != nil {
+		return err
+	}
+	for _, savepoint := range listed {
+		printSavepoint(out, savepoint)
+	}
 
 	fmt.Fprintln(out, "ImportSavepoint with an empty request, to show what a failure carries")
 	_, err = importSavepoint(ctx, conn, &savepointv1.ImportSavepointRequest{})
