@@ -1,5 +1,7 @@
 package com.savepoint.example;
 
+import com.google.gson.Gson;
+import com.google.gson.reflect.TypeToken;
 import com.google.protobuf.Any;
 import com.google.protobuf.InvalidProtocolBufferException;
 import com.google.protobuf.Message;
@@ -8,16 +10,25 @@ import com.google.rpc.BadRequest;
 import com.google.rpc.ErrorInfo;
 import com.google.rpc.RequestInfo;
 import com.google.rpc.RetryInfo;
+import com.savepoint.v1.CreateSavepointRequest;
+import com.savepoint.v1.CreateSavepointResponse;
 import com.savepoint.v1.GetSavepointRequest;
 import com.savepoint.v1.GetSavepointResponse;
 import com.savepoint.v1.ImportSavepointRequest;
 import com.savepoint.v1.ImportSavepointResponse;
+import com.savepoint.v1.ListSavepointsRequest;
+import com.savepoint.v1.ListSavepointsResponse;
 import com.savepoint.v1.Savepoint;
 import com.savepoint.v1.SavepointServiceGrpc;
+import com.savepoint.v1.SavepointState;
+import com.savepoint.v1.WatchSavepointRequest;
+import com.savepoint.v1.WatchSavepointResponse;
 import io.grpc.ChannelCredentials;
+import io.grpc.Deadline;
 import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
+import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import io.grpc.TlsChannelCredentials;
 import io.grpc.protobuf.StatusProto;
@@ -26,34 +37,36 @@ import java.io.IOException;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
+import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 
-/** Calls both RPCs of a running savepoint gateway and prints what comes back. */
+/** Calls every RPC of a running savepoint gateway and prints what comes back. */
 public final class SavepointClient {
   static final long DEADLINE_SECONDS = 10;
 
-  // GetSavepoint has no side effects and may be repeated. ImportSavepoint is left out: after an
-  // UNAVAILABLE its job may have been changed, and only the caller can know whether to repeat it.
-  static final Map<String, ?> SERVICE_CONFIG =
-      Map.of(
-          "methodConfig",
-          List.of(
-              Map.of(
-                  "name",
-                  List.of(
-                      Map.of(
-                          "service", "savepoint.v1.SavepointService", "method", "GetSavepoint")),
-                  "retryPolicy",
-                  Map.of(
-                      "maxAttempts", 4.0,
-                      "initialBackoff", "0.1s",
-                      "maxBackoff", "1s",
-                      "backoffMultiplier", 2.0,
-                      "retryableStatusCodes", List.of("UNAVAILABLE")))));
+  // The calls that the library may repeat by itself. ImportSavepoint and CreateSavepoint are left
+  // out: after an UNAVAILABLE they may have changed something, and only the caller can know whether
+  // to repeat them. So is WatchSavepoint: watchSavepoint repeats it, also after its first message.
+  private static final String SERVICE_CONFIG =
+      """
+      {"methodConfig": [{
+        "name": [
+          {"service": "savepoint.v1.SavepointService", "method": "GetSavepoint"},
+          {"service": "savepoint.v1.SavepointService", "method": "ListSavepoints"}
+        ],
+        "retryPolicy": {
+          "maxAttempts": 4, "initialBackoff": "0.1s", "maxBackoff": "1s", "backoffMultiplier": 2,
+          "retryableStatusCodes": ["UNAVAILABLE"]
+        }
+      }]}
+      """;
 
   private static final List<Class<? extends Message>> DETAIL_TYPES =
       List.of(ErrorInfo.class, BadRequest.class, RequestInfo.class, RetryInfo.class);
@@ -61,9 +74,36 @@ public final class SavepointClient {
   private SavepointClient() {}
 
   // snippet:begin
+  // A watch that ends with one of these says nothing about its savepoint.
+  private static final Set<Status.Code> WATCH_AGAIN =
+      EnumSet.of(Status.Code.UNAVAILABLE, Status.Code.DEADLINE_EXCEEDED);
+  private static final long FIRST_BACKOFF_MS = 500;
+  private static final long MAX_BACKOFF_MS = 10_000;
+
+  /** A watch has ended, and its savepoint is not complete. */
+  static final class SavepointFailedException extends Exception {
+    private final transient Savepoint savepoint;
+
+    SavepointFailedException(Savepoint savepoint) {
+      super(
+          "savepoint %s is %s: %s"
+              .formatted(
+                  savepoint.getSavepointId(),
+                  savepoint.getStatus().getProviderState(),
+                  savepoint.getStatus().getFailure().getMessage()));
+      this.savepoint = savepoint;
+    }
+
+    Savepoint savepoint() {
+      return savepoint;
+    }
+  }
+
   static ManagedChannel connect(String address, ChannelCredentials credentials) {
     return Grpc.newChannelBuilder(address, credentials)
-        .defaultServiceConfig(SERVICE_CONFIG)
+        .defaultServiceConfig(new Gson().fromJson(SERVICE_CONFIG, new TypeToken<Map<String, ?>>() {}))
+        // Finds connections that are dead, which a watch alone would not notice.
+        .keepAliveTime(30, TimeUnit.SECONDS)
         .build();
   }
 
@@ -71,6 +111,63 @@ public final class SavepointClient {
     return SavepointServiceGrpc.newBlockingStub(channel)
         .withDeadlineAfter(DEADLINE_SECONDS, TimeUnit.SECONDS)
         .getSavepoint(request);
+  }
+
+  /** Never repeated: if the outcome is unknown, listSavepoints of the deployment tells it. */
+  static CreateSavepointResponse createSavepoint(
+      ManagedChannel channel, CreateSavepointRequest request) {
+    return SavepointServiceGrpc.newBlockingStub(channel)
+        .withDeadlineAfter(DEADLINE_SECONDS, TimeUnit.SECONDS)
+        .createSavepoint(request);
+  }
+
+  /** Waits until the savepoint is complete. */
+  static Savepoint watchSavepoint(
+      ManagedChannel channel, WatchSavepointRequest request, Duration timeout)
+      throws SavepointFailedException, InterruptedException {
+    Deadline end = Deadline.after(timeout.toMillis(), TimeUnit.MILLISECONDS);
+    long backoff = FIRST_BACKOFF_MS;
+    while (true) {
+      try {
+        Savepoint savepoint = Savepoint.getDefaultInstance();
+        Iterator<WatchSavepointResponse> watch =
+            SavepointServiceGrpc.newBlockingStub(channel).withDeadline(end).watchSavepoint(request);
+        while (watch.hasNext()) {
+          savepoint = watch.next().getSavepoint();
+          backoff = FIRST_BACKOFF_MS;
+        }
+        if (savepoint.getStatus().getState() != SavepointState.SAVEPOINT_STATE_COMPLETED) {
+          throw new SavepointFailedException(savepoint);
+        }
+        return savepoint;
+      } catch (StatusRuntimeException failure) {
+        // Jitter, because many watches may have ended together.
+        long wait = ThreadLocalRandom.current().nextLong(backoff / 2, backoff);
+        if (!WATCH_AGAIN.contains(failure.getStatus().getCode())
+            || end.timeRemaining(TimeUnit.MILLISECONDS) <= wait) {
+          throw failure;
+        }
+        Thread.sleep(wait);
+        backoff = Math.min(2 * backoff, MAX_BACKOFF_MS);
+      }
+    }
+  }
+
+  /** The savepoints of all pages. */
+  static List<Savepoint> listSavepoints(ManagedChannel channel, ListSavepointsRequest request) {
+    List<Savepoint> savepoints = new ArrayList<>();
+    ListSavepointsRequest page = request;
+    while (true) {
+      ListSavepointsResponse response =
+          SavepointServiceGrpc.newBlockingStub(channel)
+              .withDeadlineAfter(DEADLINE_SECONDS, TimeUnit.SECONDS)
+              .listSavepoints(page);
+      savepoints.addAll(response.getSavepointsList());
+      if (response.getNextPageToken().isEmpty()) {
+        return savepoints;
+      }
+      page = request.toBuilder().setPageToken(response.getNextPageToken()).build();
+    }
   }
 
   /** What grpc-status-details-bin holds: ErrorInfo, and the others where they apply. */
@@ -121,7 +218,9 @@ public final class SavepointClient {
         savepoint.getSavepointId(),
         savepoint.getStatus().getState(),
         savepoint.getStatus().getProviderState());
-    System.out.printf("  at %s%n", savepoint.getSavepointLocation());
+    if (!savepoint.getSavepointLocation().isEmpty()) {
+      System.out.printf("  at %s%n", savepoint.getSavepointLocation());
+    }
     if (savepoint.hasCreateTime()) {
       System.out.printf("  created %s%n", instantOf(savepoint.getCreateTime()));
     }
@@ -157,7 +256,8 @@ public final class SavepointClient {
     }
   }
 
-  private static void callBoth(ManagedChannel channel) {
+  private static void callAll(ManagedChannel channel)
+      throws SavepointFailedException, InterruptedException {
     System.out.println("ImportSavepoint");
     ImportSavepointResponse imported =
         importSavepoint(
@@ -179,13 +279,51 @@ public final class SavepointClient {
                 .setSavepointId("88a8fc49-e090-430a-85d8-3ee8c79c0001")
                 .build());
     printSavepoint(got.getSavepoint());
+
+    System.out.println("CreateSavepoint");
+    CreateSavepointResponse created =
+        createSavepoint(
+            channel,
+            CreateSavepointRequest.newBuilder()
+                .setWorkspace("a14bd5d90a0001")
+                .setNamespace("default-namespace")
+                .setDeploymentId("58718c99-3b29-4c5e-93bb-c9fc4ec60001")
+                .setDescription("before the upgrade")
+                .build());
+    printSavepoint(created.getSavepoint());
+
+    System.out.println("WatchSavepoint");
+    Savepoint complete =
+        watchSavepoint(
+            channel,
+            WatchSavepointRequest.newBuilder()
+                .setWorkspace("a14bd5d90a0001")
+                .setNamespace("default-namespace")
+                .setSavepointId(created.getSavepoint().getSavepointId())
+                .build(),
+            Duration.ofMinutes(10));
+    printSavepoint(complete);
+
+    System.out.println("ListSavepoints");
+    listSavepoints(
+            channel,
+            ListSavepointsRequest.newBuilder()
+                .setWorkspace("a14bd5d90a0001")
+                .setNamespace("default-namespace")
+                .setDeploymentId("58718c99-3b29-4c5e-93bb-c9fc4ec60001")
+                .build())
+        .forEach(SavepointClient::printSavepoint);
   }
 
-  private static int run(ManagedChannel channel) throws InvalidProtocolBufferException {
+  private static int run(ManagedChannel channel)
+      throws InvalidProtocolBufferException, InterruptedException {
     try {
-      callBoth(channel);
+      callAll(channel);
     } catch (StatusRuntimeException failure) {
       printFailure(failure);
+      return 1;
+    } catch (SavepointFailedException failed) {
+      System.out.printf("  %s%n", failed.getMessage());
       return 1;
     }
     System.out.println("ImportSavepoint with an empty request, to show what a failure carries");

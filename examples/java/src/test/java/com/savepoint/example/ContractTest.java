@@ -1,11 +1,14 @@
 package com.savepoint.example;
 
 import static com.savepoint.example.SavepointClient.connect;
+import static com.savepoint.example.SavepointClient.createSavepoint;
 import static com.savepoint.example.SavepointClient.credentialsFromEnvironment;
 import static com.savepoint.example.SavepointClient.detailsOf;
 import static com.savepoint.example.SavepointClient.getSavepoint;
 import static com.savepoint.example.SavepointClient.importSavepoint;
 import static com.savepoint.example.SavepointClient.instantOf;
+import static com.savepoint.example.SavepointClient.listSavepoints;
+import static com.savepoint.example.SavepointClient.watchSavepoint;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -16,17 +19,22 @@ import com.google.rpc.BadRequest;
 import com.google.rpc.ErrorInfo;
 import com.google.rpc.RequestInfo;
 import com.google.rpc.RetryInfo;
+import com.savepoint.example.SavepointClient.SavepointFailedException;
+import com.savepoint.v1.CreateSavepointRequest;
 import com.savepoint.v1.GetSavepointRequest;
 import com.savepoint.v1.ImportSavepointRequest;
 import com.savepoint.v1.ImportSavepointResponse;
+import com.savepoint.v1.ListSavepointsRequest;
 import com.savepoint.v1.Savepoint;
 import com.savepoint.v1.SavepointOrigin;
 import com.savepoint.v1.SavepointServiceGrpc;
 import com.savepoint.v1.SavepointState;
 import com.savepoint.v1.SavepointStatus;
+import com.savepoint.v1.WatchSavepointRequest;
 import io.grpc.ManagedChannel;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
+import java.time.Duration;
 import java.time.Instant;
 import java.util.HashMap;
 import java.util.List;
@@ -35,6 +43,7 @@ import java.util.Set;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -43,23 +52,32 @@ import org.junit.jupiter.api.function.Executable;
 
 /**
  * The contract as a Java caller sees it. The gateway at SAVEPOINT_GATEWAY_ADDRESS must stand before
- * examples/fake_provider.py, whose head lists the ids used here.
+ * examples/fake_provider.py, whose head lists the ids used here, and end each watch after two
+ * seconds. The one at SAVEPOINT_DEMO_ADDRESS is `savepoint-gateway demo`. The one at
+ * SAVEPOINT_RESTARTING_ADDRESS is like the first one, without that limit, and drained and started
+ * again every two seconds.
  */
-@EnabledIfEnvironmentVariable(
-    named = "SAVEPOINT_GATEWAY_ADDRESS",
-    matches = ".+",
-    disabledReason = "SAVEPOINT_GATEWAY_ADDRESS is not set: no gateway to call")
+@EnabledIfEnvironmentVariable(named = "SAVEPOINT_GATEWAY_ADDRESS", matches = ".+")
+@EnabledIfEnvironmentVariable(named = "SAVEPOINT_DEMO_ADDRESS", matches = ".+")
+@EnabledIfEnvironmentVariable(named = "SAVEPOINT_RESTARTING_ADDRESS", matches = ".+")
 class ContractTest {
   private static ManagedChannel channel;
+  private static ManagedChannel demo;
+  private static ManagedChannel restarting;
 
   @BeforeAll
   static void open() throws Exception {
     channel = connect(System.getenv("SAVEPOINT_GATEWAY_ADDRESS"), credentialsFromEnvironment());
+    demo = connect(System.getenv("SAVEPOINT_DEMO_ADDRESS"), credentialsFromEnvironment());
+    restarting =
+        connect(System.getenv("SAVEPOINT_RESTARTING_ADDRESS"), credentialsFromEnvironment());
   }
 
   @AfterAll
   static void close() throws Exception {
-    channel.shutdownNow().awaitTermination(5, TimeUnit.SECONDS);
+    for (ManagedChannel each : List.of(channel, demo, restarting)) {
+      each.shutdownNow().awaitTermination(5, TimeUnit.SECONDS);
+    }
   }
 
   private static ImportSavepointResponse importJob(long jobId, String path) {
@@ -79,6 +97,43 @@ class ContractTest {
             .setSavepointId(savepointId)
             .build();
     return getSavepoint(channel, request).getSavepoint();
+  }
+
+  private static Savepoint create(ManagedChannel channel, String deploymentId) {
+    CreateSavepointRequest request =
+        CreateSavepointRequest.newBuilder()
+            .setNamespace("default-namespace")
+            .setDeploymentId(deploymentId)
+            .build();
+    return createSavepoint(channel, request).getSavepoint();
+  }
+
+  private static Savepoint watch(ManagedChannel channel, String savepointId, Duration timeout)
+      throws Exception {
+    WatchSavepointRequest request =
+        WatchSavepointRequest.newBuilder()
+            .setNamespace("default-namespace")
+            .setSavepointId(savepointId)
+            .build();
+    return watchSavepoint(channel, request, timeout);
+  }
+
+  private static Savepoint watch(ManagedChannel channel, String savepointId) throws Exception {
+    return watch(channel, savepointId, Duration.ofSeconds(20));
+  }
+
+  private static List<Savepoint> list(ManagedChannel channel, String deploymentId) {
+    ListSavepointsRequest request =
+        ListSavepointsRequest.newBuilder()
+            .setNamespace("default-namespace")
+            .setDeploymentId(deploymentId)
+            .setPageSize(1)
+            .build();
+    return listSavepoints(channel, request);
+  }
+
+  private static long random() {
+    return ThreadLocalRandom.current().nextLong(Long.MAX_VALUE);
   }
 
   /** The details of a call that must fail with {@code code}. */
@@ -221,7 +276,7 @@ class ContractTest {
   @Test
   void getSavepointIsRetriedWhenUnavailable() {
     // The gateway alone makes at most three attempts; the fourth is the service config's.
-    Savepoint savepoint = get("flaky-3-" + ThreadLocalRandom.current().nextLong(Long.MAX_VALUE));
+    Savepoint savepoint = get("flaky-3-" + random());
     assertEquals("answered at call 4", savepoint.getDescription());
   }
 
@@ -246,6 +301,86 @@ class ContractTest {
                 SavepointServiceGrpc.newBlockingStub(channel)
                     .withDeadlineAfter(500, TimeUnit.MILLISECONDS)
                     .getSavepoint(request));
+    assertEquals(Status.Code.DEADLINE_EXCEEDED, failure.getStatus().getCode());
+    assertTrue(System.nanoTime() - began < TimeUnit.SECONDS.toNanos(5));
+  }
+
+  @Test
+  void aSavepointIsCreatedWatchedAndListed() throws Exception {
+    String deploymentId = "deployment-" + random();
+    Savepoint created = create(demo, deploymentId);
+    assertEquals(SavepointState.SAVEPOINT_STATE_STARTED, created.getStatus().getState());
+    Savepoint complete = watch(demo, created.getSavepointId());
+    assertEquals(SavepointState.SAVEPOINT_STATE_COMPLETED, complete.getStatus().getState());
+    assertEquals(deploymentId, complete.getDeploymentId());
+    assertEquals(List.of(complete), list(demo, deploymentId));
+  }
+
+  @Test
+  void aSavepointThatFailsIsThrown() {
+    Savepoint created = create(demo, "simulate-failed-savepoint");
+    SavepointFailedException failed =
+        assertThrows(
+            SavepointFailedException.class, () -> watch(demo, created.getSavepointId()));
+    SavepointStatus status = failed.savepoint().getStatus();
+    assertEquals(SavepointState.SAVEPOINT_STATE_FAILED, status.getState());
+    assertEquals("create savepoint failed", status.getFailure().getMessage());
+  }
+
+  @Test
+  void aWatchOfAnUnknownSavepointEndsAtOnce() throws Exception {
+    Map<Class<?>, Message> details =
+        failure(Status.Code.NOT_FOUND, () -> watch(demo, "simulate-not-found"));
+    assertEquals("PROVIDER_NOT_FOUND", errorInfo(details).getReason());
+  }
+
+  @Test
+  void allPagesAreListed() {
+    String deploymentId = "deployment-" + random();
+    List<String> created =
+        Stream.generate(() -> create(demo, deploymentId).getSavepointId()).limit(3).toList();
+    List<String> listed =
+        list(demo, deploymentId).stream().map(Savepoint::getSavepointId).toList();
+    assertEquals(created, listed);
+  }
+
+  @Test
+  void createSavepointIsNeverRetriedAndAListTellsItsOutcome() throws Exception {
+    String deploymentId = "unavailable-" + random();
+    Map<Class<?>, Message> details =
+        failure(Status.Code.UNAVAILABLE, () -> create(channel, deploymentId));
+    assertEquals("unknown", errorInfo(details).getMetadataMap().get("outcome"));
+    assertEquals(1, list(channel, deploymentId).size());
+  }
+
+  @Test
+  void aWatchGoesOnWhenUnavailable() throws Exception {
+    // The gateway alone makes at most three attempts; the others are the loop's.
+    Savepoint complete = watch(channel, "flaky-4-" + random());
+    assertEquals("answered at call 5", complete.getDescription());
+  }
+
+  @Test
+  void aWatchGoesOnAfterTheGatewaysLimit() throws Exception {
+    Savepoint complete = watch(channel, "started-5-" + random());
+    assertEquals(SavepointState.SAVEPOINT_STATE_COMPLETED, complete.getStatus().getState());
+  }
+
+  @Test
+  void aWatchGoesOnAfterARestart() throws Exception {
+    // One watch alone would take half a minute for as many calls.
+    Savepoint complete = watch(restarting, "started-7-" + random());
+    assertEquals(SavepointState.SAVEPOINT_STATE_COMPLETED, complete.getStatus().getState());
+  }
+
+  @Test
+  void theCallersLimitEndsAWatch() {
+    // Beyond the gateway's limit, so that it is watched again before.
+    long began = System.nanoTime();
+    StatusRuntimeException failure =
+        assertThrows(
+            StatusRuntimeException.class,
+            () -> watch(channel, "started-1000000-limit", Duration.ofSeconds(3)));
     assertEquals(Status.Code.DEADLINE_EXCEEDED, failure.getStatus().getCode());
     assertTrue(System.nanoTime() - began < TimeUnit.SECONDS.toNanos(5));
   }
