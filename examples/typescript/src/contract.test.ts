@@ -1,5 +1,8 @@
 // The contract as a TypeScript caller sees it. The gateway at SAVEPOINT_GATEWAY_ADDRESS must stand
-// before examples/fake_provider.py, whose head lists the ids used here.
+// before examples/fake_provider.py, whose head lists the ids used here, and end each watch after
+// two seconds. The one at SAVEPOINT_DEMO_ADDRESS is `savepoint-gateway demo`. The one at
+// SAVEPOINT_RESTARTING_ADDRESS is like the first one, without that limit, and drained and started
+// again every two seconds.
 
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
@@ -8,28 +11,39 @@ import { after, describe, test } from "node:test";
 import { status } from "@grpc/grpc-js";
 
 import {
+  CreateSavepointRequest,
   GetSavepointRequest,
   ImportSavepointRequest,
+  ListSavepointsRequest,
   type Savepoint,
   SavepointOrigin,
+  type SavepointServiceClient,
   SavepointState,
+  WatchSavepointRequest,
 } from "../gen/savepoint/v1/savepoint.js";
 import {
   connect,
+  createSavepoint,
   credentialsFromEnvironment,
   type Details,
   detailsOf,
   getSavepoint,
   importSavepoint,
   isServiceError,
+  listSavepoints,
+  SavepointFailedError,
+  watchSavepoint,
 } from "./client.js";
 
-const address = process.env["SAVEPOINT_GATEWAY_ADDRESS"];
-const skip = address ? false : "SAVEPOINT_GATEWAY_ADDRESS is not set: no gateway to call";
+const addresses = ["GATEWAY", "DEMO", "RESTARTING"].map(
+  (name) => process.env[`SAVEPOINT_${name}_ADDRESS`] ?? "");
+const skip = addresses.includes("") ? "no gateway to call: an address is not set" : false;
 
 describe("the contract", { skip }, () => {
-  const client = connect(address ?? "", credentialsFromEnvironment());
-  after(() => client.close());
+  const [client, demo, restarting] = addresses.map(
+    (address) => connect(address, credentialsFromEnvironment()),
+  ) as [SavepointServiceClient, SavepointServiceClient, SavepointServiceClient];
+  after(() => [client, demo, restarting].forEach((each) => each.close()));
 
   const importJob = (jobId: string, savepointPath = "obs://bucket-name/dir/savepoint/") =>
     importSavepoint(client, ImportSavepointRequest.create({ jobId, savepointPath }));
@@ -40,6 +54,31 @@ describe("the contract", { skip }, () => {
     assert.ok(savepoint);
     return savepoint;
   }
+
+  async function create(on: SavepointServiceClient, deploymentId: string): Promise<Savepoint> {
+    const request = CreateSavepointRequest.create({ namespace: "default-namespace", deploymentId });
+    const { savepoint } = await createSavepoint(on, request);
+    assert.ok(savepoint);
+    return savepoint;
+  }
+
+  function watch(on: SavepointServiceClient, savepointId: string, timeoutMs = 20_000) {
+    const request = WatchSavepointRequest.create({ namespace: "default-namespace", savepointId });
+    return watchSavepoint(on, request, timeoutMs);
+  }
+
+  async function list(on: SavepointServiceClient, deploymentId: string): Promise<Savepoint[]> {
+    const request = ListSavepointsRequest.create({
+      namespace: "default-namespace", deploymentId, pageSize: 1,
+    });
+    const savepoints = [];
+    for await (const savepoint of listSavepoints(on, request)) {
+      savepoints.push(savepoint);
+    }
+    return savepoints;
+  }
+
+  const random = () => randomInt(2 ** 47);
 
   /** The details of a call that must fail with `code`. */
   async function failure(code: status, call: Promise<unknown>): Promise<Details> {
@@ -151,7 +190,7 @@ describe("the contract", { skip }, () => {
 
   test("GetSavepoint is retried when unavailable", async () => {
     // The gateway alone makes at most three attempts; the fourth is the service config's.
-    const savepoint = await get(`flaky-3-${randomInt(2 ** 47)}`);
+    const savepoint = await get(`flaky-3-${random()}`);
     assert.equal(savepoint.description, "answered at call 4");
   });
 
@@ -166,6 +205,74 @@ describe("the contract", { skip }, () => {
     const request = GetSavepointRequest.create({ namespace: "n", savepointId: "slow" });
     const began = performance.now();
     const error = await getSavepoint(client, request, 500).then(
+      () => assert.fail("it succeeded"), (reason: unknown) => reason);
+    assert.ok(isServiceError(error), String(error));
+    assert.equal(status[error.code], "DEADLINE_EXCEEDED");
+    assert.ok(performance.now() - began < 5_000);
+  });
+
+  test("a savepoint is created, watched and listed", async () => {
+    const deploymentId = `deployment-${random()}`;
+    const created = await create(demo, deploymentId);
+    assert.equal(created.status?.state, SavepointState.SAVEPOINT_STATE_STARTED);
+    const complete = await watch(demo, created.savepointId);
+    assert.equal(complete.status?.state, SavepointState.SAVEPOINT_STATE_COMPLETED);
+    assert.equal(complete.deploymentId, deploymentId);
+    assert.deepEqual(await list(demo, deploymentId), [complete]);
+  });
+
+  test("a savepoint that fails rejects its watch", async () => {
+    const created = await create(demo, "simulate-failed-savepoint");
+    const error = await watch(demo, created.savepointId).then(
+      () => assert.fail("it succeeded"), (reason: unknown) => reason);
+    assert.ok(error instanceof SavepointFailedError, String(error));
+    assert.equal(error.savepoint?.status?.state, SavepointState.SAVEPOINT_STATE_FAILED);
+    assert.equal(error.savepoint.status.failure?.message, "create savepoint failed");
+  });
+
+  test("a watch of an unknown savepoint ends at once", async () => {
+    const { errorInfo } = await failure(status.NOT_FOUND, watch(demo, "simulate-not-found"));
+    assert.equal(errorInfo?.reason, "PROVIDER_NOT_FOUND");
+  });
+
+  test("all pages are listed", async () => {
+    const deploymentId = `deployment-${random()}`;
+    const created = [];
+    for (let count = 0; count < 3; count++) {
+      created.push((await create(demo, deploymentId)).savepointId);
+    }
+    const listed = await list(demo, deploymentId);
+    assert.deepEqual(listed.map(({ savepointId }) => savepointId), created);
+  });
+
+  test("CreateSavepoint is never retried, and a list tells its outcome", async () => {
+    const deploymentId = `unavailable-${random()}`;
+    const { errorInfo } = await failure(status.UNAVAILABLE, create(client, deploymentId));
+    assert.equal(errorInfo?.metadata["outcome"], "unknown");
+    assert.equal((await list(client, deploymentId)).length, 1);
+  });
+
+  test("a watch goes on when unavailable", async () => {
+    // The gateway alone makes at most three attempts; the others are the loop's.
+    const complete = await watch(client, `flaky-4-${random()}`);
+    assert.equal(complete.description, "answered at call 5");
+  });
+
+  test("a watch goes on after the gateway's limit", async () => {
+    const complete = await watch(client, `started-5-${random()}`);
+    assert.equal(complete.status?.state, SavepointState.SAVEPOINT_STATE_COMPLETED);
+  });
+
+  test("a watch goes on after a restart", async () => {
+    // One watch alone would take half a minute for as many calls.
+    const complete = await watch(restarting, `started-7-${random()}`);
+    assert.equal(complete.status?.state, SavepointState.SAVEPOINT_STATE_COMPLETED);
+  });
+
+  test("the caller's limit ends a watch", async () => {
+    // Beyond the gateway's limit, so that it is watched again before.
+    const began = performance.now();
+    const error = await watch(client, "started-1000000-limit", 3_000).then(
       () => assert.fail("it succeeded"), (reason: unknown) => reason);
     assert.ok(isServiceError(error), String(error));
     assert.equal(status[error.code], "DEADLINE_EXCEEDED");

@@ -1,27 +1,36 @@
-// Calls both RPCs of a running savepoint gateway and prints what comes back.
+// Calls every RPC of a running savepoint gateway and prints what comes back.
 
 import { type ServiceError, status } from "@grpc/grpc-js";
 
 import {
+  CreateSavepointRequest,
   GetSavepointRequest,
   ImportSavepointRequest,
+  ListSavepointsRequest,
   type Savepoint,
   SavepointState,
+  WatchSavepointRequest,
 } from "../gen/savepoint/v1/savepoint.js";
 import {
   connect,
+  createSavepoint,
   credentialsFromEnvironment,
   detailsOf,
   getSavepoint,
   importSavepoint,
   isServiceError,
+  listSavepoints,
+  SavepointFailedError,
+  watchSavepoint,
 } from "./client.js";
 
 function printSavepoint(savepoint: Savepoint): void {
   const state = savepoint.status?.state ?? SavepointState.SAVEPOINT_STATE_UNSPECIFIED;
   const providerState = savepoint.status?.providerState ?? "";
   console.log(`  ${savepoint.savepointId}: ${SavepointState[state]} (${providerState})`);
-  console.log(`  at ${savepoint.savepointLocation}`);
+  if (savepoint.savepointLocation) {
+    console.log(`  at ${savepoint.savepointLocation}`);
+  }
   if (savepoint.createTime) {
     console.log(`  created ${savepoint.createTime.toISOString()}`);
   }
@@ -73,6 +82,35 @@ async function main(): Promise<number> {
       printSavepoint(savepoint);
     }
 
+    console.log("CreateSavepoint");
+    const { savepoint: created } = await createSavepoint(client, CreateSavepointRequest.create({
+      workspace: "a14bd5d90a0001",
+      namespace: "default-namespace",
+      deploymentId: "58718c99-3b29-4c5e-93bb-c9fc4ec60001",
+      description: "before the upgrade",
+    }));
+    if (created) {
+      printSavepoint(created);
+    }
+
+    console.log("WatchSavepoint");
+    const complete = await watchSavepoint(client, WatchSavepointRequest.create({
+      workspace: "a14bd5d90a0001",
+      namespace: "default-namespace",
+      savepointId: created?.savepointId,
+    }), 600_000);
+    printSavepoint(complete);
+
+    console.log("ListSavepoints");
+    const listed = listSavepoints(client, ListSavepointsRequest.create({
+      workspace: "a14bd5d90a0001",
+      namespace: "default-namespace",
+      deploymentId: "58718c99-3b29-4c5e-93bb-c9fc4ec60001",
+    }));
+    for await (const each of listed) {
+      printSavepoint(each);
+    }
+
     console.log("ImportSavepoint with an empty request, to show what a failure carries");
     const failure = await importSavepoint(client, ImportSavepointRequest.create())
       .then(() => undefined, (error: unknown) => error);
@@ -83,10 +121,13 @@ async function main(): Promise<number> {
     printFailure(failure);
     return 0;
   } catch (error) {
-    if (!isServiceError(error)) {
+    if (error instanceof SavepointFailedError) {
+      console.log(`  ${error.message}`);
+    } else if (isServiceError(error)) {
+      printFailure(error);
+    } else {
       throw error;
     }
-    printFailure(error);
     return 1;
   } finally {
     client.close();
