@@ -2,7 +2,13 @@ import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 
 import { type Savepoint, SavepointOrigin, SavepointState } from "../gen/savepoint/v1/savepoint_pb";
-import { connect, detailsOf } from "./client";
+import {
+  connect,
+  detailsOf,
+  listSavepoints,
+  SavepointFailedError,
+  watchSavepoint,
+} from "./client";
 
 type Row = [name: string, value: string];
 
@@ -47,7 +53,11 @@ function savepointRows(savepoint: Savepoint): Row[] {
   ];
 }
 
-function failureRows(failure: ConnectError): Row[] {
+function failureRows(error: unknown): Row[] {
+  if (error instanceof SavepointFailedError) {
+    return [["message", error.message]];
+  }
+  const failure = ConnectError.from(error);
   const { errorInfo, badRequest, requestInfo, retryInfo } = detailsOf(failure);
   const rows: Row[] = [
     ["code", Code[failure.code]],
@@ -82,7 +92,7 @@ function answer(formId: string, call: (fields: Record<string, string>) => Promis
     try {
       show(output, "done", await call(fields));
     } catch (error) {
-      show(output, "failed", failureRows(ConnectError.from(error)));
+      show(output, "failed", failureRows(error));
     }
   });
 }
@@ -101,4 +111,27 @@ answer("get", async ({ workspace = "", namespace = "", savepointId = "" }) => {
   const request = { workspace, namespace, savepointId };
   const { savepoint } = await connect(gateway.value).getSavepoint(request);
   return savepoint ? savepointRows(savepoint) : [];
+});
+
+answer("create", async (fields) => {
+  const { workspace = "", namespace = "", deploymentId = "", description = "" } = fields;
+  const request = { workspace, namespace, deploymentId, description };
+  const { savepoint } = await connect(gateway.value).createSavepoint(request);
+  element<HTMLInputElement>("#watch [name=savepointId]").value = savepoint?.savepointId ?? "";
+  return savepoint ? savepointRows(savepoint) : [];
+});
+
+answer("watch", async ({ workspace = "", namespace = "", savepointId = "", limit = "" }) => {
+  const request = { workspace, namespace, savepointId };
+  return savepointRows(
+    await watchSavepoint(connect(gateway.value), request, Number(limit) * 1_000));
+});
+
+answer("list", async ({ workspace = "", namespace = "", deploymentId = "", pageSize = "" }) => {
+  const request = { workspace, namespace, deploymentId, pageSize: Number(pageSize) };
+  const rows: Row[] = [];
+  for await (const savepoint of listSavepoints(connect(gateway.value), request)) {
+    rows.push([savepoint.savepointId, savepoint.status?.providerState ?? "absent"]);
+  }
+  return rows;
 });

@@ -1,13 +1,16 @@
 // The page in a real browser, against a gateway that lets the page's origin in.
 //
 // The gateway at SAVEPOINT_GATEWAY_ADDRESS must stand before examples/fake_provider.py, whose head
-// lists the ids used here, and must have been started with `--grpc-web-allow-origin` naming the
-// origin in SAVEPOINT_WEB_PAGE, where serve.js serves the page.
+// lists the ids used here, and end each watch after two seconds. The one at SAVEPOINT_DEMO_ADDRESS
+// is `savepoint-gateway demo`. The one at SAVEPOINT_RESTARTING_ADDRESS is like the first one,
+// without that limit, and drained and started again every two seconds. All must have been started
+// with `--grpc-web-allow-origin` naming the origin in SAVEPOINT_WEB_PAGE, where serve.js serves the
+// page.
 
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { mkdir } from "node:fs/promises";
-import { after, before, describe, test } from "node:test";
+import { after, before, beforeEach, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 
 import { chromium } from "playwright-core";
@@ -15,10 +18,12 @@ import { chromium } from "playwright-core";
 import { servePage } from "../page-server.js";
 
 const address = process.env.SAVEPOINT_GATEWAY_ADDRESS;
+const demo = process.env.SAVEPOINT_DEMO_ADDRESS;
+const restarting = process.env.SAVEPOINT_RESTARTING_ADDRESS;
 const origin = process.env.SAVEPOINT_WEB_PAGE;
-const skip = address && origin
+const skip = address && demo && restarting && origin
   ? false
-  : "SAVEPOINT_GATEWAY_ADDRESS or SAVEPOINT_WEB_PAGE is not set: nothing to open";
+  : "SAVEPOINT_WEB_PAGE or an address is not set: nothing to open";
 
 const screenshots = fileURLToPath(new URL("../../../target/examples-web", import.meta.url));
 
@@ -45,12 +50,17 @@ describe("the page", { skip }, () => {
     });
     page = await browser.newPage({ viewport: { width: 1200, height: 860 } });
     page.on("pageerror", (error) => complaints.push(String(error)));
-    await page.goto(`${origin}/?gateway=http://${address}`);
   });
+
+  beforeEach(() => open(address));
 
   after(async () => {
     await browser?.close();
   });
+
+  const open = (gateway) => page.goto(`${origin}/?gateway=http://${gateway}`);
+
+  const random = () => randomInt(2 ** 47);
 
   /** Fills a form's fields, sends it, and reads what the page then shows, by name. */
   async function send(formId, fields, onPage = page) {
@@ -60,7 +70,7 @@ describe("the page", { skip }, () => {
     }
     await form.locator("button").click();
     const output = form.locator("output[data-outcome]");
-    await output.waitFor({ timeout: 15_000 });
+    await output.waitFor({ timeout: 30_000 });
     const names = await output.locator("dt").allTextContents();
     const values = await output.locator("dd").allTextContents();
     const shown = Object.fromEntries(names.map((name, index) => [name, values[index]]));
@@ -140,7 +150,7 @@ describe("the page", { skip }, () => {
 
   test("GetSavepoint is retried when unavailable, ImportSavepoint is not", async () => {
     // The gateway alone makes at most three attempts; the fourth is the page's.
-    const shown = await done("get", { savepointId: `flaky-3-${randomInt(2 ** 47)}` });
+    const shown = await done("get", { savepointId: `flaky-3-${random()}` });
     assert.equal(shown.description, "answered at call 4");
 
     const jobId = String(randomInt(503_000_000, 504_000_000));
@@ -166,6 +176,78 @@ describe("the page", { skip }, () => {
     assert.equal(empty.outcome, "not_applied");
     assert.ok(empty["field job_id"] && empty["field savepoint_path"], JSON.stringify(empty));
     await page.screenshot({ path: `${screenshots}/failures.png`, fullPage: true });
+  });
+
+  test("a savepoint is created, watched and listed", async () => {
+    await open(demo);
+    const deploymentId = `deployment-${random()}`;
+    const created = await done("create", { deploymentId });
+    assert.equal(created.state, "STARTED");
+    assert.equal(created.description, "before the upgrade");
+    const complete = await done("watch", {});
+    assert.equal(complete.savepoint, created.savepoint);
+    assert.equal(complete.state, "COMPLETED");
+    const listed = await done("list", { deploymentId });
+    assert.deepEqual(listed, { [created.savepoint]: "COMPLETED" });
+    await page.screenshot({ path: `${screenshots}/journey.png`, fullPage: true });
+  });
+
+  test("a savepoint that fails is a failure", async () => {
+    await open(demo);
+    await done("create", { deploymentId: "simulate-failed-savepoint" });
+    const { outcome, shown } = await send("watch", {});
+    assert.equal(outcome, "failed", JSON.stringify(shown));
+    assert.match(shown.message, /is FAILED: create savepoint failed$/);
+  });
+
+  test("a watch of an unknown savepoint ends at once", async () => {
+    await open(demo);
+    const shown = await failed("NotFound", "watch", { savepointId: "simulate-not-found" });
+    assert.equal(shown.reason, "PROVIDER_NOT_FOUND of savepoint-gateway");
+  });
+
+  test("all pages are listed", async () => {
+    await open(demo);
+    const deploymentId = `deployment-${random()}`;
+    const created = [];
+    for (let count = 0; count < 3; count++) {
+      created.push((await done("create", { deploymentId })).savepoint);
+    }
+    const listed = await done("list", { deploymentId, pageSize: "1" });
+    assert.deepEqual(Object.keys(listed), created);
+  });
+
+  test("CreateSavepoint is never retried, and a list tells its outcome", async () => {
+    const deploymentId = `unavailable-${random()}`;
+    const failure = await failed("Unavailable", "create", { deploymentId });
+    assert.equal(failure.outcome, "unknown");
+    const listed = await done("list", { deploymentId });
+    assert.equal(Object.keys(listed).length, 1);
+  });
+
+  test("a watch goes on when unavailable", async () => {
+    // The gateway alone makes at most three attempts; the others are the loop's.
+    const complete = await done("watch", { savepointId: `flaky-4-${random()}`, limit: "20" });
+    assert.equal(complete.description, "answered at call 5");
+  });
+
+  test("a watch goes on after the gateway's limit", async () => {
+    const complete = await done("watch", { savepointId: `started-5-${random()}`, limit: "20" });
+    assert.equal(complete.state, "COMPLETED");
+  });
+
+  test("a watch goes on after a restart", async () => {
+    await open(restarting);
+    // One watch alone would take half a minute for as many calls.
+    const complete = await done("watch", { savepointId: `started-7-${random()}`, limit: "20" });
+    assert.equal(complete.state, "COMPLETED");
+  });
+
+  test("the caller's limit ends a watch", async () => {
+    // Beyond the gateway's limit, so that it is watched again before.
+    const began = performance.now();
+    await failed("DeadlineExceeded", "watch", { savepointId: "started-1000000-limit", limit: "3" });
+    assert.ok(performance.now() - began < 5_000);
   });
 
   test("a page of another origin gets nothing", async () => {
