@@ -162,6 +162,30 @@ fn the_examples_page_quotes_the_tested_clients() {
     }
 }
 
+/// A config that differs by language would retry differently by language.
+#[test]
+fn the_examples_have_the_service_config_of_their_page() {
+    let without_indentation =
+        |text: &str| text.lines().map(str::trim_start).collect::<Vec<_>>().join("\n");
+    let page = read("examples/README.md");
+    let config = page.split("```json\n").nth(1).unwrap().split("\n```").next().unwrap();
+    for method in ["ImportSavepoint", "CreateSavepoint", "WatchSavepoint"] {
+        assert!(!config.contains(method), "a client library must not retry {method}");
+    }
+    for file in [
+        "python/savepoint_client.py",
+        "go/main.go",
+        "java/src/main/java/com/savepoint/example/SavepointClient.java",
+        "typescript/src/client.ts",
+    ] {
+        let client = without_indentation(&read(&format!("examples/{file}")));
+        assert!(
+            client.contains(&without_indentation(config)),
+            "the service config of {file} differs"
+        );
+    }
+}
+
 #[test]
 fn the_readme_takes_its_reasons_from_the_reference() {
     let (readme, reference) = (read("README.md"), read("docs/reference.md"));
