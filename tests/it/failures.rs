@@ -4,7 +4,10 @@ use savepoint_gateway::rpc::reason::Outcome;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::support::{FakeCloud, Gateway, Options, Reply, get_request, import_request};
+use crate::support::{
+    FakeCloud, Gateway, LONG, Options, Reply, create_request, get_request, import_request,
+    list_request, watch_request,
+};
 
 const NOT_APPLIED: Outcome = Outcome::NotApplied;
 const UNKNOWN: Outcome = Outcome::Unknown;
@@ -42,24 +45,26 @@ const REQUEST_ID: &str = "providerRequestId";
 struct Row {
     reply: Reply,
     want: Want,
-    imports: usize,
-    gets: usize,
+    /// Requests of a call that changes something.
+    changes: usize,
+    /// Requests of a call that may be repeated.
+    reads: usize,
     /// Details that must be there, or must not.
     about: Vec<(&'static str, Option<&'static str>)>,
 }
 
 fn row(reply: Reply, want: Want) -> Row {
-    Row { reply, want, imports: 1, gets: 1, about: vec![] }
+    Row { reply, want, changes: 1, reads: 1, about: vec![] }
 }
 
-/// The provider did not act, so that both calls are repeated.
+/// The provider did not act, so that every call is repeated.
 fn throttled(reply: Reply) -> Row {
-    Row { imports: 3, gets: 3, ..row(reply, THROTTLED) }
+    Row { changes: 3, reads: 3, ..row(reply, THROTTLED) }
 }
 
-/// The provider may have acted, so that only the idempotent call is repeated.
-fn get_repeated(reply: Reply, want: Want) -> Row {
-    Row { gets: 3, ..row(reply, want) }
+/// The provider may have acted, so that only idempotent calls are repeated.
+fn read_repeated(reply: Reply, want: Want) -> Row {
+    Row { reads: 3, ..row(reply, want) }
 }
 
 /// The same, but the response does not prove that nothing was done.
@@ -92,10 +97,31 @@ fn business(code: &str) -> Reply {
     Reply::json(200, &body)
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Rpc {
     Import,
     Get,
+    Create,
+    List,
+    /// Up to its first message.
+    Watch,
+}
+
+impl Rpc {
+    const ALL: [Self; 5] = [Self::Import, Self::Get, Self::Create, Self::List, Self::Watch];
+
+    fn provider(self) -> &'static str {
+        if self == Self::Import { "huawei-dli" } else { "alibaba-flink" }
+    }
+
+    fn changes_something(self) -> bool {
+        matches!(self, Self::Import | Self::Create)
+    }
+
+    /// The shape of `data` that holds this savepoint.
+    fn data(self, savepoint: &str) -> String {
+        if self == Self::List { format!("[{savepoint}]") } else { savepoint.to_owned() }
+    }
 }
 
 /// The status of a call that fails.
@@ -105,6 +131,13 @@ async fn call(rpc: Rpc, options: Options) -> Status {
     match rpc {
         Rpc::Import => client.import_savepoint(import_request()).await.map(drop),
         Rpc::Get => client.get_savepoint(get_request()).await.map(drop),
+        Rpc::Create => client.create_savepoint(create_request()).await.map(drop),
+        Rpc::List => client.list_savepoints(list_request()).await.map(drop),
+        Rpc::Watch => {
+            let mut stream = client.watch_savepoint(watch_request()).await.unwrap().into_inner();
+            let first = tokio::time::timeout(LONG, stream.message()).await.expect("in time");
+            first.map(drop)
+        }
     }
     .expect_err("an error")
 }
@@ -114,17 +147,16 @@ async fn check(rpc: Rpc, row: Row) {
     let cloud = FakeCloud::answering(row.reply).await;
     let status = call(rpc, Options::at(&cloud)).await;
     let (code, reason, outcome) = row.want;
-    let (provider, outcome, requests) = match rpc {
-        Rpc::Import => ("huawei-dli", Some(outcome), row.imports),
-        Rpc::Get => ("alibaba-flink", None, row.gets),
-    };
+    let changes = rpc.changes_something();
+    let outcome = changes.then_some(outcome);
+    let requests = if changes { row.changes } else { row.reads };
     assert_eq!(cloud.count(), requests, "{what}");
     assert_eq!(status.code(), code, "{what}: {status}");
     let details = status.get_error_details();
     let info = details.error_info().unwrap_or_else(|| panic!("{what}: no ErrorInfo"));
     assert_eq!(info.reason, reason, "{what}: {status}");
     assert_eq!(info.domain, "savepoint-gateway", "{what}");
-    assert_eq!(info.metadata["provider"], provider, "{what}");
+    assert_eq!(info.metadata["provider"], rpc.provider(), "{what}");
     let got = info.metadata.get("outcome").map(String::as_str);
     assert_eq!(got, outcome.map(Outcome::as_str), "{what}: {status}");
     let pushback = status.metadata().get("grpc-retry-pushback-ms").map(|v| v.to_str().unwrap());
@@ -191,9 +223,9 @@ fn statuses() -> Vec<Row> {
         row(empty(500), INTERNAL),
         row(Reply::json(500, "null"), INTERNAL),
         row(other(501), UNIMPLEMENTED),
-        get_repeated(other(502), UNAVAILABLE),
-        get_repeated(html(502), UNAVAILABLE),
-        get_repeated(empty(503), UNAVAILABLE),
+        read_repeated(other(502), UNAVAILABLE),
+        read_repeated(html(502), UNAVAILABLE),
+        read_repeated(empty(503), UNAVAILABLE),
         row(html(504), TIMEOUT),
         row(other(600), MALFORMED),
     ]
@@ -258,17 +290,17 @@ fn broken_answers() -> Vec<Row> {
         row(raw(b"not HTTP at all\r\n\r\n"), MALFORMED),
         row(raw(chunked_with_length), MALFORMED),
         row(raw(two_lengths), MALFORMED),
-        get_repeated(raw(cut_short), MALFORMED),
+        read_repeated(raw(cut_short), MALFORMED),
         // What was not read whole proves nothing, whatever its beginning says.
-        get_repeated(cut_off(200, failed), MALFORMED),
-        in_doubt(get_repeated(cut_off(429, failed), THROTTLED)),
-        get_repeated(cut_off(503, failed), UNAVAILABLE),
+        read_repeated(cut_off(200, failed), MALFORMED),
+        in_doubt(read_repeated(cut_off(429, failed), THROTTLED)),
+        read_repeated(cut_off(503, failed), UNAVAILABLE),
         row(cut_off(500, failed), INTERNAL),
         in_doubt(row(cut_off(400, failed), REJECTED_ARGUMENT)),
         in_doubt(row(cut_off(403, b""), DENIED)),
         // A status that its body contradicts.
-        in_doubt(get_repeated(says_success(429), THROTTLED)),
-        get_repeated(says_success(503), UNAVAILABLE),
+        in_doubt(read_repeated(says_success(429), THROTTLED)),
+        read_repeated(says_success(503), UNAVAILABLE),
         in_doubt(row(says_success(400), REJECTED_ARGUMENT)),
         in_doubt(row(says_success(403), DENIED)),
         in_doubt(row(Reply::json(400, r#"{"is_success":1,"success":1}"#), REJECTED_ARGUMENT)),
@@ -285,9 +317,9 @@ fn broken_answers() -> Vec<Row> {
         row(raw(format!("HTTP/1.1 200 OK\r\n\r\n{spaces}").as_bytes()), TOO_LARGE),
         row(raw(&big_header), TOO_LARGE),
         row(Reply::json_with(200, &header, r#"{"is_success":true}"#), TOO_LARGE),
-        get_repeated(raw(b""), LOST),
-        get_repeated(Reply::RawReset(vec![]), LOST),
-        get_repeated(Reply::RawReset(cut_short.to_vec()), LOST),
+        read_repeated(raw(b""), LOST),
+        read_repeated(Reply::RawReset(vec![]), LOST),
+        read_repeated(Reply::RawReset(cut_short.to_vec()), LOST),
     ]);
     rows
 }
@@ -299,14 +331,14 @@ fn says_success(status: u16) -> Reply {
 }
 
 /// The answers that do not depend on the provider.
-fn rows_for_both() -> Vec<Row> {
+fn rows_of_any_provider() -> Vec<Row> {
     places_of_codes_and_messages().into_iter().chain(statuses()).chain(broken_answers()).collect()
 }
 
 /// Hostile inputs 56-59, 68, 77.
 #[tokio::test]
 async fn each_shape_of_answer_to_an_import_has_its_reason() {
-    for row in rows_for_both() {
+    for row in rows_of_any_provider() {
         check(Rpc::Import, row).await;
     }
     for row in [
@@ -353,11 +385,10 @@ async fn each_shape_of_answer_to_an_import_has_its_reason() {
     }
 }
 
-/// Hostile inputs 56-59, 68, 77.
-#[tokio::test]
-async fn each_shape_of_answer_to_a_get_has_its_reason() {
-    for row in rows_for_both() {
-        check(Rpc::Get, row).await;
+/// Each shape of answer to an RPC of Alibaba Cloud.
+async fn check_alibaba(rpc: Rpc) {
+    for row in rows_of_any_provider() {
+        check(rpc, row).await;
     }
     for row in [
         row(alibaba(400, "InvalidParameter"), REJECTED_ARGUMENT),
@@ -371,9 +402,9 @@ async fn each_shape_of_answer_to_a_get_has_its_reason() {
         row(alibaba(400, "InvalidTimeStamp.Expired"), CLOCK_SKEW),
         row(alibaba(404, "InvalidApi.NotFound"), ENDPOINT),
         row(alibaba(500, "InternalError"), INTERNAL),
-        get_repeated(alibaba(400, "SignatureNonceUsed"), UNAVAILABLE),
+        read_repeated(alibaba(400, "SignatureNonceUsed"), UNAVAILABLE),
     ] {
-        check(Rpc::Get, row.about(REQUEST_ID, "R-1").about(MESSAGE, "words")).await;
+        check(rpc, row.about(REQUEST_ID, "R-1").about(MESSAGE, "words")).await;
     }
     let id = |headers: &[_], body| row(Reply::json_with(400, headers, body), REJECTED_ARGUMENT);
     for row in [
@@ -381,11 +412,17 @@ async fn each_shape_of_answer_to_a_get_has_its_reason() {
         id(&[("x-acs-request-id", "R-1")], r#"{"RequestId":"R-2"}"#).about(REQUEST_ID, "R-2"),
         id(&[("x-acs-request-id", "R-1")], "{}").about(REQUEST_ID, "R-1"),
     ] {
-        check(Rpc::Get, row).await;
+        check(rpc, row).await;
     }
-    for data in ["null", "\"oops\"", "[]", "[{}]", "{}", "{\"unknown\":1}"] {
+    let not_data: &[_] = match rpc {
+        Rpc::List => {
+            &["null", "\"oops\"", "{}", "[{}]", "[null]", "[[]]", "{\"savepointId\":\"s\"}"]
+        }
+        _ => &["null", "\"oops\"", "[]", "[{}]", "{}", "{\"unknown\":1}"],
+    };
+    for data in not_data {
         let body = format!(r#"{{"requestId":"R-1","success":true,"data":{data}}}"#);
-        check(Rpc::Get, row(Reply::json(200, &body), MALFORMED).about(REQUEST_ID, "R-1")).await;
+        check(rpc, row(Reply::json(200, &body), MALFORMED).about(REQUEST_ID, "R-1")).await;
     }
     for broken in [
         r#""status":"COMPLETED""#,
@@ -394,9 +431,34 @@ async fn each_shape_of_answer_to_a_get_has_its_reason() {
         r#""nativeFormat":7"#,
         r#""jobId":{}"#,
     ] {
-        let body = format!(r#"{{"success":true,"data":{{"savepointId":"s",{broken}}}}}"#);
-        check(Rpc::Get, row(Reply::json(200, &body), MALFORMED)).await;
+        let data = rpc.data(&format!(r#"{{"savepointId":"s",{broken}}}"#));
+        let body = format!(r#"{{"success":true,"data":{data}}}"#);
+        check(rpc, row(Reply::json(200, &body), MALFORMED)).await;
     }
+}
+
+/// Hostile inputs 56-59, 68, 77.
+#[tokio::test]
+async fn each_shape_of_answer_to_a_get_has_its_reason() {
+    check_alibaba(Rpc::Get).await;
+}
+
+/// Hostile inputs 56-59, 68, 77.
+#[tokio::test]
+async fn each_shape_of_answer_to_a_creation_has_its_reason() {
+    check_alibaba(Rpc::Create).await;
+}
+
+/// Hostile inputs 56-59, 68, 77.
+#[tokio::test]
+async fn each_shape_of_answer_to_a_list_has_its_reason() {
+    check_alibaba(Rpc::List).await;
+}
+
+/// Hostile inputs 56-59, 68, 77.
+#[tokio::test]
+async fn each_shape_of_answer_to_a_watch_has_its_reason() {
+    check_alibaba(Rpc::Watch).await;
 }
 
 #[tokio::test]
@@ -408,7 +470,7 @@ async fn the_providers_retry_delay_is_passed_on() {
         (&[], None),
     ] {
         let reply = Reply::json_with(429, headers, r#"{"Code":"Throttling.User"}"#);
-        for rpc in [Rpc::Import, Rpc::Get] {
+        for rpc in Rpc::ALL {
             let cloud = FakeCloud::answering(reply.clone()).await;
             let status = call(rpc, Options::at(&cloud)).await;
             assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
@@ -428,8 +490,10 @@ async fn the_details_of_a_denied_permission_are_passed_on() {
         403,
         r#"{"Code":"NoPermission","Message":"m","AccessDeniedDetail":{"AuthAction":"stream:GetSavepoint","NoPermissionType":"ImplicitDeny"}}"#,
     );
-    let denied = row(reply, DENIED).about("authAction", "stream:GetSavepoint");
-    check(Rpc::Get, denied.about("noPermissionType", "ImplicitDeny")).await;
+    for rpc in [Rpc::Get, Rpc::Create, Rpc::List, Rpc::Watch] {
+        let denied = row(reply.clone(), DENIED).about("authAction", "stream:GetSavepoint");
+        check(rpc, denied.about("noPermissionType", "ImplicitDeny")).await;
+    }
     let reply = Reply::json(
         403,
         r#"{"error_code":"DLI.0016","error_msg":"m","encoded_authorization_message":"E"}"#,
@@ -444,7 +508,8 @@ async fn an_unreachable_provider_is_connect_failed_and_not_applied() {
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     for endpoint in [endpoint.as_str(), "http://no-such-host.localhost:1"] {
-        for (rpc, outcome) in [(Rpc::Import, Some("not_applied")), (Rpc::Get, None)] {
+        for rpc in Rpc::ALL {
+            let outcome = rpc.changes_something().then_some("not_applied");
             let at = Some(endpoint.to_owned());
             let options = Options { huawei: at.clone(), alibaba: at, ..Options::none() };
             let status = call(rpc, options).await;

@@ -26,7 +26,7 @@ mod documents;
 mod deadlines;
 /// Shutting down with peers of every kind.
 mod drain;
-/// The shapes of failures and of transport errors, for both calls.
+/// The shapes of failures and of transport errors, for each RPC.
 mod failures;
 /// Input that no normal client or provider sends.
 mod hostile;

@@ -7,27 +7,12 @@ use serde_json::{Value, json};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::support::{FakeCloud, Gateway, Options, Recorded, Reply, WORKSPACE};
+use crate::support::{
+    DEPLOYMENT, FakeCloud, Gateway, Options, Recorded, Reply, WORKSPACE, create_request,
+    list_request,
+};
 
-const DEPLOYMENT: &str = "58718c99-3b29-4c5e-93bb-c9fc4ec60001";
 const JOB: &str = "5af678c0-7db0-4650-94c2-d2604f0a0001";
-
-fn create_request() -> CreateSavepointRequest {
-    CreateSavepointRequest {
-        workspace: WORKSPACE.into(),
-        namespace: "default-namespace".into(),
-        deployment_id: DEPLOYMENT.into(),
-        ..Default::default()
-    }
-}
-
-fn list_request() -> ListSavepointsRequest {
-    ListSavepointsRequest {
-        workspace: WORKSPACE.into(),
-        namespace: "default-namespace".into(),
-        ..Default::default()
-    }
-}
 
 const STARTED: &str = r#"{"requestId":"CBC799F0-AB7C-1D30-8A4F-882ED4DD0001","success":true,"httpCode":200,"errorCode":"","errorMessage":"","data":{"savepointId":"88a8fc49-e090-430a-85d8-3ee8c79c0001","status":{"state":"STARTED","failure":null},"createdAt":1659066711}}"#;
 

@@ -8,17 +8,9 @@ use savepoint_gateway::upstream::WatchLimits;
 use tonic::{Code, Request, Status, Streaming};
 use tonic_types::StatusExt as _;
 
-use crate::support::{FakeCloud, Gateway, LONG, Options, Reply, WORKSPACE, eventually};
+use crate::support::{FakeCloud, Gateway, LONG, Options, Reply, eventually, watch_request};
 
-fn watch_request() -> WatchSavepointRequest {
-    WatchSavepointRequest {
-        workspace: WORKSPACE.into(),
-        namespace: "default-namespace".into(),
-        savepoint_id: "88a8fc49-e090-430a-85d8-3ee8c79c0001".into(),
-    }
-}
-
-fn savepoint(state: &str, description: &str) -> Reply {
+pub(super) fn savepoint(state: &str, description: &str) -> Reply {
     Reply::json(
         200,
         &format!(
@@ -29,14 +21,14 @@ fn savepoint(state: &str, description: &str) -> Reply {
 }
 
 /// A gateway whose watches poll as fast as tests like it.
-fn quick(cloud: &FakeCloud) -> Options {
+pub(super) fn quick(cloud: &FakeCloud) -> Options {
     Options::at(cloud).with(|config| {
         config.watch_limits =
             WatchLimits { heartbeat: Duration::from_millis(40), ..WatchLimits::default() };
     })
 }
 
-fn state(message: &WatchSavepointResponse) -> SavepointState {
+pub(super) fn state(message: &WatchSavepointResponse) -> SavepointState {
     message.savepoint.as_ref().unwrap().status.as_ref().unwrap().state()
 }
 
@@ -44,14 +36,26 @@ fn reason(status: &Status) -> String {
     status.get_error_details().error_info().expect("an ErrorInfo").reason.clone()
 }
 
-async fn gauge(gateway: &Gateway, name: &str) -> f64 {
+pub(super) async fn gauge(gateway: &Gateway, name: &str) -> f64 {
     let page = super::operators::admin_get(gateway, "/metrics").await;
     let values = page.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     values.last().unwrap_or_else(|| panic!("no {name}:\n{page}")).parse().unwrap()
 }
 
+/// Waits until nobody watches and nothing is polled.
+pub(super) async fn nothing_is_left(gateway: &Gateway, what: &str) {
+    let waiting = async {
+        for name in ["savepoint_gateway_watches", "savepoint_gateway_watch_polls"] {
+            while gauge(gateway, name).await > 0.0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    assert!(tokio::time::timeout(LONG, waiting).await.is_ok(), "{what}: watches stay");
+}
+
 /// The next message, or the status that ended the stream.
-async fn next(
+pub(super) async fn next(
     stream: &mut Streaming<WatchSavepointResponse>,
 ) -> Result<Option<WatchSavepointResponse>, Status> {
     tokio::time::timeout(LONG, stream.message()).await.expect("a message in time")
@@ -137,13 +141,7 @@ async fn many_watches_of_one_savepoint_make_one_poll_at_a_time() {
         assert!(next(stream).await.unwrap().is_none());
     }
     drop(streams);
-    let gauges = || async {
-        let watches = gauge(&gateway, "savepoint_gateway_watches").await;
-        watches + gauge(&gateway, "savepoint_gateway_watch_polls").await
-    };
-    while gauges().await > 0.0 {
-        tokio::task::yield_now().await;
-    }
+    nothing_is_left(&gateway, "1000 watches").await;
 }
 
 #[tokio::test]

@@ -13,13 +13,17 @@ pub(crate) use process::Process;
 
 use std::time::Duration;
 
-use savepoint_gateway::pb::{GetSavepointRequest, ImportSavepointRequest};
+use savepoint_gateway::pb::{
+    CreateSavepointRequest, GetSavepointRequest, ImportSavepointRequest, ListSavepointsRequest,
+    WatchSavepointRequest,
+};
 
 /// Longer than anything may take. Tests wait for conditions, not for time.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
 
 pub(crate) const PROJECT_ID: &str = "0605767b3300d5762fb7c0186d9e1779";
 pub(crate) const WORKSPACE: &str = "a14bd5d90a0001";
+pub(crate) const DEPLOYMENT: &str = "58718c99-3b29-4c5e-93bb-c9fc4ec60001";
 
 pub(crate) fn import_request() -> ImportSavepointRequest {
     ImportSavepointRequest {
@@ -42,6 +46,28 @@ pub(crate) async fn pass(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;
     tokio::time::resume();
+}
+
+pub(crate) fn watch_request() -> WatchSavepointRequest {
+    let GetSavepointRequest { workspace, namespace, savepoint_id } = get_request();
+    WatchSavepointRequest { workspace, namespace, savepoint_id }
+}
+
+pub(crate) fn list_request() -> ListSavepointsRequest {
+    ListSavepointsRequest {
+        workspace: WORKSPACE.into(),
+        namespace: "default-namespace".into(),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn create_request() -> CreateSavepointRequest {
+    CreateSavepointRequest {
+        workspace: WORKSPACE.into(),
+        namespace: "default-namespace".into(),
+        deployment_id: DEPLOYMENT.into(),
+        ..Default::default()
+    }
 }
 
 /// Waits until the condition holds.
