@@ -22,8 +22,9 @@ use super::operators::admin_get;
 use super::rotation::{metric, metric_is};
 use crate::support::gateway::Wire;
 use crate::support::{
-    FakeCloud, Folder, Gateway, LONG, Options, Reply, get_request, import_request,
+    FakeCloud, Folder, Gateway, LONG, Options, Reply, get_request, import_request, watch_request,
 };
+use crate::watch::{next, nothing_is_left, quick, savepoint};
 
 const SAVEPOINT: &str = r#"{"success":true,"requestId":"R","data":{"savepointId":"s"}}"#;
 const FAILED: &str = "tls_handshakes_failed_total";
@@ -236,6 +237,33 @@ async fn callers_without_a_valid_certificate_are_not_served() {
         let failed = 2 * served.iter().filter(|served| !**served).count() as u64;
         metric_is(&gateway, FAILED, |found| found == failed).await;
     }
+}
+
+#[tokio::test]
+async fn a_watch_streams_over_mutual_tls() {
+    let cloud = FakeCloud::start(|_, before| match before {
+        0 => savepoint("STARTED", ""),
+        _ => Reply::Held(Box::new(savepoint("COMPLETED", ""))),
+    })
+    .await;
+    let (folder, ca) = (Folder::new(), Authority::new());
+    let (cert, key) = write(&folder, &ca.good());
+    let client_ca = Some((folder.write("ca.crt", &ca.pem), ClientAuth::Required));
+    let tls = ServerTls::load(TlsFiles { cert, key, client_ca, http_1: false }).unwrap();
+    let options = quick(&cloud).with(|config| config.server.tls = Some(Arc::new(tls)));
+    let gateway = Gateway::start(options).await;
+    for version in [&TLS12, &TLS13] {
+        let caller = Caller { believes: &ca, shows: Some(ca.good()), version };
+        let stream = caller.connect(&gateway).await.unwrap();
+        let mut client = SavepointServiceClient::new(Wire::over(stream).await.unwrap());
+        let mut stream = client.watch_savepoint(watch_request()).await.unwrap().into_inner();
+        next(&mut stream).await.unwrap().expect("a message before the next poll is answered");
+        cloud.release();
+        while next(&mut stream).await.unwrap().is_some() {}
+        nothing_is_left(&gateway, "mutual TLS").await;
+    }
+    let stranger = Caller { believes: &ca, shows: None, version: &TLS13 };
+    assert!(!stranger.call(&gateway).await);
 }
 
 #[tokio::test]

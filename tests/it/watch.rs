@@ -3,12 +3,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use savepoint_gateway::options::Address;
+use savepoint_gateway::pb::savepoint_service_client::SavepointServiceClient;
 use savepoint_gateway::pb::{SavepointState, WatchSavepointRequest, WatchSavepointResponse};
 use savepoint_gateway::upstream::WatchLimits;
 use tonic::{Code, Request, Status, Streaming};
 use tonic_types::StatusExt as _;
 
-use crate::support::{FakeCloud, Gateway, LONG, Options, Reply, eventually, watch_request};
+use crate::support::gateway::Wire;
+use crate::support::{FakeCloud, Folder, Gateway, LONG, Options, Reply, eventually, watch_request};
 
 pub(super) fn savepoint(state: &str, description: &str) -> Reply {
     Reply::json(
@@ -381,4 +384,30 @@ async fn a_watch_is_one_log_line_with_its_messages_and_polls() {
     let page = super::operators::admin_get(&gateway, "/metrics").await;
     let handled = r#"grpc_server_handled_total{grpc_type="server_stream",grpc_service="savepoint.v1.SavepointService",grpc_method="WatchSavepoint",grpc_code="OK"} 1"#;
     assert!(page.lines().any(|line| line == handled), "{page}");
+}
+
+#[tokio::test]
+async fn a_watch_streams_over_a_unix_socket() {
+    let cloud = FakeCloud::start(|_, before| match before {
+        0 => savepoint("STARTED", ""),
+        _ => Reply::Held(Box::new(savepoint("COMPLETED", ""))),
+    })
+    .await;
+    let folder = Folder::new();
+    let path = folder.path().join("grpc");
+    let listen = Address::Unix(path.clone());
+    let gateway = Gateway::start(quick(&cloud).with(|config| config.server.listen = listen)).await;
+    let client = async || {
+        let stream = tokio::net::UnixStream::connect(&path).await.unwrap();
+        SavepointServiceClient::new(Wire::over(stream).await.unwrap())
+    };
+    let (mut stays, mut leaves) = (client().await, client().await);
+    let mut stream = stays.watch_savepoint(watch_request()).await.unwrap().into_inner();
+    let first = next(&mut stream).await.unwrap().expect("a message");
+    assert_eq!(state(&first), SavepointState::Started);
+    let left = leaves.watch_savepoint(watch_request()).await.unwrap();
+    drop((left, leaves));
+    cloud.release();
+    while next(&mut stream).await.unwrap().is_some() {}
+    nothing_is_left(&gateway, "a Unix socket").await;
 }

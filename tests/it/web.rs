@@ -1,14 +1,22 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use http::{HeaderName, HeaderValue, Method};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message as _;
-use savepoint_gateway::pb::ImportSavepointResponse;
+use savepoint_gateway::pb::{ImportSavepointResponse, SavepointState, WatchSavepointResponse};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::Code;
 
 use crate::hostile::wire::{IMPORT, ask, prefixed};
-use crate::support::{FakeCloud, Gateway, Options, Reply, import_request};
+use crate::support::{
+    FakeCloud, Gateway, LONG, Options, Reply, eventually, import_request, watch_request,
+};
+use crate::watch::{nothing_is_left, quick, savepoint, state};
 
 const ORIGIN: &str = "https://page.example";
 
@@ -282,4 +290,207 @@ async fn grpc_web_is_off_by_default() {
     let (head, _) = call(&gateway, ORIGIN).await;
     assert!(head.starts_with("http/1.1 505"), "{head}");
     assert_eq!(cloud.count(), 0);
+}
+
+/// What base64 stands for, also where padding ends a part of it.
+fn decoded(text: &[u8]) -> Vec<u8> {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let quantum = |four: &[u8]| {
+        let padding = four.iter().filter(|byte| **byte == b'=').count();
+        let value = four.iter().fold(0_u32, |value, byte| {
+            let digit = ALPHABET.iter().position(|known| known == byte).unwrap_or_default();
+            value << 6 | digit as u32
+        });
+        value.to_be_bytes()[1..4 - padding].to_vec()
+    };
+    text.chunks_exact(4).flat_map(quantum).collect()
+}
+
+fn encoded(bytes: &[u8]) -> Vec<u8> {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let three = |three: &[u8]| {
+        let mut padded = [0; 4];
+        padded[1..=three.len()].copy_from_slice(three);
+        let value = u32::from_be_bytes(padded);
+        let digit = |at: usize| match at <= three.len() {
+            true => ALPHABET[(value >> (18 - 6 * at)) as usize & 63],
+            false => b'=',
+        };
+        [0, 1, 2, 3].map(digit)
+    };
+    bytes.chunks(3).flat_map(three).collect()
+}
+
+/// How a page asks.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    http_2: bool,
+    text: bool,
+}
+
+const WAYS: [Way; 4] = [
+    Way { http_2: false, text: false },
+    Way { http_2: false, text: true },
+    Way { http_2: true, text: false },
+    Way { http_2: true, text: true },
+];
+
+/// The answer to a watch, read as it comes.
+struct Page {
+    answer: Response<Incoming>,
+    text: bool,
+    unread: Vec<u8>,
+    // Dropping it closes the connection.
+    _connection: tokio_util::task::AbortOnDropHandle<()>,
+}
+
+impl Page {
+    async fn watch(gateway: &Gateway, Way { http_2, text }: Way) -> Self {
+        let message = watch_request().encode_to_vec();
+        let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+        let body = [&[0][..], &length, &message].concat();
+        let (kind, body) = match text {
+            true => ("application/grpc-web-text", encoded(&body)),
+            false => ("application/grpc-web+proto", body),
+        };
+        let path = "/savepoint.v1.SavepointService/WatchSavepoint";
+        let uri = if http_2 { format!("http://h{path}") } else { path.to_owned() };
+        let request = Request::post(uri)
+            .header("host", "h")
+            .header("origin", ORIGIN)
+            .header("content-type", kind)
+            .header("accept", kind)
+            .header("x-grpc-web", "1")
+            .body(Full::new(Bytes::from(body)))
+            .unwrap();
+        let io = TokioIo::new(TcpStream::connect(gateway.address()).await.unwrap());
+        let (answering, connection) = if http_2 {
+            let (mut sender, connection) =
+                http2::handshake(TokioExecutor::new(), io).await.unwrap();
+            let connection = tokio::spawn(async move { drop(connection.await) });
+            (sender.send_request(request).await, connection)
+        } else {
+            let (mut sender, connection) = http1::handshake(io).await.unwrap();
+            let connection = tokio::spawn(async move { drop(connection.await) });
+            (sender.send_request(request).await, connection)
+        };
+        let answer = answering.unwrap();
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.headers()["access-control-allow-origin"], ORIGIN);
+        let _connection = tokio_util::task::AbortOnDropHandle::new(connection);
+        Self { answer, text, unread: Vec::new(), _connection }
+    }
+
+    /// The next frame of gRPC-Web: its flag and its payload; none at the end.
+    async fn next(&mut self) -> Option<(u8, Vec<u8>)> {
+        loop {
+            let whole = if self.text { decoded(&self.unread) } else { self.unread.clone() };
+            if let [flag, a, b, c, d, rest @ ..] = &whole[..] {
+                let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+                if let Some(payload) = rest.get(..length) {
+                    let used = 5 + length;
+                    // Each frame is encoded by itself.
+                    let used = if self.text { used.div_ceil(3) * 4 } else { used };
+                    self.unread.drain(..used);
+                    return Some((*flag, payload.to_vec()));
+                }
+            }
+            let reading = tokio::time::timeout(LONG, self.answer.body_mut().frame());
+            let Some(read) = reading.await.expect("a frame in time") else {
+                assert!(self.unread.is_empty(), "{:?}", self.unread);
+                return None;
+            };
+            self.unread.extend(read.unwrap().into_data().expect("no HTTP trailers"));
+        }
+    }
+
+    /// The next message.
+    async fn message(&mut self) -> WatchSavepointResponse {
+        let (flag, payload) = self.next().await.expect("a message");
+        assert_eq!(flag, 0, "{}", String::from_utf8_lossy(&payload));
+        WatchSavepointResponse::decode(&payload[..]).unwrap()
+    }
+
+    /// The trailers, which end the answer.
+    async fn trailers(&mut self) -> String {
+        let (flag, payload) = self.next().await.expect("trailers");
+        assert_eq!(flag, 0x80);
+        assert_eq!(self.next().await, None);
+        String::from_utf8(payload).unwrap()
+    }
+}
+
+fn for_pages(options: Options) -> Options {
+    options.with(|config| config.server.grpc_web_origins = vec![HeaderValue::from_static(ORIGIN)])
+}
+
+#[tokio::test]
+async fn a_page_is_told_each_message_of_a_watch_when_it_comes() {
+    for way in WAYS {
+        let cloud = FakeCloud::start(|_, before| match before {
+            0 => savepoint("STARTED", "é"),
+            _ => Reply::Held(Box::new(savepoint("COMPLETED", "é"))),
+        })
+        .await;
+        let gateway = Gateway::start(for_pages(quick(&cloud))).await;
+        let mut page = Page::watch(&gateway, way).await;
+        // The next poll has no answer yet.
+        assert_eq!(state(&page.message().await), SavepointState::Started, "{way:?}");
+        // A heartbeat, too.
+        assert_eq!(state(&page.message().await), SavepointState::Started, "{way:?}");
+        eventually("the next poll", || cloud.count() == 2).await;
+        cloud.release();
+        while state(&page.message().await) != SavepointState::Completed {}
+        let trailers = page.trailers().await;
+        assert!(trailers.contains("grpc-status:0"), "{way:?}: {trailers}");
+        nothing_is_left(&gateway, &format!("{way:?}")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_page_is_told_why_its_watch_ended() {
+    for way in WAYS {
+        let not_found = Reply::json(200, r#"{"success":false,"errorCode":"990301"}"#);
+        for replies in [vec![not_found.clone()], vec![savepoint("STARTED", ""), not_found]] {
+            let messages = replies.len() - 1;
+            let cloud =
+                FakeCloud::start(move |_, before| replies[before.min(messages)].clone()).await;
+            let gateway = Gateway::start(for_pages(quick(&cloud).with(|config| {
+                // Polls are quick, and there is no second message.
+                config.watch_limits.heartbeat = std::time::Duration::from_secs(1);
+            })))
+            .await;
+            let mut page = Page::watch(&gateway, way).await;
+            for _ in 0..messages {
+                page.message().await;
+            }
+            let trailers = page.trailers().await;
+            assert!(trailers.contains("grpc-status:5"), "{way:?}: {trailers}");
+            assert!(trailers.contains("grpc-status-details-bin:"), "{way:?}: {trailers}");
+            nothing_is_left(&gateway, &format!("{way:?}")).await;
+        }
+    }
+}
+
+/// Hostile input 92.
+#[tokio::test]
+async fn a_page_that_leaves_its_watch_leaves_nothing() {
+    for way in WAYS {
+        for told in [false, true] {
+            let cloud = FakeCloud::start(move |_, before| match before {
+                0 if told => savepoint("STARTED", ""),
+                _ => Reply::Silence,
+            })
+            .await;
+            // Without heartbeats only the end of the connection tells that it has left.
+            let silent = quick(&cloud).with(|config| config.watch_limits.heartbeat = LONG);
+            let gateway = Gateway::start(for_pages(silent)).await;
+            let mut page = Page::watch(&gateway, way).await;
+            if told {
+                page.message().await;
+            }
+            drop(page);
+            nothing_is_left(&gateway, &format!("{way:?}, {told}")).await;
+        }
+    }
 }

@@ -32,6 +32,10 @@
 //! 68 two lengths, 600 KB of headers, 500 interim answers; 69 an import whose answer breaks off; 70
 //! a provider's certificate that is not trusted; 71 DNS that points inside the network.
 //!
+//! Watches: 87 a watcher that never reads; 88 257 watches on one connection; 89 a watch that is reset
+//! at any stage, or whose connection is closed; 90 polls that contradict themselves or each other; 91
+//! a watch that is not one valid message; 92 a page that leaves its watch.
+//!
 //! The gateway itself: 51 a panic in a handler; 72 an http endpoint, an endpoint with a password;
 //! 73 the HTTP library's error texts; 74 Debug of what holds secrets; 75 names from strangers in
 //! metrics; 76 1,000 imports cancelled at once; 77 a clock that is wrong; 78 credential files with
@@ -63,6 +67,8 @@ mod messages;
 mod pages;
 /// Peers that take places and say nothing, or end their side early.
 mod silence;
+/// Watches that are misused, and polls that contradict themselves.
+mod streams;
 /// The check that each input has a test.
 mod table;
 /// Peers that do not read, or read too slowly.

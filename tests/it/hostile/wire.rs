@@ -32,6 +32,7 @@ pub(crate) const REFUSED_STREAM: u32 = 7;
 pub(crate) const ENHANCE_YOUR_CALM: u32 = 11;
 
 pub(crate) const IMPORT: &str = "/savepoint.v1.SavepointService/ImportSavepoint";
+pub(crate) const WATCH: &str = "/savepoint.v1.SavepointService/WatchSavepoint";
 pub(crate) const GET: &str = "/savepoint.v1.SavepointService/GetSavepoint";
 
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
