@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import re
 import threading
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
 
 from alibabacloud_tea_openapi.utils import Utils
+from darabonba.core import DaraCore
 from darabonba.request import DaraRequest
 
 from endpoint import Answer, Endpoint, Key, common_faults, far_off
 from wire import Message
 
-TARGET = re.compile(
-    r"/api/v2/namespaces/([0-9A-Za-z][0-9A-Za-z_.~-]{0,127})"
-    r"/savepoints/([0-9A-Za-z][0-9A-Za-z_.~-]{0,127})"
-)
+ID = r"[0-9A-Za-z][0-9A-Za-z_.~-]{0,127}"
+COLLECTION = rf"/api/v2/namespaces/({ID})/savepoints"
 AUTHORIZATION = re.compile(
     r"ACS3-HMAC-SHA256 Credential=([^, ]+),SignedHeaders=([^, ]+),Signature=([0-9a-f]{64})"
 )
@@ -33,9 +35,47 @@ SIGNED_WITH_TOKEN = ("x-acs-accesskey-id", "x-acs-security-token")
 ALLOWED = frozenset(
     {*ALWAYS_SIGNED, *SIGNED_WITH_TOKEN, "accept", "authorization", "connection", "user-agent"}
 )
-EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
+CONTENT_TYPE = "application/json; charset=utf-8"
 CREATED_AT = 1659066711
 MODIFIED_AT = 1659069473
+
+
+@dataclass(frozen=True)
+class Operation:
+    method: str
+    target: re.Pattern[str]
+    has_body: bool = False
+
+    @property
+    def always_signed(self) -> tuple[str, ...]:
+        return (*ALWAYS_SIGNED, "content-type") if self.has_body else ALWAYS_SIGNED
+
+    @property
+    def allowed(self) -> frozenset[str]:
+        return ALLOWED | {"content-type", "content-length"} if self.has_body else ALLOWED
+
+
+GET = Operation("GET", re.compile(rf"{COLLECTION}/({ID})"))
+# The names in the order of the SDK, and nothing that would need an encoding.
+LIST = Operation(
+    "GET",
+    re.compile(
+        rf"{COLLECTION}\?(?:deploymentId=({ID})&)?(?:jobId=({ID})&)?"
+        r"pageIndex=([1-9][0-9]{0,9})&pageSize=([1-9][0-9]?|100)"
+    ),
+)
+CREATE = Operation("POST", re.compile(COLLECTION), has_body=True)
+OPERATIONS = {"GetSavepoint": GET, "ListSavepoints": LIST, "CreateSavepoint": CREATE}
+
+
+def operation_of(request: Message) -> Operation:
+    """The operation that a request names; that of a get if it names none."""
+    return OPERATIONS.get(request.value("x-acs-action") or "", GET)
+
+
+def vendor_body(members: dict[str, object]) -> bytes:
+    """The body as Alibaba's SDK writes it."""
+    return str(DaraCore.to_json_string(members)).encode()
 
 
 def vendor_authorization(
@@ -49,8 +89,8 @@ def vendor_authorization(
     """Signs the given headers with Alibaba's signer."""
     request = DaraRequest()
     request.method = method
-    request.pathname = target
-    request.query = {}
+    request.pathname, _, query = target.partition("?")
+    request.query = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
     request.headers = dict(headers)
     return str(Utils.get_authorization(request, "ACS3-HMAC-SHA256", payload_hash, key_id, secret))
 
@@ -73,7 +113,9 @@ class AlibabaEndpoint(Endpoint):
         super().__init__(keys)
 
     def judge(self, request: Message, request_id: str) -> tuple[list[str], Answer]:
-        faults = common_faults(request, self.authorities, ALLOWED) + self._request_faults(request)
+        operation = operation_of(request)
+        faults = common_faults(request, self.authorities, operation.allowed)
+        faults += self._request_faults(request, operation)
         try:
             self._admit(request)
         except Refused as refused:
@@ -81,36 +123,33 @@ class AlibabaEndpoint(Endpoint):
                 refused.status, refused.code, str(refused), request_id
             )
         target = target_of(request)
-        match = TARGET.fullmatch(target)
+        match = operation.target.fullmatch(target)
         if faults or match is None:
             return faults or [f"target {target!r}"], gateway_answer(
                 400, "InvalidParameter", "; ".join(faults), request_id
             )
-        namespace, savepoint_id = match.groups()
-        return [], Answer(
-            200,
-            {
-                "requestId": request_id,
-                "success": True,
-                "httpCode": 200,
-                "errorCode": "",
-                "errorMessage": "",
-                "data": {
-                    "savepointId": savepoint_id,
-                    "deploymentId": f"deployment of {request_id}",
-                    "jobId": f"job of {request_id}",
-                    "namespace": namespace,
-                    "savepointOrigin": "USER_REQUEST",
-                    "nativeFormat": True,
-                    "description": alibaba_description(request_id),
-                    "stopWithDrainEnabled": False,
-                    "savepointLocation": f"https://oss/bucket/{namespace}/{savepoint_id}",
-                    "status": {"state": "COMPLETED"},
-                    "createdAt": CREATED_AT,
-                    "modifiedAt": MODIFIED_AT,
-                },
-            },
-        )
+        namespace = match.group(1)
+        body: dict[str, object] = {
+            "requestId": request_id,
+            "success": True,
+            "httpCode": 200,
+            "errorCode": "",
+            "errorMessage": "",
+        }
+        if operation is LIST:
+            index, size = int(match.group(4)), int(match.group(5))
+            names = listed_ids(index, size)
+            body |= {
+                "data": [savepoint(name, namespace, request_id, "COMPLETED") for name in names],
+                "pageIndex": index,
+                "pageSize": size,
+                "totalSize": total_of(size),
+            }
+        elif operation is CREATE:
+            body["data"] = savepoint(CREATED_ID, namespace, request_id, "STARTED")
+        else:
+            body["data"] = savepoint(match.group(2), namespace, request_id, "COMPLETED")
+        return [], Answer(200, body)
 
     def _admit(self, request: Message) -> None:
         match = AUTHORIZATION.fullmatch(request.value("authorization") or "")
@@ -126,7 +165,7 @@ class AlibabaEndpoint(Endpoint):
                 "InvalidSecurityToken.MismatchWithAccessKey",
                 "the security token is not its own",
             )
-        expected = set(ALWAYS_SIGNED)
+        expected = set(operation_of(request).always_signed)
         if key.token is not None:
             expected |= set(SIGNED_WITH_TOKEN)
             if request.value("x-acs-accesskey-id") != key_id:
@@ -170,25 +209,79 @@ class AlibabaEndpoint(Endpoint):
                 )
             self._nonces.add(nonce)
 
-    def _request_faults(self, request: Message) -> list[str]:
+    def _request_faults(self, request: Message, operation: Operation) -> list[str]:
         faults = []
-        if request.start_line.partition(" ")[0] != "GET":
-            faults.append(f"method {request.start_line.partition(' ')[0]}")
-        if TARGET.fullmatch(target_of(request)) is None:
+        method = request.start_line.partition(" ")[0]
+        if method != operation.method:
+            faults.append(f"method {method}")
+        if operation.target.fullmatch(target_of(request)) is None:
             faults.append(f"target {target_of(request)!r}")
-        if request.body:
-            faults.append("a body")
         if not re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,127}", request.value("workspace") or ""):
             faults.append(f"workspace {request.values('workspace')}")
-        for name, want in (
-            ("accept", "application/json"),
-            ("x-acs-action", "GetSavepoint"),
-            ("x-acs-version", "2022-07-18"),
-            ("x-acs-content-sha256", EMPTY_SHA256),
-        ):
+        if request.value("x-acs-action") not in OPERATIONS:
+            faults.append(f"x-acs-action {request.values('x-acs-action')}")
+        wanted = {"accept": "application/json", "x-acs-version": "2022-07-18"}
+        if operation.has_body:
+            wanted["content-type"] = CONTENT_TYPE
+            faults += create_faults(request.body)
+        elif request.body:
+            faults.append("a body")
+        for name, want in wanted.items():
             if request.value(name) != want:
                 faults.append(f"{name} {request.values(name)}")
         return faults
+
+
+def create_faults(body: bytes) -> list[str]:
+    """What is wrong with the body of a creation: it must be, byte for byte, the SDK's."""
+    try:
+        members = json.loads(body.decode("utf-8"))
+    except ValueError as error:
+        return [f"body: {error}"]
+    if not isinstance(members, dict) or vendor_body(members) != body:
+        return ["body: not as the SDK writes it"]
+    kinds = {"deploymentId": str, "description": str, "nativeFormat": bool}
+    faults = [
+        f"body: {name} {value!r}"
+        for name, value in members.items()
+        if name not in kinds or type(value) is not kinds[name]
+    ]
+    if not re.fullmatch(ID, str(members.get("deploymentId", ""))):
+        faults.append("body: no deploymentId")
+    return faults
+
+
+CREATED_ID = "88a8fc49-e090-430a-85d8-3ee8c79c0001"
+
+
+def total_of(size: int) -> int:
+    """As many as fill two pages and begin a third."""
+    return 2 * size + 1
+
+
+def listed_ids(index: int, size: int) -> list[str]:
+    """The savepoints of a page."""
+    last = min(index * size, total_of(size))
+    return [f"savepoint-{number}" for number in range((index - 1) * size, last)]
+
+
+def savepoint(
+    savepoint_id: str, namespace: str, request_id: str, state: str
+) -> dict[str, object]:
+    return {
+        "savepointId": savepoint_id,
+        "deploymentId": f"deployment of {request_id}",
+        "jobId": f"job of {request_id}",
+        "namespace": namespace,
+        "savepointOrigin": "USER_REQUEST",
+        "nativeFormat": True,
+        "description": alibaba_description(request_id),
+        "stopWithDrainEnabled": False,
+        "savepointLocation": f"https://oss/bucket/{namespace}/{savepoint_id}",
+        "status": {"state": state},
+        "createdAt": CREATED_AT,
+        "modifiedAt": MODIFIED_AT,
+    }
 
 
 def target_of(request: Message) -> str:

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import alibaba_endpoint
 import huawei_endpoint
@@ -22,6 +23,7 @@ Headers = list[tuple[str, str]]
 PROJECT_ID = "0605767b3300d5762fb7c0186d9e1779"
 IMPORT_TARGET = f"/v1.0/{PROJECT_ID}/streaming/jobs/137228/import-savepoint"
 IMPORT_BODY = '{"job_id":137228,"savepoint_path":"obs://bucket-name/dir/"}'
+COLLECTION_TARGET = "/api/v2/namespaces/default-namespace/savepoints"
 GET_TARGET = "/api/v2/namespaces/default-namespace/savepoints/88a8fc49-e090-430a-85d8-3ee8c79c0001"
 
 
@@ -167,11 +169,12 @@ def alibaba_controls(endpoint: Endpoint, key_id: str, key: Key) -> Iterator[Cont
         replace: dict[str, str] | None = None,
         unsigned: Headers | None = None,
         leave_unsigned: str = "",
+        action: str = "GetSavepoint",
     ) -> bytes:
         headers = {
             "host": host,
             "workspace": "a14bd5d90a0001",
-            "x-acs-action": "GetSavepoint",
+            "x-acs-action": action,
             "x-acs-version": "2022-07-18",
             "x-acs-date": date or moment("%Y-%m-%dT%H:%M:%SZ"),
             "x-acs-signature-nonce": nonce,
@@ -179,6 +182,8 @@ def alibaba_controls(endpoint: Endpoint, key_id: str, key: Key) -> Iterator[Cont
         }
         if token is not None:
             headers |= {"x-acs-accesskey-id": signer_id, "x-acs-security-token": token}
+        if action == "CreateSavepoint":
+            headers["content-type"] = alibaba_endpoint.CONTENT_TYPE
         headers |= replace or {}
         authorization = alibaba_endpoint.vendor_authorization(
             signer_id,
@@ -250,3 +255,62 @@ def alibaba_controls(endpoint: Endpoint, key_id: str, key: Key) -> Iterator[Cont
     ):
         raw = request(nonce=f"control-18-{number}", unsigned=[(name, "x")])
         yield Control(f"a {name} header", raw, f"header {name} has no")
+
+    def listing(nonce: str, query: str) -> bytes:
+        target = f"{COLLECTION_TARGET}?{query}"
+        return request(nonce=f"control-list-{nonce}", target=target, action="ListSavepoints")
+
+    page = "pageIndex=1&pageSize=50"
+    yield Control("a right list", listing("1", page), None)
+    filtered = listing("2", f"deploymentId=d&jobId=j&{page}")
+    yield Control("a right list of one job", filtered, None)
+    fresh = listing("3", f"deploymentId=d&jobId=j&{page}")
+    yield Control("a changed query", fresh.replace(b"jobId=j", b"jobId=k"), "does not match")
+    for number, (name, query) in enumerate(
+        (
+            ("an empty filter", f"deploymentId=&{page}"),
+            ("a query in another order", "pageSize=50&pageIndex=1"),
+            ("page 0", "pageIndex=0&pageSize=50"),
+            ("a page of 0", "pageIndex=1&pageSize=0"),
+            ("a page of 101", "pageIndex=1&pageSize=101"),
+            ("another name", f"{page}&sortOrder=asc"),
+        )
+    ):
+        yield Control(name, listing(f"4-{number}", query), "target ")
+    as_get = request(nonce="control-list-5", target=f"{COLLECTION_TARGET}?{page}")
+    yield Control("a list that calls itself a get", as_get, "target ")
+
+    def creation(nonce: str, body: str, **changes: Any) -> bytes:
+        return request(
+            nonce=f"control-create-{nonce}",
+            method="POST",
+            target=COLLECTION_TARGET,
+            body=body,
+            action="CreateSavepoint",
+            unsigned=[("content-length", str(len(body.encode())))],
+            **changes,
+        )
+
+    yield Control("a right creation", creation("1", '{"deploymentId":"d"}'), None)
+    full = '{"deploymentId":"d","description":"第一个 \\"q\\" \\n é 😀","nativeFormat":false}'
+    yield Control("a right creation of everything", creation("2", full), None)
+    changed = creation("3", full).replace(b'"d"', b'"e"')
+    yield Control("a changed body of a creation", changed, "content hash")
+    for number, (name, body) in enumerate(
+        (
+            ("an escaped description", json.dumps(json.loads(full), separators=(",", ":"))),
+            ("a body with spaces", '{"deploymentId": "d"}'),
+            ("no deployment", '{"description":"d"}'),
+            ("a format as text", '{"deploymentId":"d","nativeFormat":"true"}'),
+            ("a description of null", '{"deploymentId":"d","description":null}'),
+            ("a doubled deployment", '{"deploymentId":"c","deploymentId":"d"}'),
+            ("another member", '{"deploymentId":"d","jobId":"j"}'),
+            ("an array", "[]"),
+            ("no body", ""),
+        )
+    ):
+        yield Control(name, creation(f"4-{number}", body), "body: ")
+    unsigned_type = creation("5", full, leave_unsigned="content-type")
+    yield Control("content-type not signed", unsigned_type, "signed headers")
+    plain_type = creation("6", full, replace={"content-type": "application/json"})
+    yield Control("another content-type", plain_type, "content-type [")

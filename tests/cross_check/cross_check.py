@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import grpc
 import grpc_tools
@@ -33,16 +34,20 @@ import controls
 import inputs
 from alibaba_endpoint import (
     CREATED_AT,
+    CREATED_ID,
     MODIFIED_AT,
     AlibabaEndpoint,
     alibaba_description,
+    listed_ids,
     target_of,
+    total_of,
+    vendor_body,
 )
 from controls import Control, send
 from endpoint import Endpoint, Exchange, Key
 from gateway import Gateway, Profile
 from huawei_endpoint import HuaweiEndpoint, huawei_message, import_body
-from inputs import Get, Import, Invalid
+from inputs import Asked, Create, Get, Import, Invalid, List
 from relay import (
     Change,
     Relay,
@@ -58,6 +63,7 @@ from tools.process import ProcessError
 CALL_SECONDS = 20
 CONCURRENT_CALLS = 8
 SHOWN_FAILURES = 20
+DEFAULT_PAGE_SIZE = 50
 
 
 class Report:
@@ -121,6 +127,14 @@ class Outcome:
         return text
 
 
+RPCS: dict[type, str] = {
+    Import: "ImportSavepoint",
+    Get: "GetSavepoint",
+    List: "ListSavepoints",
+    Create: "CreateSavepoint",
+}
+
+
 class Client:
     """A gRPC client generated from the repository's proto."""
 
@@ -139,15 +153,11 @@ class Client:
         self._channel.close()
 
     def call(
-        self, asked: Import | Get, metadata: list[tuple[str, str | bytes]] | None = None
+        self, asked: Asked, metadata: list[tuple[str, str | bytes]] | None = None
     ) -> Outcome:
-        messages = self._stubs.messages
-        if isinstance(asked, Import):
-            method = self._service.ImportSavepoint
-            request = messages.ImportSavepointRequest(**vars(asked))
-        else:
-            method = self._service.GetSavepoint
-            request = messages.GetSavepointRequest(**vars(asked))
+        rpc = RPCS[type(asked)]
+        method = getattr(self._service, rpc)
+        request = getattr(self._stubs.messages, f"{rpc}Request")(**vars(asked))
         try:
             response, call = method.with_call(request, timeout=CALL_SECONDS, metadata=metadata)
         except grpc.RpcError as error:
@@ -263,6 +273,45 @@ def get_differences(asked: Get, exchange: Exchange) -> list[str]:
     )
 
 
+def list_differences(asked: List, exchange: Exchange, index: int = 1) -> list[str]:
+    query = {
+        "deploymentId": asked.deployment_id,
+        "jobId": asked.job_id,
+        "pageIndex": index,
+        "pageSize": size_of(asked),
+    }
+    # As the SDK writes it, and without the filters that are empty.
+    written = urlencode({name: value for name, value in query.items() if value})
+    return differences(
+        (
+            "target",
+            target_of(exchange.request),
+            f"/api/v2/namespaces/{asked.namespace}/savepoints?{written}",
+        ),
+        ("workspace", exchange.request.value("workspace"), asked.workspace),
+        ("action", exchange.request.value("x-acs-action"), "ListSavepoints"),
+    )
+
+
+def create_differences(asked: Create, exchange: Exchange) -> list[str]:
+    body: dict[str, object] = {"deploymentId": asked.deployment_id}
+    if asked.description:
+        body["description"] = asked.description
+    if asked.native_format is not None:
+        body["nativeFormat"] = asked.native_format
+    target = f"/api/v2/namespaces/{asked.namespace}/savepoints"
+    return differences(
+        ("target", target_of(exchange.request), target),
+        ("workspace", exchange.request.value("workspace"), asked.workspace),
+        ("body", exchange.request.body, vendor_body(body)),
+        ("action", exchange.request.value("x-acs-action"), "CreateSavepoint"),
+    )
+
+
+def size_of(asked: List) -> int:
+    return asked.page_size or DEFAULT_PAGE_SIZE
+
+
 def differences(*pairs: tuple[str, object, object]) -> list[str]:
     return [
         f"{name}: {got!r} arrived, {want!r} was asked" for name, got, want in pairs if got != want
@@ -275,30 +324,72 @@ def import_response_differences(response: Any, request_id: str) -> list[str]:
     return [] if got == want else [f"message: {got!r}, not {want!r}"]
 
 
-def get_response_differences(stubs: Stubs, asked: Get, response: Any, request_id: str) -> list[str]:
+def savepoint_message(
+    stubs: Stubs, savepoint_id: str, namespace: str, request_id: str, state: str
+) -> Any:
     messages = stubs.messages
-    want = messages.GetSavepointResponse(
+    return messages.Savepoint(
+        savepoint_id=savepoint_id,
+        deployment_id=f"deployment of {request_id}",
+        job_id=f"job of {request_id}",
+        namespace=namespace,
+        origin=messages.SAVEPOINT_ORIGIN_USER_REQUEST,
+        provider_origin="USER_REQUEST",
+        native_format=True,
+        description=alibaba_description(request_id),
+        stop_with_drain_enabled=False,
+        savepoint_location=f"https://oss/bucket/{namespace}/{savepoint_id}",
+        status=messages.SavepointStatus(
+            state=messages.SavepointState.Value(f"SAVEPOINT_STATE_{state}"),
+            provider_state=state,
+        ),
+        create_time={"seconds": CREATED_AT},
+        update_time={"seconds": MODIFIED_AT},
+    )
+
+
+def get_response_differences(stubs: Stubs, asked: Get, response: Any, request_id: str) -> list[str]:
+    want = stubs.messages.GetSavepointResponse(
         request_id=request_id,
-        savepoint=messages.Savepoint(
-            savepoint_id=asked.savepoint_id,
-            deployment_id=f"deployment of {request_id}",
-            job_id=f"job of {request_id}",
-            namespace=asked.namespace,
-            origin=messages.SAVEPOINT_ORIGIN_USER_REQUEST,
-            provider_origin="USER_REQUEST",
-            native_format=True,
-            description=alibaba_description(request_id),
-            stop_with_drain_enabled=False,
-            savepoint_location=f"https://oss/bucket/{asked.namespace}/{asked.savepoint_id}",
-            status=messages.SavepointStatus(
-                state=messages.SAVEPOINT_STATE_COMPLETED,
-                provider_state="COMPLETED",
-            ),
-            create_time={"seconds": CREATED_AT},
-            update_time={"seconds": MODIFIED_AT},
+        savepoint=savepoint_message(
+            stubs, asked.savepoint_id, asked.namespace, request_id, "COMPLETED"
         ),
     )
-    return [] if response == want else [f"response:\n{response}\nnot\n{want}"]
+    return message_differences(response, want)
+
+
+def create_response_differences(
+    stubs: Stubs, asked: Create, response: Any, request_id: str
+) -> list[str]:
+    want = stubs.messages.CreateSavepointResponse(
+        request_id=request_id,
+        savepoint=savepoint_message(stubs, CREATED_ID, asked.namespace, request_id, "STARTED"),
+    )
+    return message_differences(response, want)
+
+
+def list_response_differences(
+    stubs: Stubs, asked: List, response: Any, request_id: str, index: int = 1
+) -> list[str]:
+    size = size_of(asked)
+    want = stubs.messages.ListSavepointsResponse(
+        request_id=request_id,
+        savepoints=[
+            savepoint_message(stubs, name, asked.namespace, request_id, "COMPLETED")
+            for name in listed_ids(index, size)
+        ],
+        # What is in a token is the gateway's own affair; where it leads is checked elsewhere.
+        next_page_token=response.next_page_token,
+        total_size=total_of(size),
+    )
+    problems = message_differences(response, want)
+    if bool(response.next_page_token) != (index * size < total_of(size)):
+        problems.append(f"next_page_token {response.next_page_token!r} on page {index}")
+    return problems
+
+
+def message_differences(got: Any, want: Any) -> list[str]:
+    return [] if got == want else [f"response:\n{got}\nnot\n{want}"]
 
 
 @dataclass
@@ -317,7 +408,7 @@ class Bench:
         # One generator per purpose: a change in one phase leaves the others' inputs alone.
         return random.Random(f"{self.seed}/{purpose}")
 
-    def endpoint_of(self, asked: Import | Get) -> Endpoint:
+    def endpoint_of(self, asked: Asked) -> Endpoint:
         return self.huawei if isinstance(asked, Import) else self.alibaba
 
     def gateway(
@@ -344,7 +435,7 @@ class Bench:
             f"{name}: no secret is in {len(gateway.log)} lines of log",
         )
 
-    def check_call(self, asked: Import | Get, effective: Import | Get, outcome: Outcome) -> None:
+    def check_call(self, asked: Asked, effective: Asked, outcome: Outcome) -> None:
         """`effective` is `asked` with the gateway's defaults in place of empty fields."""
         endpoint = self.endpoint_of(asked)
         exchange: Exchange | None = None
@@ -361,6 +452,16 @@ class Bench:
             elif isinstance(effective, Import):
                 problems += import_differences(effective, exchange)
                 problems += import_response_differences(outcome.response, request_id)
+            elif isinstance(effective, List):
+                problems += list_differences(effective, exchange)
+                problems += list_response_differences(
+                    self.stubs, effective, outcome.response, request_id
+                )
+            elif isinstance(effective, Create):
+                problems += create_differences(effective, exchange)
+                problems += create_response_differences(
+                    self.stubs, effective, outcome.response, request_id
+                )
             else:
                 problems += get_differences(effective, exchange)
                 problems += get_response_differences(
@@ -415,16 +516,20 @@ def check_valid_calls(bench: Bench, all_profiles: list[Profile], count: int) -> 
     """Every valid call is OK, and what arrived is what was asked."""
     rng = bench.rng("valid")
     imports, gets = inputs.imports(rng, count), inputs.gets(rng, count)
+    lists, creates = inputs.lists(rng, count), inputs.creates(rng, count)
     for number, profile in enumerate(all_profiles):
         bench.report.section(f"valid calls, {profile.name}")
-        mine: list[Import | Get] = [
-            *imports[number :: len(all_profiles)],
-            *gets[number :: len(all_profiles)],
+        mine: list[Asked] = [
+            one
+            for kind in (imports, gets, lists, creates)
+            for one in kind[number :: len(all_profiles)]
         ]
         if profile.project_id is not None:
             mine += [Import("", one.job_id, one.savepoint_path) for one in imports[:3]]
         if profile.workspace is not None:
-            mine += [Get("", one.namespace, one.savepoint_id) for one in gets[:3]]
+            mine += [
+                replace(one, workspace="") for one in (*gets[:3], *lists[:3], *creates[:3])
+            ]
         rng.shuffle(mine)
         with bench.gateway(profile) as gateway, Client(bench.stubs, gateway.address) as client:
             starts = bench.huawei.count, bench.alibaba.count
@@ -443,7 +548,7 @@ def check_batch(
     bench: Bench,
     client: Client,
     profile: Profile,
-    calls: list[Import | Get],
+    calls: list[Asked],
     rng: random.Random,
 ) -> None:
     metadata = [inputs.metadata(rng) for _ in calls]
@@ -452,12 +557,69 @@ def check_batch(
     with ThreadPoolExecutor(CONCURRENT_CALLS) as pool:
         outcomes += pool.map(client.call, calls[alone:], metadata[alone:])
     for asked, outcome in zip(calls, outcomes, strict=True):
-        effective = asked
-        if isinstance(asked, Import) and not asked.project_id:
-            effective = Import(profile.project_id or "", asked.job_id, asked.savepoint_path)
-        elif isinstance(asked, Get) and not asked.workspace:
-            effective = Get(profile.workspace or "", asked.namespace, asked.savepoint_id)
+        effective: Asked = asked
+        if isinstance(asked, Import):
+            if not asked.project_id:
+                effective = replace(asked, project_id=profile.project_id or "")
+        elif not asked.workspace:
+            effective = replace(asked, workspace=profile.workspace or "")
         bench.check_call(asked, effective, outcome)
+
+
+def check_pages(bench: Bench, profile: Profile) -> None:
+    """Page after page is what was asked for, and a token leads nowhere else."""
+    bench.report.section("lists of several pages")
+    rng = bench.rng("pages")
+    with bench.gateway(profile) as gateway, Client(bench.stubs, gateway.address) as client:
+        for first in inputs.lists(rng, 10):
+            token = ""
+            for index in (1, 2, 3):
+                # With a token the size may be left out.
+                size = first.page_size if index < 3 else 0
+                asked = replace(first, page_size=size, page_token=token)
+                outcome = client.call(asked, inputs.metadata(rng))
+                exchange = None
+                if outcome.code is not grpc.StatusCode.OK:
+                    problems = [f"not OK but {outcome}"]
+                else:
+                    request_id = outcome.response.request_id
+                    exchange = bench.alibaba.by_request_id(request_id)
+                    problems = (
+                        [f"request_id {request_id!r} is none that the endpoint gave"]
+                        if exchange is None
+                        else list_differences(first, exchange, index)
+                        + list_response_differences(
+                            bench.stubs, first, outcome.response, request_id, index
+                        )
+                    )
+                bench.report.check(problems, f"page {index} of {first!r}", evidence(exchange))
+                if problems:
+                    break
+                if index == 1:
+                    check_token(bench, client, first, outcome.response.next_page_token)
+                token = outcome.response.next_page_token
+    bench.check_end(gateway)
+
+
+def check_token(bench: Bench, client: Client, listed: List, token: str) -> None:
+    """The token of a list is refused for every other one, before anything is sent."""
+    start = bench.alibaba.count
+    for other in (
+        replace(listed, workspace=listed.workspace[:-1] + "-"),
+        replace(listed, namespace=listed.namespace[:-1] + "-"),
+        replace(listed, deployment_id=(listed.deployment_id or "a")[:1] + "-"),
+        replace(listed, job_id=(listed.job_id or "a")[:1] + "-"),
+        replace(listed, deployment_id="a" + listed.job_id[1:], job_id=listed.deployment_id),
+        replace(listed, page_size=size_of(listed) % 100 + 1),
+    ):
+        # The first character must stay one that may begin an id.
+        if other == listed or other.workspace == "-" or other.namespace == "-":
+            continue
+        asked = replace(other, page_token=token)
+        problems = invalid_problems(Invalid(asked, frozenset({"page_token"})), client.call(asked))
+        bench.report.check(problems, f"{asked!r}")
+    sent = bench.alibaba.count - start
+    bench.report.check([f"{sent} were sent"] if sent else [], "wrong tokens stay in the gateway")
 
 
 def check_comparison(bench: Bench) -> None:
@@ -465,7 +627,7 @@ def check_comparison(bench: Bench) -> None:
     bench.report.section("the comparison, given another call's request")
 
     def check(
-        endpoint: Endpoint, other: Import | Get, differences: Callable[..., list[str]]
+        endpoint: Endpoint, other: Asked, differences: Callable[..., list[str]]
     ) -> None:
         arrived = [one for one in endpoint.since(0) if not one.faults]
         taken = sum(not differences(other, one) for one in arrived)
@@ -485,6 +647,19 @@ def check_comparison(bench: Bench) -> None:
         Get(plain.workspace, plain.namespace, plain.savepoint_id + "0"),
     ):
         check(bench.alibaba, wanted, get_differences)
+    listed = inputs.lists(bench.rng("comparison"), 0)[-1]
+    for of_list in (
+        replace(listed, workspace=listed.workspace + "0"),
+        replace(listed, deployment_id=listed.job_id, job_id=listed.deployment_id),
+        replace(listed, page_size=98),
+    ):
+        check(bench.alibaba, of_list, list_differences)
+    created = inputs.creates(bench.rng("comparison"), 0)[0]
+    for of_create in (
+        replace(created, deployment_id=created.deployment_id + "0"),
+        replace(created, description=created.description + "\x1e "),
+    ):
+        check(bench.alibaba, of_create, create_differences)
 
 
 def rejected_problems(outcome: Outcome, arrived: int) -> list[str]:
@@ -518,7 +693,12 @@ def check_rejected(bench: Bench, right: Profile) -> None:
     )
     for profile in (wrong_secret, wrong_token):
         bench.report.section(f"negative control, {profile.name}")
-        calls: list[Import | Get] = [*inputs.imports(rng, 3)[-3:], *inputs.gets(rng, 3)[-3:]]
+        calls: list[Asked] = [
+            *inputs.imports(rng, 3)[-3:],
+            *inputs.gets(rng, 3)[-3:],
+            *inputs.lists(rng, 3)[-3:],
+            *inputs.creates(rng, 3)[-3:],
+        ]
         with bench.gateway(profile) as gateway, Client(bench.stubs, gateway.address) as client:
             for asked in calls:
                 endpoint = bench.endpoint_of(asked)
@@ -537,32 +717,39 @@ def check_rejected(bench: Bench, right: Profile) -> None:
 def check_relay(bench: Bench, profile: Profile) -> None:
     """One bit changed on the way is found; nothing changed is not."""
     bench.report.section("negative control, a man in the middle")
-    relays = {Import: Relay(bench.huawei.authority), Get: Relay(bench.alibaba.authority)}
-    bench.huawei.authorities.add(relays[Import].authority)
-    bench.alibaba.authorities.add(relays[Get].authority)
-    changes: list[tuple[str, type[Import] | type[Get], Change]] = [
+    huawei, alibaba = Relay(bench.huawei.authority), Relay(bench.alibaba.authority)
+    bench.huawei.authorities.add(huawei.authority)
+    bench.alibaba.authorities.add(alibaba.authority)
+    changes: list[tuple[str, type[Asked], Change]] = [
         ("the path", Import, flip_last_path_byte),
         ("the body", Import, flip_body_byte),
         ("X-Project-Id", Import, flip_last_byte_of(b"x-project-id")),
         ("the path", Get, flip_last_path_byte),
         ("the workspace", Get, flip_last_byte_of(b"workspace")),
         ("the nonce", Get, flip_last_byte_of(b"x-acs-signature-nonce")),
+        ("the query", List, flip_last_path_byte),
+        ("the action", List, flip_last_byte_of(b"x-acs-action")),
+        ("the body", Create, flip_body_byte),
+        ("the content type", Create, flip_last_byte_of(b"content-type")),
     ]
-    asked: dict[type, Import | Get] = {
+    asked: dict[type, Asked] = {
         Import: Import("project", 137228, "obs://bucket-name/dir/savepoint/"),
         Get: Get("a14bd5d90a0001", "default-namespace", "88a8fc49-e090-430a-85d8-3ee8c79c0001"),
+        List: List("a14bd5d90a0001", "default-namespace", "deployment", "job", 10),
+        Create: Create("a14bd5d90a0001", "default-namespace", "deployment", "第一个", True),
     }
     try:
         with (
-            bench.gateway(profile, relays[Import].url, relays[Get].url) as gateway,
+            bench.gateway(profile, huawei.url, alibaba.url) as gateway,
             Client(bench.stubs, gateway.address) as client,
         ):
             for what, kind, change in changes:
+                relay = huawei if kind is Import else alibaba
                 # Unchanged first: otherwise the relay itself might be what is found.
-                relays[kind].change = unchanged
+                relay.change = unchanged
                 call = asked[kind]
                 bench.check_call(call, call, client.call(call))
-                relays[kind].change = change
+                relay.change = change
                 start = bench.endpoint_of(call).count
                 outcome = client.call(call)
                 arrived = bench.endpoint_of(call).since(start)
@@ -573,7 +760,7 @@ def check_relay(bench: Bench, profile: Profile) -> None:
                 )
         bench.check_end(gateway)
     finally:
-        for relay in relays.values():
+        for relay in (huawei, alibaba):
             relay.close()
 
 
@@ -582,7 +769,12 @@ def check_invalid(bench: Bench, profile: Profile, count: int) -> None:
     bench.report.section("invalid requests")
     rng = bench.rng("invalid")
     starts = bench.huawei.count, bench.alibaba.count
-    made = [*inputs.invalid_imports(rng, count), *inputs.invalid_gets(rng, count)]
+    made = [
+        *inputs.invalid_imports(rng, count),
+        *inputs.invalid_gets(rng, count),
+        *inputs.invalid_lists(rng, count),
+        *inputs.invalid_creates(rng, count),
+    ]
     with bench.gateway(profile) as gateway, Client(bench.stubs, gateway.address) as client:
         for invalid in made:
             outcome = client.call(invalid.request, inputs.metadata(rng))
@@ -632,7 +824,7 @@ def main() -> int:
         "--count",
         type=int,
         default=200,
-        help="random valid calls per provider (default: %(default)s)",
+        help="random valid calls per RPC (default: %(default)s)",
     )
     parser.add_argument(
         "--invalid-count",
@@ -671,6 +863,7 @@ def main() -> int:
     check_endpoints(bench, with_token)
     try:
         check_valid_calls(bench, all_profiles, options.count)
+        check_pages(bench, with_token)
         check_comparison(bench)
         check_rejected(bench, with_token)
         check_relay(bench, with_token)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import string
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 ALPHANUMERIC = string.digits + string.ascii_letters
@@ -15,6 +15,7 @@ SEGMENT = ALPHANUMERIC + "_.~-"
 
 MAX_JOB_ID = 2**63 - 1
 MAX_PATH_BYTES = 1024
+MAX_PAGE_SIZE = 100
 
 # Texts that something on the way might decode, escape, trim, fold or cut.
 PATH_PIECES = (
@@ -81,6 +82,28 @@ class Get:
     workspace: str
     namespace: str
     savepoint_id: str
+
+
+@dataclass(frozen=True)
+class List:
+    workspace: str
+    namespace: str
+    deployment_id: str
+    job_id: str
+    page_size: int
+    page_token: str = ""
+
+
+@dataclass(frozen=True)
+class Create:
+    workspace: str
+    namespace: str
+    deployment_id: str
+    description: str
+    native_format: bool | None
+
+
+Asked = Import | Get | List | Create
 
 
 def text_of(rng: random.Random, alphabet: str, first: str, longest: int) -> str:
@@ -164,6 +187,77 @@ def gets(rng: random.Random, count: int) -> list[Get]:
     return edges + [Get(workspace(rng), segment(rng), segment(rng)) for _ in range(count)]
 
 
+def filter_of(rng: random.Random) -> str:
+    """An id, or none, which lists everything."""
+    return rng.choice(("", segment(rng)))
+
+
+def page_size(rng: random.Random) -> int:
+    return rng.choice((0, 1, 2, 9, 10, 99, MAX_PAGE_SIZE, rng.randint(1, MAX_PAGE_SIZE)))
+
+
+def lists(rng: random.Random, count: int) -> list[List]:
+    """`count` random requests for a first page, after the edges that none may miss."""
+    plain = List("a14bd5d90a0001", "default-namespace", "", "", 0)
+    deployment, job = "58718c99-3b29-4c5e-93bb-c9fc4ec60001", "5af678c0-7db0-4650-94c2-d2604f0a0001"
+    edges = [plain]
+    for size in (1, 9, 10, 50, 99, MAX_PAGE_SIZE):
+        edges.append(replace(plain, page_size=size))
+    for text in ("0", "Z", "a..", "a~", "a" * 128, SEGMENT, "a~b~.~"):
+        edges.append(replace(plain, namespace=text))
+        edges.append(replace(plain, deployment_id=text))
+        edges.append(replace(plain, job_id=text))
+    edges.append(replace(plain, deployment_id=deployment, job_id=job, page_size=MAX_PAGE_SIZE))
+    return edges + [
+        List(workspace(rng), segment(rng), filter_of(rng), filter_of(rng), page_size(rng))
+        for _ in range(count)
+    ]
+
+
+def description(rng: random.Random) -> str:
+    """What a path may be, and also empty or with controls."""
+    text = savepoint_path(rng)[: rng.choice((0, 20, MAX_PATH_BYTES))]
+    spoiled = _spoiled(rng, text, CONTROLS)
+    return spoiled if rng.random() < 0.3 and len(spoiled.encode()) <= MAX_PATH_BYTES else text
+
+
+def creates(rng: random.Random, count: int) -> list[Create]:
+    """`count` random requests, after the edges that none may miss."""
+    plain = Create(
+        "a14bd5d90a0001",
+        "default-namespace",
+        "58718c99-3b29-4c5e-93bb-c9fc4ec60001",
+        "before the upgrade",
+        None,
+    )
+    edges = [replace(plain, native_format=native) for native in (None, False, True)]
+    edges += [replace(plain, description=text) for text in ("", *PATH_PIECES, *CONTROLS)]
+    edges += [
+        replace(plain, description=text)
+        for text in (
+            '第一个 "q" \\ \n é 😀',
+            " leading and trailing ",
+            "x" * MAX_PATH_BYTES,
+            "😀" * (MAX_PATH_BYTES // 4),
+            "\x00" * MAX_PATH_BYTES,
+            string.printable,
+        )
+    ]
+    for text in ("0", "Z", "a..", "a~", "a" * 128, SEGMENT):
+        edges.append(replace(plain, namespace=text))
+        edges.append(replace(plain, deployment_id=text))
+    return edges + [
+        Create(
+            workspace(rng),
+            segment(rng),
+            segment(rng),
+            description(rng),
+            rng.choice((None, False, True)),
+        )
+        for _ in range(count)
+    ]
+
+
 # --- Invalid requests -----------------------------------------------------------------
 
 # None of these is in any of the alphabets.
@@ -239,11 +333,30 @@ def bad_segment(rng: random.Random) -> str:
     )
 
 
+def bad_filter(rng: random.Random) -> str:
+    # Without one, everything is listed.
+    return bad_segment(rng) or ".."
+
+
+def bad_page_size(rng: random.Random) -> int:
+    return rng.choice((-1, MAX_PAGE_SIZE + 1, 2**31 - 1, -(2**31), rng.randint(101, 2**31 - 1)))
+
+
+def bad_page_token(rng: random.Random) -> str:
+    of_another_list = bytes([1, 10, 0, 0, 0, 2, *rng.randbytes(16)]).hex()
+    return rng.choice(("2", "next", " ", "0" * 44, of_another_list, of_another_list.upper()))
+
+
+def bad_description(rng: random.Random) -> str:
+    filler = rng.choice(("x", "é", "目", "😀"))
+    return filler * rng.randint(MAX_PATH_BYTES // len(filler.encode()) + 1, MAX_PATH_BYTES + 1)
+
+
 @dataclass(frozen=True)
 class Invalid:
     """A request and the fields, all of them, that the gateway must name."""
 
-    request: Import | Get
+    request: Asked
     fields: frozenset[str]
 
 
@@ -260,15 +373,34 @@ GET_FIELDS: dict[str, FieldMaker] = {
     "namespace": (segment, bad_segment),
     "savepoint_id": (segment, bad_segment),
 }
+LIST_FIELDS: dict[str, FieldMaker] = {
+    "workspace": (workspace, bad_workspace),
+    "namespace": (segment, bad_segment),
+    "deployment_id": (filter_of, bad_filter),
+    "job_id": (filter_of, bad_filter),
+    "page_size": (page_size, bad_page_size),
+    "page_token": (lambda _: "", bad_page_token),
+}
+CREATE_FIELDS: dict[str, FieldMaker] = {
+    "workspace": (workspace, bad_workspace),
+    "namespace": (segment, bad_segment),
+    "deployment_id": (segment, bad_segment),
+    "description": (description, bad_description),
+    "native_format": (lambda rng: rng.choice((None, False, True)), lambda _: None),
+}
+
+
+# Every value of these is valid.
+ALWAYS_VALID = frozenset({"native_format"})
 
 
 def _invalid(
-    rng: random.Random, count: int, kind: type[Import] | type[Get], fields: dict[str, FieldMaker]
+    rng: random.Random, count: int, kind: type[Asked], fields: dict[str, FieldMaker]
 ) -> list[Invalid]:
     made = []
     for number in range(count):
         # Every field is the only bad one now and then; otherwise any mix of them.
-        names = list(fields)
+        names = [name for name in fields if name not in ALWAYS_VALID]
         bad = (
             {names[number % len(names)]}
             if number % 2
@@ -285,6 +417,14 @@ def invalid_imports(rng: random.Random, count: int) -> list[Invalid]:
 
 def invalid_gets(rng: random.Random, count: int) -> list[Invalid]:
     return _invalid(rng, count, Get, GET_FIELDS)
+
+
+def invalid_lists(rng: random.Random, count: int) -> list[Invalid]:
+    return _invalid(rng, count, List, LIST_FIELDS)
+
+
+def invalid_creates(rng: random.Random, count: int) -> list[Invalid]:
+    return _invalid(rng, count, Create, CREATE_FIELDS)
 
 
 # --- What a caller might try to smuggle through ----------------------------------------
