@@ -14,9 +14,12 @@ use crate::clock::SystemClock;
 use crate::credential::{Credential, Credentials};
 use crate::options::Endpoint;
 use crate::pb::{
-    GetSavepointRequest, GetSavepointResponse, ImportSavepointRequest, ImportSavepointResponse,
+    CreateSavepointRequest, CreateSavepointResponse, GetSavepointRequest, GetSavepointResponse,
+    ImportSavepointRequest, ImportSavepointResponse, ListSavepointsRequest, ListSavepointsResponse,
 };
-use crate::providers::alibaba::{ALIBABA, Alibaba, GET_SAVEPOINT, Get};
+use crate::providers::alibaba::{
+    ALIBABA, Alibaba, CREATE_SAVEPOINT, Create, GET_SAVEPOINT, Get, LIST_SAVEPOINTS,
+};
 use crate::providers::huawei::{HUAWEI, Huawei, IMPORT_SAVEPOINT, Import, Project};
 use crate::rpc::operation::{Operation, Provider};
 use crate::rpc::{Deadline, Error};
@@ -26,7 +29,7 @@ use crate::service::OPERATIONS;
 use crate::telemetry::{LevelFilter, LogFormat, LogSink, Telemetry};
 use crate::tls::Trust;
 use crate::transport::{ClientOptions, Pool, Response};
-use crate::upstream::{Backoff, Limits, Upstream};
+use crate::upstream::{Backoff, Limits, Upstream, WatchLimits, Watches};
 
 pub use crate::server::test_util::{
     decoded_text, guarded_frames, media_type_parameter, single_message,
@@ -43,6 +46,7 @@ pub struct Providers {
     credential: Credential,
     import: Import<'static>,
     get: Get<'static>,
+    create: Create<'static>,
 }
 
 impl Providers {
@@ -64,14 +68,16 @@ impl Providers {
                 trust: Trust::nothing().expect("an empty store"),
                 proxy: None,
             };
+            let telemetry = Telemetry::new(sink.clone(), OPERATIONS);
             Upstream {
                 provider,
                 endpoint: Endpoint::parse(endpoint, false).expect("an endpoint"),
                 credentials: Credentials::fixed(credential()),
                 pool: Pool::new(&options),
                 limits: Arc::new(Limits::new(1, Backoff::default())),
+                watches: Arc::new(Watches::new(WatchLimits::default(), &telemetry)),
                 clock: Arc::new(SystemClock),
-                telemetry: Telemetry::new(sink.clone(), OPERATIONS),
+                telemetry,
             }
         };
         let upstreams = [
@@ -94,9 +100,15 @@ impl Providers {
             savepoint_id: "s".to_owned(),
             ..Default::default()
         }));
+        let create: &CreateSavepointRequest = Box::leak(Box::new(CreateSavepointRequest {
+            namespace: "n".to_owned(),
+            deployment_id: "d".to_owned(),
+            ..Default::default()
+        }));
         Self {
             import: huawei.import_call(import).expect("a valid request"),
             get: alibaba.get_call(get).expect("a valid request"),
+            create: alibaba.create_call(create).expect("a valid request"),
             huawei,
             alibaba,
             upstreams,
@@ -112,12 +124,34 @@ impl Providers {
         self.upstreams[1].read(&GET_SAVEPOINT, &self.get, response, &self.credential)
     }
 
+    pub fn created(&self, response: &Response) -> Result<CreateSavepointResponse, Error> {
+        self.upstreams[1].read(&CREATE_SAVEPOINT, &self.create, response, &self.credential)
+    }
+
+    /// Reads the answer to this request, because the page decides about the next one.
+    pub fn listed(
+        &self,
+        request: &ListSavepointsRequest,
+        response: &Response,
+    ) -> Result<ListSavepointsResponse, Error> {
+        let list = self.alibaba.list_call(request)?;
+        self.upstreams[1].read(&LIST_SAVEPOINTS, &list, response, &self.credential)
+    }
+
     pub fn check_import(&self, request: &ImportSavepointRequest) -> Result<(), Error> {
         self.huawei.import_call(request).map(drop)
     }
 
     pub fn check_get(&self, request: &GetSavepointRequest) -> Result<(), Error> {
         self.alibaba.get_call(request).map(drop)
+    }
+
+    pub fn check_create(&self, request: &CreateSavepointRequest) -> Result<(), Error> {
+        self.alibaba.create_call(request).map(drop)
+    }
+
+    pub fn check_list(&self, request: &ListSavepointsRequest) -> Result<(), Error> {
+        self.alibaba.list_call(request).map(drop)
     }
 
     /// The request that is sent to Huawei.
@@ -128,6 +162,16 @@ impl Providers {
     /// The request that is sent to Alibaba.
     pub fn get(&self, request: &GetSavepointRequest) -> Result<Request<Bytes>, Error> {
         self.upstreams[1].request(&self.alibaba.get_call(request)?, &self.credential)
+    }
+
+    /// The request that is sent to Alibaba.
+    pub fn create(&self, request: &CreateSavepointRequest) -> Result<Request<Bytes>, Error> {
+        self.upstreams[1].request(&self.alibaba.create_call(request)?, &self.credential)
+    }
+
+    /// The request that is sent to Alibaba.
+    pub fn list(&self, request: &ListSavepointsRequest) -> Result<Request<Bytes>, Error> {
+        self.upstreams[1].request(&self.alibaba.list_call(request)?, &self.credential)
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use arbitrary::Arbitrary;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use savepoint_gateway::pb::Savepoint;
 use savepoint_gateway::rpc::Error;
 use savepoint_gateway::rpc::reason::Reason;
 use savepoint_gateway::test_util::{Providers, SECRETS};
@@ -73,6 +74,12 @@ pub fn answer(data: &[u8]) -> Option<Response> {
     })
 }
 
+/// A whole answer of status 200 with this body.
+pub fn whole(body: &'static [u8]) -> Response {
+    let headers = HeaderMap::new();
+    Response { status: 200, headers, body: bytes::Bytes::from_static(body), whole: true }
+}
+
 /// Whether the body is an object that says success in this field, as the contract takes it.
 pub fn says_success(answer: &Response, field: &str) -> bool {
     let Ok(body) = str::from_utf8(&answer.body) else { return false };
@@ -113,6 +120,25 @@ impl<'de> Visitor<'de> for ValueOf<'_> {
 pub fn check_request_id(id: &str) {
     assert!(id.len() <= 128 && id.bytes().all(|b| b.is_ascii_graphic()), "{id:?}");
     check_no_secret("a request id", id);
+}
+
+/// What every savepoint keeps to: states and origins that are the provider's own, and valid
+/// Timestamps.
+pub fn check_savepoint(savepoint: &Savepoint) {
+    let status = savepoint.status.clone().unwrap_or_default();
+    if status.state != 0 {
+        let state = status.state().as_str_name();
+        assert_eq!(state, format!("SAVEPOINT_STATE_{}", status.provider_state));
+    }
+    if savepoint.origin != 0 {
+        let origin = savepoint.origin().as_str_name();
+        assert_eq!(origin, format!("SAVEPOINT_ORIGIN_{}", savepoint.provider_origin));
+    }
+    let failed = status.failure.and_then(|failure| failure.fail_time);
+    for time in [savepoint.create_time, savepoint.update_time, failed].into_iter().flatten() {
+        assert!((-62_135_596_800..=253_402_300_799).contains(&time.seconds), "{time:?}");
+        assert!((0..1_000_000_000).contains(&time.nanos), "{time:?}");
+    }
 }
 
 /// What every status keeps to, whatever a provider said.

@@ -15,6 +15,8 @@ pub mod sign;
 mod watch_savepoint;
 
 pub use create_savepoint::CREATE_SAVEPOINT;
+#[cfg(feature = "internals")]
+pub(crate) use create_savepoint::Create;
 pub use credential::{CredentialsUri, EcsRole, Rrsa};
 pub use get_savepoint::GET_SAVEPOINT;
 #[cfg(feature = "internals")]
