@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use savepoint_gateway::rpc::Timeouts;
@@ -5,7 +6,7 @@ use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
 use crate::support::{
-    FakeCloud, Gateway, LONG, Options, Reply, eventually, get_request, import_request,
+    FakeCloud, Gateway, LONG, Options, Reply, Rpc, eventually, get_request, import_request,
 };
 
 const SHORT: Duration = Duration::from_millis(200);
@@ -31,16 +32,17 @@ async fn a_passed_deadline_is_deadline_exceeded_with_the_outcome() {
     let cloud = FakeCloud::answering(Reply::Silence).await;
     let gateway = Gateway::start(Options::at(&cloud)).await;
     let mut client = gateway.wire_client().await;
-    let import = client.import_savepoint(with_wire_timeout(import_request(), "200m")).await;
-    let import = import.unwrap_err();
-    assert_eq!(import.code(), Code::DeadlineExceeded, "{import}");
-    assert_eq!(reason(&import), "DEADLINE_EXCEEDED");
-    assert_eq!(outcome(&import).as_deref(), Some("unknown"));
-    assert_eq!(import.metadata().get("grpc-retry-pushback-ms").unwrap(), "-1");
-    let get = client.get_savepoint(with_wire_timeout(get_request(), "200m")).await.unwrap_err();
-    assert_eq!(get.code(), Code::DeadlineExceeded, "{get}");
-    assert_eq!(cloud.count(), 2);
-    eventually("both connections are freed", || cloud.abandoned() == 2).await;
+    for (calls, rpc) in (1..).zip(Rpc::ALL) {
+        let status = rpc.call_within(Some("200m"), &mut client).await.unwrap_err();
+        assert_eq!(status.code(), Code::DeadlineExceeded, "{rpc:?}: {status}");
+        assert_eq!(reason(&status), "DEADLINE_EXCEEDED");
+        let changes = rpc.changes_something();
+        assert_eq!(outcome(&status).as_deref(), changes.then_some("unknown"), "{rpc:?}");
+        let pushback = status.metadata().get("grpc-retry-pushback-ms");
+        assert_eq!(pushback.map(|value| value.to_str().unwrap()), changes.then_some("-1"));
+        assert_eq!(cloud.count(), calls, "{rpc:?}");
+    }
+    eventually("all connections are freed", || cloud.abandoned() == Rpc::ALL.len()).await;
 }
 
 #[tokio::test]
@@ -49,12 +51,11 @@ async fn an_expired_deadline_sends_nothing() {
     let gateway = Gateway::start(Options::at(&cloud)).await;
     let mut client = gateway.wire_client().await;
     for timeout in ["0m", "1n"] {
-        let request = with_wire_timeout(import_request(), timeout);
-        let import = client.import_savepoint(request).await.unwrap_err();
-        let get = client.get_savepoint(with_wire_timeout(get_request(), timeout)).await;
-        assert_eq!(outcome(&import).as_deref(), Some("not_applied"));
-        for status in [import, get.unwrap_err()] {
-            assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+        for rpc in Rpc::ALL {
+            let status = rpc.call_within(Some(timeout), &mut client).await.unwrap_err();
+            assert_eq!(status.code(), Code::DeadlineExceeded, "{rpc:?}: {status}");
+            let changes = rpc.changes_something();
+            assert_eq!(outcome(&status).as_deref(), changes.then_some("not_applied"), "{rpc:?}");
         }
     }
     assert_eq!(cloud.count(), 0);
@@ -98,37 +99,50 @@ async fn a_deadline_that_passes_between_attempts_is_not_applied() {
 }
 
 #[tokio::test]
-async fn a_cancelled_get_frees_the_connection_at_once() {
-    let cloud = FakeCloud::answering(Reply::Silence).await;
-    let gateway = Gateway::start(Options::at(&cloud)).await;
-    let mut client = gateway.client().await;
-    let call = tokio::spawn(async move { client.get_savepoint(get_request()).await });
-    eventually("the call is at the provider", || cloud.count() == 1).await;
-    call.abort();
-    eventually("the connection is freed", || cloud.abandoned() == 1).await;
-    eventually("the call is logged", || gateway.log().contains(r#""code":"Canceled""#)).await;
+async fn a_cancelled_read_frees_the_connection_at_once() {
+    for rpc in [Rpc::Get, Rpc::List, Rpc::Watch] {
+        let cloud = FakeCloud::answering(Reply::Silence).await;
+        let gateway = Arc::new(Gateway::start(Options::at(&cloud)).await);
+        let call = tokio::spawn({
+            let gateway = Arc::clone(&gateway);
+            async move { rpc.call(&gateway).await }
+        });
+        eventually("the call is at the provider", || cloud.count() == 1).await;
+        call.abort();
+        eventually("the connection is freed", || cloud.abandoned() == 1).await;
+        eventually("the call is logged", || gateway.log().contains(r#""code":"Canceled""#)).await;
+    }
 }
 
 #[tokio::test]
-async fn a_sent_import_continues_when_its_caller_cancels() {
-    let answer = Reply::json_with(200, &[("X-Request-Id", "R-1")], r#"{"is_success":true}"#);
-    let cloud = FakeCloud::answering(Reply::Held(Box::new(answer))).await;
-    let gateway = Gateway::start(Options::at(&cloud)).await;
-    let mut client = gateway.client().await;
-    let call = tokio::spawn(async move { client.import_savepoint(import_request()).await });
-    eventually("the call is at the provider", || cloud.count() == 1).await;
-    call.abort();
-    eventually("the caller is known to be gone", || gateway.log().contains(r#""code":"Canceled""#))
+async fn a_sent_change_continues_when_its_caller_cancels() {
+    let body = r#"{"is_success":true,"success":true,"data":{"savepointId":"s"}}"#;
+    for rpc in Rpc::CHANGES {
+        let cloud = FakeCloud::answering(Reply::Held(Box::new(Reply::json(200, body)))).await;
+        let gateway = Arc::new(Gateway::start(Options::at(&cloud)).await);
+        let call = tokio::spawn({
+            let gateway = Arc::clone(&gateway);
+            async move { rpc.call(&gateway).await }
+        });
+        eventually("the call is at the provider", || cloud.count() == 1).await;
+        call.abort();
+        eventually("the caller is known to be gone", || {
+            gateway.log().contains(r#""code":"Canceled""#)
+        })
         .await;
-    cloud.release();
-    let metrics = r#"http_client_request_duration_seconds_count{provider="huawei-dli",http_request_method="POST",http_response_status_code="200",error_type=""} 1"#;
-    let mut text = String::new();
-    for _ in 0..10_000 {
-        text = super::operators::admin_get(&gateway, "/metrics").await;
-        if text.contains(metrics) {
-            break;
+        cloud.release();
+        let metrics = format!(
+            r#"http_client_request_duration_seconds_count{{provider="{}",http_request_method="POST",http_response_status_code="200",error_type=""}} 1"#,
+            rpc.provider()
+        );
+        let mut text = String::new();
+        for _ in 0..10_000 {
+            text = super::operators::admin_get(&gateway, "/metrics").await;
+            if text.contains(&metrics) {
+                break;
+            }
         }
+        assert!(text.contains(&metrics), "the answer was never read:\n{text}");
+        assert_eq!((cloud.count(), cloud.abandoned()), (1, 0), "{rpc:?}");
     }
-    assert!(text.contains(metrics), "the answer was never read:\n{text}");
-    assert_eq!((cloud.count(), cloud.abandoned()), (1, 0));
 }

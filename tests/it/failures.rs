@@ -4,10 +4,7 @@ use savepoint_gateway::rpc::reason::Outcome;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::support::{
-    FakeCloud, Gateway, LONG, Options, Reply, create_request, get_request, import_request,
-    list_request, watch_request,
-};
+use crate::support::{FakeCloud, Gateway, Options, Reply, Rpc};
 
 const NOT_APPLIED: Outcome = Outcome::NotApplied;
 const UNKNOWN: Outcome = Outcome::Unknown;
@@ -97,49 +94,9 @@ fn business(code: &str) -> Reply {
     Reply::json(200, &body)
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Rpc {
-    Import,
-    Get,
-    Create,
-    List,
-    /// Up to its first message.
-    Watch,
-}
-
-impl Rpc {
-    const ALL: [Self; 5] = [Self::Import, Self::Get, Self::Create, Self::List, Self::Watch];
-
-    fn provider(self) -> &'static str {
-        if self == Self::Import { "huawei-dli" } else { "alibaba-flink" }
-    }
-
-    fn changes_something(self) -> bool {
-        matches!(self, Self::Import | Self::Create)
-    }
-
-    /// The shape of `data` that holds this savepoint.
-    fn data(self, savepoint: &str) -> String {
-        if self == Self::List { format!("[{savepoint}]") } else { savepoint.to_owned() }
-    }
-}
-
 /// The status of a call that fails.
 async fn call(rpc: Rpc, options: Options) -> Status {
-    let gateway = Gateway::start(options).await;
-    let mut client = gateway.client().await;
-    match rpc {
-        Rpc::Import => client.import_savepoint(import_request()).await.map(drop),
-        Rpc::Get => client.get_savepoint(get_request()).await.map(drop),
-        Rpc::Create => client.create_savepoint(create_request()).await.map(drop),
-        Rpc::List => client.list_savepoints(list_request()).await.map(drop),
-        Rpc::Watch => {
-            let mut stream = client.watch_savepoint(watch_request()).await.unwrap().into_inner();
-            let first = tokio::time::timeout(LONG, stream.message()).await.expect("in time");
-            first.map(drop)
-        }
-    }
-    .expect_err("an error")
+    rpc.call(&Gateway::start(options).await).await.expect_err("an error")
 }
 
 async fn check(rpc: Rpc, row: Row) {

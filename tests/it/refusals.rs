@@ -1,17 +1,14 @@
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::support::{FakeCloud, Gateway, Options, Reply, get_request, import_request};
+use crate::support::{FakeCloud, Gateway, Options, Reply, Rpc, get_request, import_request};
 
 #[tokio::test]
 async fn a_provider_that_is_not_configured_is_unimplemented() {
     let gateway = Gateway::start(Options::none()).await;
-    let mut client = gateway.client().await;
-    for status in [
-        client.import_savepoint(import_request()).await.unwrap_err(),
-        client.get_savepoint(get_request()).await.unwrap_err(),
-    ] {
-        assert_eq!(status.code(), Code::Unimplemented, "{status}");
+    for rpc in Rpc::ALL {
+        let status = rpc.call(&gateway).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unimplemented, "{rpc:?}: {status}");
         let details = status.get_error_details();
         assert_eq!(details.error_info().unwrap().reason, "PROVIDER_NOT_CONFIGURED");
     }
@@ -34,10 +31,12 @@ async fn more_calls_than_may_be_in_flight_are_refused_and_the_other_provider_is_
         .collect();
     crate::support::eventually("both calls are at the provider", || cloud.count() == 2).await;
 
-    let status = client.get_savepoint(get_request()).await.unwrap_err();
-    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
-    let details = status.get_error_details();
-    assert_eq!(details.error_info().unwrap().reason, "GATEWAY_OVERLOADED");
+    for rpc in [Rpc::Get, Rpc::Create, Rpc::List, Rpc::Watch] {
+        let status = rpc.call(&gateway).await.unwrap_err();
+        assert_eq!(status.code(), Code::ResourceExhausted, "{rpc:?}: {status}");
+        let details = status.get_error_details();
+        assert_eq!(details.error_info().unwrap().reason, "GATEWAY_OVERLOADED", "{rpc:?}");
+    }
     assert_eq!(cloud.count(), 2);
     client.import_savepoint(import_request()).await.unwrap();
 

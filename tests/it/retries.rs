@@ -1,13 +1,19 @@
 use tonic::Code;
 
-use crate::support::{FakeCloud, Gateway, Options, Reply, get_request, import_request};
+use crate::support::{FakeCloud, Gateway, Options, Reply, Rpc, get_request, import_request};
 
 const GOT: &str = r#"{"success":true,"data":{"savepointId":"s"}}"#;
 const IMPORTED: &str = r#"{"is_success":true}"#;
 
+/// A success of any RPC.
+fn got(rpc: Rpc) -> String {
+    let data = rpc.data(r#"{"savepointId":"s"}"#);
+    format!(r#"{{"is_success":true,"success":true,"data":{data}}}"#)
+}
+
 #[tokio::test]
-async fn a_get_is_retried_until_it_succeeds_and_signed_anew_each_time() {
-    for first in [
+async fn a_read_is_retried_until_it_succeeds_and_signed_anew_each_time() {
+    for (rpc, first) in [
         Reply::json(503, "{}"),
         Reply::json(502, "{}"),
         Reply::json(429, "{}"),
@@ -15,17 +21,18 @@ async fn a_get_is_retried_until_it_succeeds_and_signed_anew_each_time() {
         Reply::Raw(vec![]),
         Reply::RawReset(vec![]),
         Reply::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{".to_vec()),
-    ] {
-        let shown = format!("{first:?}");
-        let cloud =
-            FakeCloud::start(
-                move |_, before| {
-                    if before < 2 { first.clone() } else { Reply::json(200, GOT) }
-                },
-            )
-            .await;
+    ]
+    .into_iter()
+    .flat_map(|first| [Rpc::Get, Rpc::List, Rpc::Watch].map(|rpc| (rpc, first.clone())))
+    {
+        let shown = format!("{rpc:?}, {first:?}");
+        let cloud = FakeCloud::start(move |_, before| match before {
+            0 | 1 => first.clone(),
+            _ => Reply::json(200, &got(rpc)),
+        })
+        .await;
         let gateway = Gateway::start(Options::at(&cloud)).await;
-        let result = gateway.client().await.get_savepoint(get_request()).await;
+        let result = rpc.call(&gateway).await;
         assert!(result.is_ok(), "{shown}: {result:?}");
         let requests = cloud.requests();
         assert_eq!(requests.len(), 3, "{shown}");
@@ -34,13 +41,14 @@ async fn a_get_is_retried_until_it_succeeds_and_signed_anew_each_time() {
         nonces.sort_unstable();
         nonces.dedup();
         assert_eq!(nonces.len(), 3, "{shown}");
-        assert!(gateway.log().contains(r#""attempts":3"#));
+        // The attempts of a watch are those of its polls.
+        assert!(rpc == Rpc::Watch || gateway.log().contains(r#""attempts":3"#), "{shown}");
     }
 }
 
 #[tokio::test]
-async fn an_import_is_retried_only_when_it_was_certainly_not_applied() {
-    for (first, requests) in [
+async fn a_change_is_retried_only_when_it_was_certainly_not_applied() {
+    for (rpc, first, requests) in [
         (Reply::json(429, "{}"), 2),
         (Reply::json(429, r#"{"error_code":"APIG.0308"}"#), 2),
         (Reply::json(503, "{}"), 1),
@@ -52,17 +60,18 @@ async fn an_import_is_retried_only_when_it_was_certainly_not_applied() {
         (Reply::json(401, "{}"), 1),
         (Reply::json(403, "{}"), 1),
         (Reply::json(200, "<html>"), 1),
-    ] {
-        let shown = format!("{first:?}");
-        let cloud =
-            FakeCloud::start(
-                move |_, before| {
-                    if before == 0 { first.clone() } else { Reply::json(200, IMPORTED) }
-                },
-            )
-            .await;
+    ]
+    .into_iter()
+    .flat_map(|(first, requests)| Rpc::CHANGES.map(|rpc| (rpc, first.clone(), requests)))
+    {
+        let shown = format!("{rpc:?}, {first:?}");
+        let cloud = FakeCloud::start(move |_, before| match before {
+            0 => first.clone(),
+            _ => Reply::json(200, &got(rpc)),
+        })
+        .await;
         let gateway = Gateway::start(Options::at(&cloud)).await;
-        let result = gateway.client().await.import_savepoint(import_request()).await;
+        let result = rpc.call(&gateway).await;
         assert_eq!(result.is_ok(), requests == 2, "{shown}: {result:?}");
         assert_eq!(cloud.count(), requests, "{shown}");
     }

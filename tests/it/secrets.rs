@@ -8,7 +8,7 @@ use tonic_types::StatusExt;
 
 use super::tls::{Authority, write};
 use crate::support::gateway::{ACCESS_KEY_ID, ACCESS_KEY_SECRET};
-use crate::support::{FakeCloud, Folder, Gateway, Options, Reply, get_request, import_request};
+use crate::support::{FakeCloud, Folder, Gateway, Options, Reply, Rpc};
 
 const TOKEN: &str = "exampleSecurityToken0123456789/+==";
 
@@ -34,13 +34,14 @@ async fn a_provider_that_echoes_everything_leaks_no_secret() {
     let gateway = Gateway::start(options).await;
     // The most verbose level, for this process: the log has the events of all calls.
     let _ = telemetry::install(gateway.sink());
-    let mut client = gateway.client().await;
-    let import = client.import_savepoint(import_request()).await.unwrap_err();
-    let get = client.get_savepoint(get_request()).await.unwrap_err();
+    let mut statuses = Vec::new();
+    for rpc in Rpc::ALL {
+        statuses.push(rpc.call(&gateway).await.unwrap_err());
+    }
     let metrics = super::operators::admin_get(&gateway, "/metrics").await;
     let log = gateway.log();
     assert!(log.contains(r#""code":"Unauthenticated""#), "{log}");
-    for status in [&import, &get] {
+    for status in &statuses {
         assert_eq!(status.code(), Code::Unauthenticated, "{status}");
         let info = status.get_error_details().error_info().unwrap().clone();
         assert!(info.metadata["providerMessage"].contains("[redacted]"), "{info:?}");
@@ -53,14 +54,12 @@ async fn a_provider_that_echoes_everything_leaks_no_secret() {
             authorization.rsplit_once("Signature=").unwrap().1.to_owned()
         })
         .collect();
-    let shown = [
-        format!("{import:?}"),
-        format!("{get:?}"),
-        String::from_utf8_lossy(import.details()).into_owned(),
-        String::from_utf8_lossy(get.details()).into_owned(),
-        log,
-        metrics,
-    ];
+    assert_eq!(signatures.len(), statuses.len());
+    let mut shown = vec![log, metrics];
+    for status in &statuses {
+        shown.push(format!("{status:?}"));
+        shown.push(String::from_utf8_lossy(status.details()).into_owned());
+    }
     for text in &shown {
         for secret in [ACCESS_KEY_SECRET, TOKEN, ACCESS_KEY_ID]
             .into_iter()

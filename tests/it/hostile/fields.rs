@@ -1,9 +1,15 @@
-use savepoint_gateway::pb::{GetSavepointRequest, ImportSavepointRequest};
+use savepoint_gateway::pb::{
+    CreateSavepointRequest, GetSavepointRequest, ImportSavepointRequest, ListSavepointsRequest,
+    WatchSavepointRequest,
+};
 use serde_json::Value;
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::support::{FakeCloud, Gateway, Options, Reply, get_request, import_request};
+use crate::support::{
+    FakeCloud, Gateway, Options, Reply, create_request, get_request, import_request, list_request,
+    watch_request,
+};
 
 const IMPORTED: &str = r#"{"is_success":true}"#;
 
@@ -29,6 +35,15 @@ async fn all_bad_fields_are_named_at_once_and_nothing_is_sent() {
     assert_eq!(info.metadata["provider"], "huawei-dli");
     let status = client.get_savepoint(GetSavepointRequest::default()).await.unwrap_err();
     assert_eq!(bad_fields(&status), ["workspace", "namespace", "savepoint_id"]);
+    let status = client.watch_savepoint(WatchSavepointRequest::default()).await.unwrap_err();
+    assert_eq!(bad_fields(&status), ["workspace", "namespace", "savepoint_id"]);
+    let status = client.list_savepoints(ListSavepointsRequest::default()).await.unwrap_err();
+    assert_eq!(bad_fields(&status), ["workspace", "namespace"]);
+    let status = client.create_savepoint(CreateSavepointRequest::default()).await.unwrap_err();
+    assert_eq!(bad_fields(&status), ["workspace", "namespace", "deployment_id"]);
+    let info = status.get_error_details().error_info().unwrap().clone();
+    assert_eq!(info.metadata["outcome"], "not_applied");
+    assert_eq!(info.metadata["provider"], "alibaba-flink");
     assert_eq!(cloud.count(), 0);
 }
 
@@ -89,6 +104,41 @@ async fn an_id_that_could_address_another_resource_is_refused_and_its_field_is_n
             (GetSavepointRequest { savepoint_id: text.into(), ..get_request() }, "savepoint_id"),
         ] {
             let status = client.get_savepoint(request).await.unwrap_err();
+            assert_eq!(bad_fields(&status), [field], "{text:.40?}");
+        }
+        for (request, field) in [
+            (WatchSavepointRequest { workspace: text.into(), ..watch_request() }, "workspace"),
+            (WatchSavepointRequest { namespace: text.into(), ..watch_request() }, "namespace"),
+            (
+                WatchSavepointRequest { savepoint_id: text.into(), ..watch_request() },
+                "savepoint_id",
+            ),
+        ] {
+            let status = client.watch_savepoint(request).await.unwrap_err();
+            assert_eq!(bad_fields(&status), [field], "{text:.40?}");
+        }
+        for (request, field) in [
+            (ListSavepointsRequest { workspace: text.into(), ..list_request() }, "workspace"),
+            (ListSavepointsRequest { namespace: text.into(), ..list_request() }, "namespace"),
+            (
+                ListSavepointsRequest { deployment_id: text.into(), ..list_request() },
+                "deployment_id",
+            ),
+            (ListSavepointsRequest { job_id: text.into(), ..list_request() }, "job_id"),
+            (ListSavepointsRequest { page_token: text.into(), ..list_request() }, "page_token"),
+        ] {
+            let status = client.list_savepoints(request).await.unwrap_err();
+            assert_eq!(bad_fields(&status), [field], "{text:.40?}");
+        }
+        for (request, field) in [
+            (CreateSavepointRequest { workspace: text.into(), ..create_request() }, "workspace"),
+            (CreateSavepointRequest { namespace: text.into(), ..create_request() }, "namespace"),
+            (
+                CreateSavepointRequest { deployment_id: text.into(), ..create_request() },
+                "deployment_id",
+            ),
+        ] {
+            let status = client.create_savepoint(request).await.unwrap_err();
             assert_eq!(bad_fields(&status), [field], "{text:.40?}");
         }
         let request = ImportSavepointRequest { project_id: text.into(), ..import_request() };

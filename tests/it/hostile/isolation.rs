@@ -11,7 +11,9 @@ use tonic::Code;
 use tonic_types::StatusExt;
 
 use super::wire::{GET, ask, grpc, prefixed};
-use crate::support::{FakeCloud, Gateway, Options, Reply, eventually, get_request, import_request};
+use crate::support::{
+    FakeCloud, Gateway, Options, Reply, Rpc, eventually, get_request, import_request,
+};
 
 const IMPORTED: &str = r#"{"is_success":true}"#;
 
@@ -47,18 +49,19 @@ impl Clock for Broken {
 async fn a_panic_ends_only_its_own_call() {
     let cloud = FakeCloud::answering(Reply::json(200, IMPORTED)).await;
     let gateway = Gateway::start(Options { clock: Arc::new(Broken), ..Options::at(&cloud) }).await;
-    let mut client = gateway.client().await;
-    for _ in 0..3 {
-        let status = client.import_savepoint(import_request()).await.unwrap_err();
-        assert_eq!(status.code(), Code::Internal, "{status}");
+    let mut wire = gateway.wire_client().await;
+    for rpc in Rpc::ALL {
+        let status = rpc.call_within(None, &mut wire).await.unwrap_err();
+        assert_eq!(status.code(), Code::Internal, "{rpc:?}: {status}");
         let info = status.get_error_details().error_info().unwrap().clone();
         assert_eq!(info.reason, "GATEWAY_INTERNAL");
         assert!(!status.message().contains("clock"), "{status}");
         // The same connection, and a call that needs no clock.
-        let refused = client.import_savepoint(ImportSavepointRequest::default()).await;
+        let refused = wire.import_savepoint(ImportSavepointRequest::default()).await;
         assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
     }
     assert_eq!(cloud.count(), 0);
+    crate::watch::nothing_is_left(&gateway, "a panic").await;
 }
 
 /// Hostile input 75.
