@@ -15,7 +15,8 @@ use jiff::Timestamp;
 use prost::Message;
 use savepoint_gateway::credential::Credential;
 use savepoint_gateway::pb::{
-    GetSavepointRequest, GetSavepointResponse, ImportSavepointRequest, ImportSavepointResponse,
+    CreateSavepointRequest, GetSavepointRequest, GetSavepointResponse, ImportSavepointRequest,
+    ImportSavepointResponse, ListSavepointsRequest, ListSavepointsResponse,
 };
 use savepoint_gateway::providers::alibaba::{self, GET_SAVEPOINT};
 use savepoint_gateway::providers::huawei::{self, IMPORT_SAVEPOINT};
@@ -41,22 +42,27 @@ impl fmt::Display for Function {
 }
 
 /// Every function, in the order of a call.
-pub(crate) const ALL: [Function; 14] = [
+pub(crate) const ALL: [Function; 19] = [
     // The message of the request body, decoded and validated.
     Function { name: "decode-import", once: |inputs| inputs.decode_import() },
     Function { name: "decode-get", once: |inputs| inputs.decode_get() },
+    Function { name: "decode-create", once: |inputs| inputs.decode_create() },
     // The signature alone, on a copy of the unsigned request.
     Function { name: "sign-import", once: |inputs| inputs.sign_import() },
     Function { name: "sign-get", once: |inputs| inputs.sign_get() },
     // The upstream request: validated, built and signed.
     Function { name: "request-import", once: |inputs| inputs.request_import() },
     Function { name: "request-get", once: |inputs| inputs.request_get() },
+    Function { name: "request-create", once: |inputs| inputs.request_create() },
+    Function { name: "request-list", once: |inputs| inputs.request_list() },
     // The provider's success as the response message.
     Function { name: "answer-import", once: |inputs| inputs.answer_import() },
     Function { name: "answer-get", once: |inputs| inputs.answer_get() },
+    Function { name: "answer-list", once: |inputs| inputs.answer_list() },
     // The response message in its frame.
     Function { name: "encode-import", once: |inputs| inputs.encode_import() },
     Function { name: "encode-get", once: |inputs| inputs.encode_get() },
+    Function { name: "encode-list", once: |inputs| inputs.encode_list() },
     // The provider's failure: failure table, status with details, HTTP response.
     Function { name: "failure-import", once: |inputs| inputs.failure_import() },
     Function { name: "failure-get", once: |inputs| inputs.failure_get() },
@@ -80,6 +86,13 @@ pub(crate) struct Inputs {
     now: Timestamp,
     import: Call<ImportSavepointRequest, ImportSavepointResponse>,
     get: Call<GetSavepointRequest, GetSavepointResponse>,
+    create: CreateSavepointRequest,
+    /// The framed request of a creation.
+    created: Bytes,
+    list: ListSavepointsRequest,
+    /// A page of 50 savepoints.
+    page: Response,
+    listed: ListSavepointsResponse,
 }
 
 /// The data of one RPC.
@@ -170,7 +183,30 @@ impl Inputs {
             success,
         };
 
+        let create = CreateSavepointRequest {
+            workspace: text("get", "workspace"),
+            namespace: text("get", "namespace"),
+            deployment_id: "58718c99-3b29-4c5e-93bb-c9fc4ec60001".to_owned(),
+            description: "before the upgrade".to_owned(),
+            native_format: Some(true),
+        };
+        let list = ListSavepointsRequest {
+            workspace: text("get", "workspace"),
+            namespace: text("get", "namespace"),
+            deployment_id: create.deployment_id.clone(),
+            ..ListSavepointsRequest::default()
+        };
+        let mut upstream = calls["get"]["upstream"].clone();
+        upstream["body"]["data"] = vec![upstream["body"]["data"].clone(); 50].into();
+        upstream["body"]["totalSize"] = 1000.into();
+        let page = answer(&upstream);
+
         let inputs = Self {
+            listed: providers.listed(&list, &page).expect(SHOWN),
+            created: framed(&create),
+            create,
+            list,
+            page,
             providers,
             records: Records::new(),
             credential,
@@ -181,6 +217,8 @@ impl Inputs {
         // A call that fails early would look fast.
         inputs.providers.import(&inputs.import.request).expect(SHOWN);
         inputs.providers.get(&inputs.get.request).expect(SHOWN);
+        inputs.providers.create(&inputs.create).expect(SHOWN);
+        assert_eq!((inputs.listed.savepoints.len(), inputs.listed.next_page_token.len()), (50, 44));
         inputs
     }
 
@@ -195,6 +233,13 @@ impl Inputs {
         let message = body(&self.get.framed).expect(SHOWN);
         let request = GetSavepointRequest::decode(message).expect(SHOWN);
         self.providers.check_get(&request).expect(SHOWN);
+        black_box(request);
+    }
+
+    fn decode_create(&self) {
+        let message = body(&self.created).expect(SHOWN);
+        let request = CreateSavepointRequest::decode(message).expect(SHOWN);
+        self.providers.check_create(&request).expect(SHOWN);
         black_box(request);
     }
 
@@ -218,6 +263,14 @@ impl Inputs {
         black_box(self.providers.get(black_box(&self.get.request)).expect(SHOWN));
     }
 
+    fn request_create(&self) {
+        black_box(self.providers.create(black_box(&self.create)).expect(SHOWN));
+    }
+
+    fn request_list(&self) {
+        black_box(self.providers.list(black_box(&self.list)).expect(SHOWN));
+    }
+
     fn answer_import(&self) {
         black_box(self.providers.imported(black_box(&self.import.success)).expect(SHOWN));
     }
@@ -226,12 +279,21 @@ impl Inputs {
         black_box(self.providers.got(black_box(&self.get.success)).expect(SHOWN));
     }
 
+    /// With the validation of its request, because the page decides about the next one.
+    fn answer_list(&self) {
+        black_box(self.providers.listed(&self.list, black_box(&self.page)).expect(SHOWN));
+    }
+
     fn encode_import(&self) {
         black_box(framed(black_box(&self.import.response)));
     }
 
     fn encode_get(&self) {
         black_box(framed(black_box(&self.get.response)));
+    }
+
+    fn encode_list(&self) {
+        black_box(framed(black_box(&self.listed)));
     }
 
     fn failure_import(&self) {
