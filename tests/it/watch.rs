@@ -54,7 +54,8 @@ pub(super) async fn nothing_is_left(gateway: &Gateway, what: &str) {
             }
         }
     };
-    assert!(tokio::time::timeout(LONG, waiting).await.is_ok(), "{what}: watches stay");
+    let left = tokio::time::timeout(LONG, waiting).await;
+    assert!(left.is_ok(), "{what}: watches stay\n{}", gateway.log());
 }
 
 /// The next message, or the status that ended the stream.

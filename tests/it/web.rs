@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -457,7 +459,7 @@ async fn a_page_is_told_why_its_watch_ended() {
                 FakeCloud::start(move |_, before| replies[before.min(messages)].clone()).await;
             let gateway = Gateway::start(for_pages(quick(&cloud).with(|config| {
                 // Polls are quick, and there is no second message.
-                config.watch_limits.heartbeat = std::time::Duration::from_secs(1);
+                config.watch_limits.heartbeat = Duration::from_secs(1);
             })))
             .await;
             let mut page = Page::watch(&gateway, way).await;
@@ -482,9 +484,17 @@ async fn a_page_that_leaves_its_watch_leaves_nothing() {
                 _ => Reply::Silence,
             })
             .await;
-            // Without heartbeats only the end of the connection tells that it has left.
-            let silent = quick(&cloud).with(|config| config.watch_limits.heartbeat = LONG);
-            let gateway = Gateway::start(for_pages(silent)).await;
+            // Over HTTP/2 the end of the connection tells that it has left. Over HTTP/1.1 that may be
+            // the end of its side alone, and only what is sent next tells.
+            let options = quick(&cloud).with(|config| {
+                if way.http_2 {
+                    config.watch_limits.heartbeat = LONG;
+                } else {
+                    // Of a poll, too.
+                    config.server.timeouts.default = Duration::from_millis(300);
+                }
+            });
+            let gateway = Gateway::start(for_pages(options)).await;
             let mut page = Page::watch(&gateway, way).await;
             if told {
                 page.message().await;

@@ -32,10 +32,6 @@
 //! 68 two lengths, 600 KB of headers, 500 interim answers; 69 an import whose answer breaks off; 70
 //! a provider's certificate that is not trusted; 71 DNS that points inside the network.
 //!
-//! Watches: 87 a watcher that never reads; 88 257 watches on one connection; 89 a watch that is reset
-//! at any stage, or whose connection is closed; 90 polls that contradict themselves or each other; 91
-//! a watch that is not one valid message; 92 a page that leaves its watch.
-//!
 //! The gateway itself: 51 a panic in a handler; 72 an http endpoint, an endpoint with a password;
 //! 73 the HTTP library's error texts; 74 Debug of what holds secrets; 75 names from strangers in
 //! metrics; 76 1,000 imports cancelled at once; 77 a clock that is wrong; 78 credential files with
@@ -50,6 +46,10 @@
 //! Memory: 84 messages that lack their last byte, on every port, in every service, in frames of
 //! every size; 85 calls of headers alone, with metadata that compresses well or not; 86 these and
 //! the largest answers at once, in a sidecar.
+//!
+//! Watches: 87 a watcher that never reads; 88 257 watches on one connection; 89 a watch that is reset
+//! at any stage, or whose connection is closed; 90 polls that contradict themselves or each other; 91
+//! a watch that is not one valid message; 92 a page that leaves its watch.
 
 /// Responses of a provider that is broken.
 mod answers;
