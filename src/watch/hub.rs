@@ -48,6 +48,9 @@ impl<T: Send> Lock<T> for std::sync::Mutex<T> {
 
 type Topics<K, V, E, L> = Arc<<L as Locks>::Lock<HashMap<K, Arc<Topic<V, E, L>>>>>;
 
+/// A watch, and the poller if nobody polls for its key yet.
+type Joined<K, V, E, L> = (Watcher<V, E, L>, Option<Poller<K, V, E, L>>);
+
 /// All watches of the process, by key.
 pub(crate) struct Hub<K: Send, V: Observed, E: Trouble, L: Locks = StdLocks> {
     topics: Topics<K, V, E, L>,
@@ -118,7 +121,7 @@ where
     }
 
     /// Joins the watchers of a key. The first one also gets the poller, which must run.
-    pub(crate) fn join(&self, key: K) -> (Watcher<V, E, L>, Option<Poller<K, V, E, L>>) {
+    pub(crate) fn join(&self, key: K) -> Joined<K, V, E, L> {
         self.topics.with(|topics| {
             let (topic, is_new) = match topics.entry(key.clone()) {
                 Entry::Occupied(found) => (Arc::clone(found.get()), false),
@@ -278,7 +281,7 @@ impl<K: Eq + Hash + Send, V: Observed, E: Trouble, L: Locks> std::fmt::Debug
     }
 }
 
-impl<K: Eq + Hash + Send, V: Observed, E: Trouble, L: Locks> Poller<K, V, E, L> {
+impl<K: Eq + Hash + Send + Sync, V: Observed, E: Trouble, L: Locks> Poller<K, V, E, L> {
     /// Notes that a poll begins, and returns its number.
     pub(super) fn begin(&self) -> u64 {
         self.topic.0.with(|state| {
@@ -347,7 +350,7 @@ impl<K: Eq + Hash + Send, V: Observed, E: Trouble, L: Locks> Poller<K, V, E, L> 
         .await;
     }
 
-    async fn until(&self, holds: impl Fn(&State<V, E>) -> bool) {
+    async fn until(&self, holds: impl Fn(&State<V, E>) -> bool + Send + Sync) {
         poll_fn(|cx| {
             self.topic.0.with(|state| {
                 if holds(state) {

@@ -38,7 +38,7 @@ pub(crate) async fn run<K, S, L>(
     source: S,
     pacing: Pacing,
 ) where
-    K: Eq + Hash + Send + 'static,
+    K: Eq + Hash + Send + Sync + 'static,
     S: Source,
     L: Locks,
 {
@@ -74,7 +74,6 @@ pub(crate) async fn run<K, S, L>(
                 }
             }
         }
-        let is_stale = |now| trouble.as_ref().filter(|_| now >= stale_at);
         let latest = if trouble.is_some() { stale_at } else { next_at };
         tokio::select! {
             () = async {
@@ -87,7 +86,9 @@ pub(crate) async fn run<K, S, L>(
             } => {}
             () = poller.abandoned() => {}
         }
-        if let Some(error) = is_stale(Instant::now()) {
+        if let Some(error) = &trouble
+            && Instant::now() >= stale_at
+        {
             poller.fail(error);
         }
         if poller.retire() {
