@@ -371,11 +371,10 @@ async fn check_alibaba(rpc: Rpc) {
     ] {
         check(rpc, row).await;
     }
-    let not_data: &[_] = match rpc {
-        Rpc::List => {
-            &["null", "\"oops\"", "{}", "[{}]", "[null]", "[[]]", "{\"savepointId\":\"s\"}"]
-        }
-        _ => &["null", "\"oops\"", "[]", "[{}]", "{}", "{\"unknown\":1}"],
+    let not_data: &[_] = if rpc == Rpc::List {
+        &["null", "\"oops\"", "{}", "[{}]", "[null]", "[[]]", "{\"savepointId\":\"s\"}"]
+    } else {
+        &["null", "\"oops\"", "[]", "[{}]", "{}", "{\"unknown\":1}"]
     };
     for data in not_data {
         let body = format!(r#"{{"requestId":"R-1","success":true,"data":{data}}}"#);

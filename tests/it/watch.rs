@@ -41,8 +41,8 @@ fn reason(status: &Status) -> String {
 
 pub(super) async fn gauge(gateway: &Gateway, name: &str) -> f64 {
     let page = super::operators::admin_get(gateway, "/metrics").await;
-    let values = page.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    values.last().unwrap_or_else(|| panic!("no {name}:\n{page}")).parse().unwrap()
+    let mut values = page.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    values.next_back().unwrap_or_else(|| panic!("no {name}:\n{page}")).parse().unwrap()
 }
 
 /// Waits until nobody watches and nothing is polled.
