@@ -8,7 +8,9 @@ use tonic_types::StatusExt;
 
 use super::tls::{Authority, write};
 use crate::support::gateway::{ACCESS_KEY_ID, ACCESS_KEY_SECRET};
-use crate::support::{FakeCloud, Folder, Gateway, Options, Reply, Rpc};
+use crate::support::{
+    FakeCloud, Folder, Gateway, Options, Reply, Rpc, get_request, import_request,
+};
 
 const TOKEN: &str = "exampleSecurityToken0123456789/+==";
 
