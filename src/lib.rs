@@ -60,6 +60,7 @@ pub mod pb {
     // One module for each package.
     include!(concat!(env!("OUT_DIR"), "/pb.rs"));
     pub use grpc::health::v1 as health;
+    pub use savepoint::dli::v1 as dli;
     pub use savepoint::v1::*;
 
     /// The messages of OTLP that traces need.

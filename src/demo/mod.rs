@@ -52,7 +52,9 @@ pub struct DemoOptions {
 impl DemoOptions {
     fn config(&self, providers: Providers) -> Result<(Config, LogConfig), ConfigError> {
         let mut problems = Problems::new(&environment);
-        let config = self.gateway.config(&mut problems, providers, self.once);
+        let mut config = self.gateway.config(&mut problems, providers, self.once);
+        // Simulated jobs cost nothing.
+        config.job_control = true;
         let log = self.log.config(&mut problems);
         problems.finish((config, log))
     }

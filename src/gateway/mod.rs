@@ -140,7 +140,11 @@ impl Gateway {
         let make_handlers = handlers(&config, &shared, &trust);
         let workers = (0..config.workers)
             .map(|index| {
-                let handlers = Handlers { detached: changes.clone(), ..make_handlers()? };
+                let handlers = Handlers {
+                    job_control: config.job_control,
+                    detached: changes.clone(),
+                    ..make_handlers()?
+                };
                 Worker::start(index, &shared, Service::new(handlers), extra.clone())
             })
             .collect::<Result<Vec<_>, _>>()?;

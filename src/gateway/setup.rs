@@ -80,6 +80,9 @@ pub struct ServeOptions {
     /// Allow http:// endpoints that are not loopback: signed requests are then sent unencrypted
     #[arg(long)]
     allow_insecure_endpoints: bool,
+    /// Serve the RPCs that start and stop jobs
+    #[arg(long)]
+    enable_job_control: bool,
     #[command(flatten)]
     upstream: UpstreamOptions,
     #[command(flatten)]
@@ -140,6 +143,8 @@ pub struct Config {
     pub max_idle: usize,
     pub backoff: Backoff,
     pub watch_limits: WatchLimits,
+    /// Whether RPCs that start and stop jobs are served.
+    pub job_control: bool,
     /// Number of worker threads.
     pub workers: usize,
     /// How traces are accepted, forwarded and exported.
@@ -159,6 +164,7 @@ impl Default for Config {
             max_idle: 256,
             backoff: Backoff::default(),
             watch_limits: WatchLimits::default(),
+            job_control: false,
             workers: std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(4),
             traces: TraceConfig::default(),
             warnings: Vec::new(),
@@ -189,6 +195,7 @@ impl ServeOptions {
             );
         }
         let mut config = self.gateway.config(&mut problems, providers, false);
+        config.job_control = self.enable_job_control;
         let connect_timeout = config.upstream.connect_timeout;
         config.upstream = UpstreamConfig { connect_timeout, ..self.upstream.setup(&mut problems) };
         let web = !config.server.grpc_web_origins.is_empty();

@@ -131,6 +131,8 @@ pub struct Operation {
     pub(crate) is_idempotent: bool,
     /// Whether it changes something at the provider, so that errors have an outcome.
     pub(crate) changes_something: bool,
+    /// Whether it starts or stops jobs, so that it is served only with `--enable-job-control`.
+    pub(crate) controls_jobs: bool,
 }
 
 impl PartialEq for Operation {

@@ -93,6 +93,8 @@ reasons! {
     DeadlineExceeded,
     /// This gateway is not configured for the provider.
     NotConfigured,
+    /// This gateway starts and stops no jobs.
+    MethodDisabled,
     /// The gateway has no credential, or not the project of a request that does not name one.
     /// Nothing was sent.
     CredentialsUnavailable,
@@ -194,6 +196,7 @@ impl Reason {
             Self::ConnectionLost =>         (C::Unavailable,        "PROVIDER_CONNECTION_LOST",       Unknown,    IfIdempotent),
             Self::DeadlineExceeded =>       (C::DeadlineExceeded,   "DEADLINE_EXCEEDED",              Unknown,    Never),
             Self::NotConfigured =>          (C::Unimplemented,      "PROVIDER_NOT_CONFIGURED",        NotApplied, Never),
+            Self::MethodDisabled =>         (C::Unimplemented,      "METHOD_DISABLED",                NotApplied, Never),
             Self::CredentialsUnavailable => (C::Unavailable,        "CREDENTIALS_UNAVAILABLE",        NotApplied, Never),
             Self::Overloaded =>             (C::ResourceExhausted,  "GATEWAY_OVERLOADED",             NotApplied, Never),
             Self::Draining =>               (C::Unavailable,        "GATEWAY_DRAINING",               Unknown,    Never),

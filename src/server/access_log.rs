@@ -305,6 +305,7 @@ mod tests {
         rest: &[],
         is_idempotent: true,
         changes_something: false,
+        controls_jobs: false,
     };
 
     #[derive(Clone, Default)]

@@ -5,7 +5,8 @@ use http::{Method, Request};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::json;
 
 use super::scenario::Answer::{Own, Same};
 use super::scenario::{Scenario, Specific};
@@ -29,7 +30,7 @@ pub(super) fn answer(state: &State, request: &Request<Bytes>) -> Reply {
             }),
         );
     }
-    let Some((project, job)) = ids(request) else {
+    let Some((project, operation)) = Operation::of(request) else {
         return Reply::json(
             404,
             json!({
@@ -39,27 +40,126 @@ pub(super) fn answer(state: &State, request: &Request<Bytes>) -> Reply {
         );
     };
     let header = request.headers().get("x-project-id").map(http::HeaderValue::as_bytes);
-    let body: Value = serde_json::from_slice(request.body()).unwrap_or_default();
-    let well_formed = header == Some(project.as_bytes())
-        && body["job_id"].as_i64().is_some_and(|id| id.to_string() == job)
-        && body["savepoint_path"].as_str().is_some_and(|path| !path.is_empty());
-    if !well_formed {
+    let operation = operation.filter(|_| header == Some(project.as_bytes()));
+    let Some((job, operation)) = operation else {
         return Reply::json(
             400,
             json!({"error_code": "DLI.0001", "error_msg": "Parameter check errors occur."}),
         );
+    };
+    let failure = Scenario::of_job(job)
+        .and_then(|scenario| failure(scenario, state.count(scenario.name), operation.permission()));
+    failure.unwrap_or_else(|| operation.carry_out(job, state))
+}
+
+/// What a request asks for. The body of a request is as strict as the provider's documentation.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, untagged)]
+enum Operation {
+    Import {
+        job_id: i64,
+        savepoint_path: String,
+    },
+    Trigger {
+        action: Trigger,
+        savepoint_path: String,
+    },
+    Run {
+        job_ids: [i64; 1],
+        #[serde(default)]
+        resume_savepoint: bool,
+    },
+    Stop {
+        job_ids: [i64; 1],
+        #[serde(default)]
+        trigger_savepoint: bool,
+    },
+    #[serde(skip)]
+    Show,
+}
+
+#[derive(Deserialize)]
+enum Trigger {
+    #[serde(rename = "TRIGGER")]
+    Trigger,
+}
+
+impl Operation {
+    /// The project, and the job with the operation if the body is well formed; none if there is no
+    /// such API.
+    fn of(request: &Request<Bytes>) -> Option<(&str, Option<(i64, Self)>)> {
+        let rest = request.uri().path().strip_prefix("/v1.0/")?;
+        let (project, rest) = rest.split_once("/streaming/jobs/")?;
+        let body = || serde_json::from_slice::<Self>(request.body()).ok();
+        let is_post = request.method() == Method::POST;
+        let found = match rest.split_once('/').map_or((rest, ""), |parts| parts) {
+            ("run", "") if is_post => body().and_then(|body| match body {
+                Self::Run { job_ids: [job], .. } => Some((job, body)),
+                _ => None,
+            }),
+            ("stop", "") if is_post => body().and_then(|body| match body {
+                Self::Stop { job_ids: [job], .. } => Some((job, body)),
+                // Without its own field it looks like the other.
+                Self::Run { job_ids: [job], resume_savepoint: false } => {
+                    Some((job, Self::Stop { job_ids: [job], trigger_savepoint: false }))
+                }
+                _ => None,
+            }),
+            (job, "import-savepoint") if is_post => {
+                let job = job.parse().ok()?;
+                body().filter(|body| matches!(body, Self::Import { job_id, savepoint_path } if *job_id == job && !savepoint_path.is_empty())).map(|body| (job, body))
+            }
+            (job, "savepoint") if is_post => {
+                let job = job.parse().ok()?;
+                body().filter(|body| matches!(body, Self::Trigger { .. })).map(|body| (job, body))
+            }
+            (job, "") if request.method() == Method::GET => Some((job.parse().ok()?, Self::Show)),
+            _ => return None,
+        };
+        Some((project, found))
     }
-    match Scenario::of_job(job) {
-        Some(scenario) => reply(scenario, state.count(scenario.name)),
-        None => success(),
+
+    fn permission(&self) -> &'static str {
+        match self {
+            Self::Import { .. } | Self::Trigger { .. } => "dli:jobs:update",
+            Self::Run { .. } => "dli:jobs:startFlinkJob",
+            Self::Stop { .. } => "dli:jobs:stopFlinkJob",
+            Self::Show => "dli:jobs:get",
+        }
+    }
+
+    fn carry_out(&self, job: i64, state: &State) -> Reply {
+        let (jobs, now) = (&state.jobs, state.clock.now());
+        let (changed, is_list) = match self {
+            Self::Import { savepoint_path, .. } => (jobs.import(job, savepoint_path, now), false),
+            Self::Trigger { savepoint_path, action: Trigger::Trigger } => {
+                (jobs.trigger(job, savepoint_path, now), false)
+            }
+            Self::Run { resume_savepoint, .. } => (jobs.run(job, *resume_savepoint, now), true),
+            Self::Stop { trigger_savepoint, .. } => (jobs.stop(job, *trigger_savepoint, now), true),
+            Self::Show => {
+                return Reply::json(
+                    200,
+                    json!({
+                        "is_success": "true",
+                        "message": "Job detail query succeeds.",
+                        "job_detail": jobs.read(job, now),
+                    }),
+                );
+            }
+        };
+        let answer = match (changed, self) {
+            // Two forms of a boolean, as documented.
+            (Ok(message), Self::Import { .. }) => json!({"is_success": true, "message": message}),
+            (Ok(message), _) => json!({"is_success": "true", "message": message}),
+            (Err(message), _) => json!({"is_success": "false", "message": message}),
+        };
+        Reply::json(200, if is_list { json!([answer]) } else { answer })
     }
 }
 
-fn success() -> Reply {
-    Reply::json(200, json!({"is_success": true, "message": "The job is successfully updated."}))
-}
-
-fn reply(scenario: Scenario, count: u32) -> Reply {
+/// What the provider answers in a scenario; none if it succeeds.
+fn failure(scenario: Scenario, count: u32, permission: &str) -> Option<Reply> {
     let error = |status, code: &str, text: &str| {
         Reply::json(status, json!({"error_code": code, "error_msg": text}))
     };
@@ -72,9 +172,9 @@ fn reply(scenario: Scenario, count: u32) -> Reply {
     };
     let specific = match scenario.answer {
         Own(specific) => specific,
-        Same(reply) => return reply(&|status, text| error(status, "DLI.9999", text)),
+        Same(reply) => return Some(reply(&|status, text| error(status, "DLI.9999", text))),
     };
-    match specific {
+    Some(match specific {
         Specific::RejectedArgument => error(400, "DLI.0001", "Parameter check errors occur."),
         Specific::NotFound => {
             error(400, "DLI.12004", "The job does not exist. Check the reason or create a job.")
@@ -84,7 +184,9 @@ fn reply(scenario: Scenario, count: u32) -> Reply {
         }
         Specific::Throttled => throttled().with("retry-after", "60"),
         Specific::QuotaExceeded => error(400, "DLI.1028", "The quota is exceeded."),
-        Specific::PermissionDenied => error(403, "DLI.0016", "No permission: dli:jobs:update."),
+        Specific::PermissionDenied => {
+            error(403, "DLI.0016", &format!("No permission: {permission}."))
+        }
         Specific::CredentialsRejected => error(
             401,
             "APIG.0301",
@@ -95,18 +197,8 @@ fn reply(scenario: Scenario, count: u32) -> Reply {
         }
         Specific::Internal => error(500, "DLI.0999", "Queue backend is too busy."),
         Specific::Recovers if !count.is_multiple_of(3) => throttled(),
-        Specific::Recovers | Specific::FailedSavepoint => success(),
-    }
-}
-
-/// `/v1.0/{project_id}/streaming/jobs/{job_id}/import-savepoint`
-fn ids(request: &Request<Bytes>) -> Option<(&str, &str)> {
-    let mut segments = request.uri().path().strip_prefix("/v1.0/")?.split('/');
-    let project = segments.next()?;
-    (segments.next()? == "streaming" && segments.next()? == "jobs").then_some(())?;
-    let job = segments.next()?;
-    let rest_fits = segments.next() == Some("import-savepoint") && segments.next().is_none();
-    (rest_fits && request.method() == Method::POST).then_some((project, job))
+        Specific::Recovers | Specific::FailedSavepoint => return None,
+    })
 }
 
 fn check_signature(state: &State, request: &Request<Bytes>) -> Result<(), &'static str> {

@@ -7,6 +7,7 @@
 
 mod alibaba;
 mod huawei;
+mod jobs;
 mod nonces;
 mod savepoints;
 mod scenario;
@@ -83,6 +84,7 @@ struct State {
     seen: Mutex<Vec<Seen>>,
     nonces: Mutex<Nonces>,
     counts: Mutex<std::collections::HashMap<&'static str, u32>>,
+    jobs: jobs::Jobs,
     savepoints: savepoints::Savepoints,
 }
 
@@ -133,6 +135,7 @@ impl Simulator {
             seen: Mutex::default(),
             nonces: Mutex::default(),
             counts: Mutex::default(),
+            jobs: jobs::Jobs::default(),
             savepoints: savepoints::Savepoints::default(),
         });
         let serving = tokio::spawn(serve(listener, Arc::clone(&state)));

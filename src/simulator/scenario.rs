@@ -92,8 +92,7 @@ pub const SCENARIOS: [Scenario; 23] = [
 ];
 
 impl Scenario {
-    pub(super) fn of_job(job_id: &str) -> Option<Self> {
-        let job_id: i64 = job_id.parse().ok()?;
+    pub(super) fn of_job(job_id: i64) -> Option<Self> {
         SCENARIOS.into_iter().find(|scenario| scenario.job_id == job_id)
     }
 

@@ -4,6 +4,7 @@ mod error_body;
 mod provider_error;
 mod reply;
 mod retry;
+mod values;
 mod watch;
 
 pub(crate) use provider_error::NotSuccess;
@@ -11,6 +12,7 @@ pub(crate) use provider_error::NotSuccess;
 pub(crate) use provider_error::retry_after;
 pub(crate) use reply::{ProviderText, Reply};
 pub use retry::Backoff;
+pub(crate) use values::{named, timestamp};
 pub(crate) use watch::Seen;
 pub use watch::{WatchLimits, Watches};
 
@@ -45,6 +47,11 @@ pub(crate) trait RestCall: Sync {
 
     /// Builds the signed request. Each attempt needs a new one, because date and nonce are signed.
     fn request(&self, credential: &Credential) -> Result<Request<Bytes>, Error>;
+
+    /// The part of a response's body that is about this call.
+    fn body<'b>(&self, body: &'b [u8]) -> &'b [u8] {
+        body
+    }
 
     /// Reads a response. Anything that does not prove success is [`NotSuccess`].
     fn response(&self, reply: &Reply<'_>) -> Result<Self::Output, NotSuccess>;
@@ -163,7 +170,8 @@ impl Upstream {
         // A provider may say it again.
         let authorization = request.headers().get(AUTHORIZATION).cloned();
         let mut place = self.limits.large_bodies.place();
-        let response = self.send(rest.rest(), request, call, &mut place).await?;
+        let mut response = self.send(rest.rest(), request, call, &mut place).await?;
+        response.body = response.body.slice_ref(rest.body(&response.body));
         let reply = Reply::new(&response, self.provider, &credential, authorization.as_ref());
         match rest.response(&reply) {
             Ok(output) => {

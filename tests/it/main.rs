@@ -22,6 +22,8 @@ mod credentials;
 mod descriptors;
 /// Tables, links and quotes in the documentation, compared with the code.
 mod documents;
+/// Jobs of DLI: seen, resumed and stopped.
+mod dli;
 /// How long calls may take, who ends them, and with which status.
 mod deadlines;
 /// Shutting down with peers of every kind.

@@ -14,6 +14,9 @@ use tonic_reflection::pb::v1alpha;
 use tonic_types::StatusExt as _;
 
 use crate::hostile::wire::{grpc, prefixed};
+use savepoint_gateway::pb::savepoint_service_server::SERVICE_NAME;
+use savepoint_gateway::service::OPERATIONS;
+
 use crate::support::{Gateway, Options};
 
 /// The number of `google.api.http`.
@@ -94,7 +97,8 @@ async fn reflection_lists_the_public_services_in_both_versions() {
     let gateway = Gateway::start(Options::none()).await;
     let list = Asked::ListServices(String::new());
     let told = ask(&gateway, vec![list.clone()]).await;
-    let all = |version| ["grpc.health.v1.Health", version, "savepoint.v1.SavepointService"];
+    let all =
+        |version| ["grpc.health.v1.Health", version, "savepoint.dli.v1.DliService", SERVICE_NAME];
     assert_eq!(services(&told[0]), all("grpc.reflection.v1.ServerReflection"));
 
     // The same bytes are a request of v1alpha.
@@ -128,7 +132,7 @@ async fn a_stream_goes_on_after_what_is_not_known() {
         let told = ask(&gateway, vec![asked.clone(), list.clone(), asked, list.clone()]).await;
         for (answer, is_list) in told.iter().zip([false, true, false, true]) {
             if is_list {
-                assert_eq!(services(answer).len(), 3);
+                assert_eq!(services(answer).len(), 4);
             } else {
                 is_error(answer, Code::NotFound);
             }
@@ -202,7 +206,8 @@ async fn extensions_are_known_with_the_rest_bindings() {
     let Told::FileDescriptorResponse(files) = &told[4] else { panic!("{told:?}") };
     let http = [0x82, 0xd3, 0xe4, 0x93, 0x02];
     let found = files.file_descriptor_proto[0].windows(http.len()).filter(|w| *w == http).count();
-    assert_eq!(found, 2);
+    let of_the_file = OPERATIONS.iter().filter(|operation| operation.service == SERVICE_NAME);
+    assert_eq!(found, of_the_file.count());
 }
 
 #[tokio::test]

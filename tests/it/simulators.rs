@@ -16,6 +16,25 @@ use tonic_types::StatusExt;
 
 use crate::support::{Gateway, Options, get_request, import_request};
 
+/// A gateway that controls jobs, in front of both simulators.
+pub(crate) struct Simulated {
+    pub(crate) gateway: Gateway,
+    _simulators: [Simulator; 2],
+}
+
+pub(crate) async fn both() -> Simulated {
+    let clock = Arc::new(SystemClock);
+    let huawei = Simulator::start(Api::Huawei, clock.clone()).await.unwrap();
+    let alibaba = Simulator::start(Api::Alibaba, clock).await.unwrap();
+    let options = Options::none().with(|config| {
+        config.providers = simulated(&huawei, &alibaba);
+        config.job_control = true;
+        config.watch_limits =
+            WatchLimits { heartbeat: Duration::from_millis(20), ..WatchLimits::default() };
+    });
+    Simulated { gateway: Gateway::start(options).await, _simulators: [huawei, alibaba] }
+}
+
 fn check(name: &str, got: Option<&Status>, want: Option<Reason>) {
     let got = got.map(|status| {
         let details = status.get_error_details();
@@ -96,15 +115,7 @@ async fn a_wrong_key_is_refused() {
 
 #[tokio::test]
 async fn a_savepoint_that_was_created_is_listed_and_ends_while_it_is_watched() {
-    let clock = Arc::new(SystemClock);
-    let huawei = Simulator::start(Api::Huawei, clock.clone()).await.unwrap();
-    let alibaba = Simulator::start(Api::Alibaba, clock).await.unwrap();
-    let options = Options::none().with(|config| {
-        config.providers = simulated(&huawei, &alibaba);
-        config.watch_limits =
-            WatchLimits { heartbeat: Duration::from_millis(20), ..WatchLimits::default() };
-    });
-    let gateway = Gateway::start(options).await;
+    let Simulated { gateway, .. } = &both().await;
     let mut client = gateway.wire_client().await;
     for (deployment, end) in [
         ("deployment-1", SavepointState::Completed),

@@ -31,6 +31,7 @@ pub static CREATE_SAVEPOINT: Operation = Operation {
     }],
     is_idempotent: false,
     changes_something: true,
+    controls_jobs: false,
 };
 
 /// Maximum length of a description. The provider documents none.

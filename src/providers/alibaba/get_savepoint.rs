@@ -29,6 +29,7 @@ pub static GET_SAVEPOINT: Operation = Operation {
     }],
     is_idempotent: true,
     changes_something: false,
+    controls_jobs: false,
 };
 
 impl Alibaba {

@@ -26,6 +26,7 @@ pub static LIST_SAVEPOINTS: Operation = Operation {
     rest: &[Rest { http_method: "GET", url_template: "/api/v2/namespaces/{namespace}/savepoints" }],
     is_idempotent: true,
     changes_something: false,
+    controls_jobs: false,
 };
 
 const DEFAULT_PAGE_SIZE: u8 = 50;

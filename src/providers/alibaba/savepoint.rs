@@ -1,12 +1,11 @@
 //! A savepoint in Alibaba Cloud's JSON format.
 
-use prost_types::Timestamp;
 use serde::Deserialize;
 
 use super::ALIBABA;
 use crate::json::{self, Integer};
 use crate::pb::{Savepoint, SavepointFailure, SavepointOrigin, SavepointState, SavepointStatus};
-use crate::upstream::{ProviderText, Reply};
+use crate::upstream::{ProviderText, Reply, named, timestamp};
 
 #[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -77,8 +76,8 @@ impl SavepointWire<'_> {
             stop_with_drain_enabled: self.stop_with_drain_enabled,
             savepoint_location: reply.show(self.savepoint_location),
             status: self.status.map(|status| status.read(reply)),
-            create_time: timestamp("createdAt", self.created_at),
-            update_time: timestamp("modifiedAt", self.modified_at),
+            create_time: timestamp(&ALIBABA, "createdAt", self.created_at),
+            update_time: timestamp(&ALIBABA, "modifiedAt", self.modified_at),
         }
     }
 }
@@ -92,7 +91,7 @@ impl StatusWire<'_> {
             failure: self.failure.map(|failure| SavepointFailure {
                 message: reply.show(failure.message),
                 reason: reply.show(failure.reason),
-                fail_time: timestamp("failedAt", failure.failed_at),
+                fail_time: timestamp(&ALIBABA, "failedAt", failure.failed_at),
             }),
         }
     }
@@ -111,60 +110,3 @@ const ORIGINS: [(&str, SavepointOrigin); 4] = [
     ("RETAINED_CHECKPOINT", SavepointOrigin::RetainedCheckpoint),
     ("AUTO_TRIGGERED", SavepointOrigin::AutoTriggered),
 ];
-
-fn named<T: Copy>(names: &[(&str, T)], text: &ProviderText<'_>) -> Option<T> {
-    names.iter().find(|(name, _)| text.is(name)).map(|(_, value)| *value)
-}
-
-/// Epoch numbers from here on are milliseconds: as seconds they would be after the year 5138. The
-/// documentation names no unit; its examples are seconds.
-const FIRST_MILLISECONDS: i64 = 100_000_000_000;
-
-/// The range of `google.protobuf.Timestamp`: 0001-01-01T00:00:00Z to 9999-12-31T23:59:59Z.
-const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
-
-/// Converts an epoch number; none, and logged, if it is outside the range of Timestamp.
-fn timestamp(field: &'static str, number: Integer) -> Option<Timestamp> {
-    let (seconds, millis) = match number {
-        Integer::Absent => return None,
-        // Out of range like any other such number.
-        Integer::Unusable => (i64::MAX, 0),
-        Integer::Value(n) if n < FIRST_MILLISECONDS => (n, 0),
-        Integer::Value(n) => (n / 1000, n % 1000),
-    };
-    if !SECONDS.contains(&seconds) {
-        tracing::warn!(provider = %ALIBABA, field, "number outside the range of Timestamp, field omitted");
-        return None;
-    }
-    let nanos = i32::try_from(millis * 1_000_000).unwrap_or_default();
-    Some(Timestamp { seconds, nanos })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_unit_of_epoch_numbers_depends_on_their_size_and_they_never_wrap() {
-        use Integer::{Absent, Unusable, Value};
-        for (number, want) in [
-            (Value(1_659_066_711), Some((1_659_066_711, 0))),
-            (Value(1_659_066_711_123), Some((1_659_066_711, 123_000_000))),
-            (Value(99_999_999_999), Some((99_999_999_999, 0))),
-            (Value(100_000_000_000), Some((100_000_000, 0))),
-            (Value(0), Some((0, 0))),
-            (Value(-1), Some((-1, 0))),
-            (Value(-62_135_596_800), Some((-62_135_596_800, 0))),
-            (Value(-62_135_596_801), None),
-            (Value(253_402_300_799_999), Some((253_402_300_799, 999_000_000))),
-            (Value(253_402_300_800_000), None),
-            (Value(i64::MIN), None),
-            (Value(i64::MAX), None),
-            (Unusable, None),
-            (Absent, None),
-        ] {
-            let got = timestamp("createdAt", number).map(|t| (t.seconds, t.nanos));
-            assert_eq!(got, want, "{number:?}");
-        }
-    }
-}

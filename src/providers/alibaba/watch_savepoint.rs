@@ -18,6 +18,7 @@ pub static WATCH_SAVEPOINT: Operation = Operation {
     rest: GET_SAVEPOINT.rest,
     is_idempotent: true,
     changes_something: false,
+    controls_jobs: false,
 };
 
 impl Alibaba {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{Method, Request};
 use serde::Serialize;
 
+use super::rest::JobCall;
 use super::{HUAWEI, Huawei, rest};
 use crate::call::Call;
 use crate::credential::Credential;
@@ -16,8 +17,6 @@ use crate::pb::savepoint_service_server::SERVICE_NAME;
 use crate::pb::{ImportSavepointRequest, ImportSavepointResponse};
 use crate::rpc::Error;
 use crate::rpc::operation::{Kind, Operation, Rest};
-use crate::rpc::reason::Reason;
-use crate::rpc::validate::is_savepoint_path;
 use crate::upstream::{NotSuccess, Reply, RestCall};
 
 /// The RPC. It is not idempotent, and the result of a lost response cannot be queried.
@@ -32,6 +31,7 @@ pub static IMPORT_SAVEPOINT: Operation = Operation {
     }],
     is_idempotent: false,
     changes_something: true,
+    controls_jobs: false,
 };
 
 /// The body with the two documented fields. The service expects the job id as a number, unlike the
@@ -67,12 +67,7 @@ impl Huawei {
 }
 
 #[derive(Debug)]
-pub(crate) struct Import<'a> {
-    huawei: &'a Huawei,
-    path: String,
-    project_id: Cow<'a, str>,
-    body: Bytes,
-}
+pub(crate) struct Import<'a>(JobCall<'a>);
 
 impl<'a> Import<'a> {
     fn new(
@@ -80,15 +75,10 @@ impl<'a> Import<'a> {
         project_id: Cow<'a, str>,
         request: &ImportSavepointRequest,
     ) -> Result<Self, Error> {
-        let body = serde_json::to_vec(&ImportSavepointWire {
-            job_id: request.job_id,
-            savepoint_path: &request.savepoint_path,
-        })
-        .map_err(|_| {
-            Error::new(Reason::GatewayInternal, "the request body cannot be serialized")
-        })?;
         let path = format!("/v1.0/{project_id}/streaming/jobs/{}/import-savepoint", request.job_id);
-        Ok(Self { huawei, path, project_id, body: Bytes::from(body) })
+        let body =
+            ImportSavepointWire { job_id: request.job_id, savepoint_path: &request.savepoint_path };
+        JobCall::new(huawei, path, project_id, &body).map(Self)
     }
 }
 
@@ -100,8 +90,7 @@ impl RestCall for Import<'_> {
     }
 
     fn request(&self, credential: &Credential) -> Result<Request<Bytes>, Error> {
-        let body = self.body.clone();
-        self.huawei.request((Method::POST, &self.path), &self.project_id, body, credential)
+        self.0.request(Method::POST, credential)
     }
 
     fn response(&self, reply: &Reply<'_>) -> Result<ImportSavepointResponse, NotSuccess> {
@@ -111,12 +100,7 @@ impl RestCall for Import<'_> {
 }
 
 fn check(project_id: Option<&str>, request: &ImportSavepointRequest) -> Result<(), Error> {
-    let mut violations = rest::check_project(project_id);
-    violations.check("job_id", request.job_id > 0, "must be from 1 to 9223372036854775807");
-    violations.check(
-        "savepoint_path",
-        is_savepoint_path(&request.savepoint_path),
-        "must be 1 to 1024 bytes of UTF-8 without control characters",
-    );
+    let mut violations = rest::check_job(project_id, request.job_id);
+    rest::check_savepoint_path(&mut violations, &request.savepoint_path);
     violations.into_result()
 }

@@ -4,19 +4,27 @@
 //! - <https://support.huaweicloud.com/intl/en-us/api-dli/dli_02_0393.html> (read 2026-11-22)
 
 mod credential;
+mod get_job;
 mod import_savepoint;
 mod options;
 mod project;
 mod regions;
 mod rest;
+mod resume_job;
 pub mod sign;
+mod stop_job;
+mod trigger_savepoint;
 
 pub use credential::{EcsAgency, Oidc, Password, PasswordOf, TokenScope};
+pub use get_job::GET_JOB;
 pub use import_savepoint::IMPORT_SAVEPOINT;
 #[cfg(feature = "internals")]
 pub(crate) use import_savepoint::Import;
 pub use options::{Options, Setup, sources};
 pub use project::{Project, ProjectLookup};
+pub use resume_job::RESUME_JOB;
+pub use stop_job::STOP_JOB;
+pub use trigger_savepoint::TRIGGER_SAVEPOINT;
 
 use crate::rpc::operation::Pattern::{Exactly, Prefixed};
 use crate::rpc::operation::{Pattern, Provider, RequestId};
@@ -52,6 +60,7 @@ const CODES: &[(Pattern, Reason)] = &[
     (Exactly("DLI.0018"),             Reason::RejectedArgument),
     (Exactly("DLI.0002"),             Reason::NotFound),
     (Exactly("DLI.12004"),            Reason::NotFound),
+    (Exactly("DLI.16001"),            Reason::NotFound),
     (Exactly("DLI.0023"),             Reason::NotFound),
     (Exactly("DLI.0006"),             Reason::AlreadyExists),
     (Exactly("DLI.0007"),             Reason::ReportedFailure),

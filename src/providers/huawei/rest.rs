@@ -1,10 +1,12 @@
 //! The common parts of all REST calls: headers, a token or signature, and the envelope of
 //! responses.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, Method, Request};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Huawei, sign};
 use crate::clock::Clock;
@@ -12,9 +14,49 @@ use crate::credential::Credential;
 use crate::json::{self, NotFalse, Nothing};
 use crate::rpc::Error;
 use crate::rpc::reason::Reason;
-use crate::rpc::validate::{Violations, is_project_id};
+use crate::rpc::validate::{Violations, is_project_id, is_savepoint_path};
 use crate::signing::sensitive;
 use crate::upstream::{NotSuccess, ProviderText, Reply};
+
+/// A REST call about a job.
+#[derive(Debug)]
+pub(super) struct JobCall<'a> {
+    huawei: &'a Huawei,
+    path: String,
+    project_id: Cow<'a, str>,
+    body: Bytes,
+}
+
+impl<'a> JobCall<'a> {
+    /// With a JSON body.
+    ///
+    /// # Errors
+    /// If the body cannot be serialized, which is a bug.
+    pub(super) fn new(
+        huawei: &'a Huawei,
+        path: String,
+        project_id: Cow<'a, str>,
+        body: &impl Serialize,
+    ) -> Result<Self, Error> {
+        let body = serde_json::to_vec(body).map_err(|_| {
+            Error::new(Reason::GatewayInternal, "the request body cannot be serialized")
+        })?;
+        Ok(Self { huawei, path, project_id, body: Bytes::from(body) })
+    }
+
+    pub(super) fn without_body(huawei: &'a Huawei, path: String, project_id: Cow<'a, str>) -> Self {
+        Self { huawei, path, project_id, body: Bytes::new() }
+    }
+
+    pub(super) fn request(
+        &self,
+        method: Method,
+        credential: &Credential,
+    ) -> Result<Request<Bytes>, Error> {
+        let body = self.body.clone();
+        self.huawei.request((method, &self.path), &self.project_id, body, credential)
+    }
+}
 
 const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 
@@ -87,8 +129,31 @@ pub(super) fn success(reply: &Reply<'_>) -> Result<(String, String), NotSuccess>
     }
 }
 
-/// Checks the project, unless it is being looked up. More fields can be added to the violations.
-pub(super) fn check_project(project_id: Option<&str>) -> Violations {
+/// The only element of a list, as the body. Where the provider answers with a list of one element
+/// for each job, older documents show the element alone. Anything else is not an object, and so
+/// proves nothing.
+pub(super) fn only_element(body: &[u8]) -> &[u8] {
+    let list = body.trim_ascii().strip_prefix(b"[");
+    list.and_then(|list| list.strip_suffix(b"]")).unwrap_or(body)
+}
+
+/// Checks the project and the job. More fields can be added to the violations.
+pub(super) fn check_job(project_id: Option<&str>, job_id: i64) -> Violations {
+    let mut violations = check_project(project_id);
+    violations.check("job_id", job_id > 0, "must be from 1 to 9223372036854775807");
+    violations
+}
+
+pub(super) fn check_savepoint_path(violations: &mut Violations, path: &str) {
+    violations.check(
+        "savepoint_path",
+        is_savepoint_path(path),
+        "must be 1 to 1024 bytes of UTF-8 without control characters",
+    );
+}
+
+/// Checks the project, unless it is being looked up.
+fn check_project(project_id: Option<&str>) -> Violations {
     let mut violations = Violations::default();
     if let Some(project_id) = project_id {
         let rule = match project_id {
