@@ -30,7 +30,7 @@ where
 pub fn decoded_text(text: &[u8], piece: usize) -> Option<Vec<u8>> {
     let pieces = text.chunks(piece).map(|piece| Ok(Frame::data(Bytes::copy_from_slice(piece))));
     let pieces: Vec<Result<_, tonic::Status>> = pieces.collect();
-    let body = Body::new(StreamBody::new(tokio_stream::iter(pieces)));
+    let body = Body::new(StreamBody::new(futures_util::stream::iter(pieces)));
     let decoded = super::grpc_web_text::Decoded::new(body).collect().now_or_never()?;
     Some(decoded.ok()?.to_bytes().to_vec())
 }
