@@ -49,7 +49,7 @@ fn settings() -> Vec<String> {
     ["max-connections", "max-in-flight", "max-request-memory", "workers"].map(setting).into()
 }
 
-/// `--max-request-memory` of a sidecar, in bytes.
+/// `--max-request-memory` of a sidecar and the memory limit of its container, in bytes.
 fn limits() -> (u64, u64) {
     let mib =
         |text: &str, unit: &str| MIB * text.split(unit).next().unwrap().parse::<u64>().unwrap();
@@ -158,7 +158,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Hostile inputs 84-86.
+/// Hostile inputs 84, 85.
 #[tokio::test]
 async fn callers_share_one_budget_whatever_they_send() {
     let (budget, _) = limits();
@@ -311,4 +311,49 @@ async fn a_message_that_never_ends_ends_its_call_in_time() {
             assert!(frame.stream == 0 || frame.kind == HEADERS, "{path}: {frame:?}");
         }
     }
+}
+
+/// Hostile input 86.
+#[tokio::test]
+async fn a_sidecar_stays_below_its_limit_under_everything_at_once() {
+    let (_, limit) = limits();
+    let answer = format!(r#"{{"error_code":"x","a":[{}{{}}]}}"#, r#"{"":0},"#.repeat(149_000));
+    assert!((MIB - 16 * KIB..MIB).contains(&(answer.len() as u64)), "{}", answer.len());
+    let answer = Reply::Held(Box::new(Reply::json(400, &answer)));
+    let cloud = FakeCloud::answering(answer).await;
+    let process = sidecar(&cloud).await;
+    let address = process.address().await;
+    process.forget_peak();
+    // The calls of others, as many as may be in flight, which the provider answers in the end.
+    let client = client(&address).await;
+    let calls: Vec<_> = (0..64)
+        .map(|index| {
+            let mut client = client.clone();
+            tokio::spawn(async move {
+                if index % 2 == 0 {
+                    client.get_savepoint(get_request()).await.unwrap_err()
+                } else {
+                    client.import_savepoint(import_request()).await.unwrap_err()
+                }
+            })
+        })
+        .collect();
+    while cloud.count() < 64 {
+        tokio::task::yield_now().await;
+    }
+    let streams = attack(&address, 1, 64, &|s| unfinished(s, REFLECTION, 4 << 20, 16_000)).await;
+    let gets = attack(&address, 20, 256, &|s| unfinished(s, GET, 65_536, 16_000)).await;
+    let valid = attack(&address, 8, 256, &|s| unfinished(s, GET, MOST, 16_000)).await;
+    let mut idle = Vec::new();
+    for _ in 0..64 {
+        idle.push(Peer::connect(&address).await);
+    }
+    cloud.release();
+    for call in calls {
+        let status = call.await.unwrap();
+        assert_ne!(status.code(), Code::DeadlineExceeded, "{status:?}");
+    }
+    let peak = process.peak();
+    assert!(peak < limit, "{} of {} KiB", peak / KIB, limit / KIB);
+    drop((streams, gets, valid, idle));
 }
