@@ -11,6 +11,8 @@ use std::{env, fs};
 /// The gateway's own protos. Each file below it is served.
 const OWN: &str = "proto/savepoint";
 const HEALTH: &str = "grpc/health/v1/health.proto";
+/// What decodes the details of a status.
+const DETAILS: [&str; 2] = ["google/rpc/error_details.proto", "google/rpc/status.proto"];
 /// OTLP messages, which the gateway sends but does not serve.
 const OTLP: [&str; 1] = ["opentelemetry/proto/collector/trace/v1/trace_service.proto"];
 const ROOTS: [&str; 2] = ["proto", "proto/third_party"];
@@ -22,9 +24,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     find_protos(Path::new(OWN), &mut files)?;
 
     // Two runs: comments are needed for the docs of the generated code, but would double the
-    // download of reflection clients. Only `encode_file_descriptor_set` keeps the (google.api.http)
-    // options.
-    let served = compiler(&files, false)?.encode_file_descriptor_set();
+    // download of reflection clients, and tonic-types has the code for the details. Only
+    // `encode_file_descriptor_set` keeps the (google.api.http) options.
+    let mut served = files.clone();
+    served.extend(DETAILS.map(PathBuf::from));
+    let served = compiler(&served, false)?.encode_file_descriptor_set();
     fs::write(out.join("descriptor.bin"), served)?;
 
     tonic_prost_build::configure()

@@ -7,6 +7,7 @@ use clap::error::ErrorKind;
 use clap::{Command as Clap, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::demo::DemoOptions;
+use crate::descriptor_set::DescriptorOptions;
 use crate::gateway::ServeOptions;
 use crate::healthcheck::HealthcheckOptions;
 use crate::options::environment;
@@ -53,6 +54,12 @@ pub enum Command {
     /// For exec probes in images without a shell. Calls grpc.health.v1 at the admin address, or at
     /// the gRPC address if only that one is set.
     Healthcheck(HealthcheckOptions),
+    /// Write the contract as one binary file, for tools without access to the gateway
+    ///
+    /// A google.protobuf.FileDescriptorSet that needs no other files: savepoint.v1,
+    /// grpc.health.v1, the details of a status, and all that they import. For example for
+    /// `grpcurl -protoset`, `buf generate` or `protoc --descriptor_set_in`.
+    Descriptor(DescriptorOptions),
 }
 
 impl Cli {

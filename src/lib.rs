@@ -19,6 +19,7 @@
 
 pub mod cli;
 pub mod demo;
+pub mod descriptor_set;
 pub mod healthcheck;
 // The composition root.
 pub mod gateway;
@@ -69,6 +70,7 @@ pub mod pb {
         include!(concat!(env!("OUT_DIR"), "/otlp.rs"));
     }
 
-    /// The descriptor set for reflection, with options.
+    /// All that a client needs to know, as a `FileDescriptorSet` that needs no other files: the
+    /// contract with its options, health, and the details of a status.
     pub const DESCRIPTOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.bin"));
 }

@@ -11,7 +11,7 @@ use savepoint_gateway::gateway::{Config, Gateway, ServeOptions, raise_descriptor
 use savepoint_gateway::options::environment;
 use savepoint_gateway::service::OPERATIONS;
 use savepoint_gateway::telemetry::{LogConfig, LogSink, Telemetry, install};
-use savepoint_gateway::{demo, healthcheck};
+use savepoint_gateway::{demo, descriptor_set, healthcheck};
 use tikv_jemallocator::Jemalloc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -51,6 +51,10 @@ fn main() -> ExitCode {
                         Err(error) => fail(1, &error),
                     }
                 }
+            },
+            Command::Descriptor(options) => match descriptor_set::write(&options) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(error.exit_code(), &error),
             },
         }
     });

@@ -31,6 +31,18 @@ fn rows<'a>(text: &'a str, first: &str) -> Vec<Vec<&'a str>> {
 }
 
 #[test]
+fn the_reference_lists_all_commands() {
+    let page = section(&read("docs/reference.md"), "Commands");
+    let listed: Vec<_> =
+        rows(&page, "`savepoint-gateway ").iter().map(|row| row[0].to_owned()).collect();
+    let commands: Vec<_> = Cli::command()
+        .get_subcommands()
+        .map(|command| format!("`savepoint-gateway {}`", command.get_name()))
+        .collect();
+    assert_eq!(listed, commands);
+}
+
+#[test]
 fn the_operations_page_says_what_to_do_for_every_reason() {
     let page = read("docs/operations.md");
     let table = page.split("<!-- reasons:begin -->").nth(1).unwrap();

@@ -17,7 +17,7 @@ const FLOORS: [&[&str]; 17] = [
     &["main", "test_util"],
     &["cli"],
     &["demo"],
-    &["healthcheck"],
+    &["healthcheck", "descriptor_set"],
     &["gateway"],
     &["simulator", "service"],
     &["server"],

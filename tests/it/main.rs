@@ -20,6 +20,8 @@ mod connections;
 mod credentials;
 /// A process that may not open as many files as its options can need.
 mod descriptors;
+/// The contract as a file: what it holds, and where it is written.
+mod descriptor_set;
 /// Tables, links and quotes in the documentation, compared with the code.
 mod documents;
 /// Jobs of DLI: seen, resumed and stopped.
