@@ -167,6 +167,7 @@ fn the_examples_page_quotes_the_tested_clients() {
         "go/main.go",
         "java/src/main/java/com/savepoint/example/SavepointClient.java",
         "typescript/src/client.ts",
+        "rust/src/lib.rs",
         "web/src/client.ts",
     ] {
         let snippet = snippet(&format!("examples/{file}"));
