@@ -15,9 +15,8 @@ use crate::pb;
 /// Read when it is first asked for. The protos are compiled in, so reading them cannot fail.
 pub(super) static DESCRIPTORS: LazyLock<Descriptors> = LazyLock::new(|| {
     let sets = [
+        // With the details of a status, so that tools can decode them.
         pb::DESCRIPTOR,
-        // Lets tools decode the details of a status.
-        tonic_types::pb::FILE_DESCRIPTOR_SET,
         v1::FILE_DESCRIPTOR_SET,
         v1alpha::FILE_DESCRIPTOR_SET,
     ];
