@@ -6,6 +6,7 @@
 //! - <https://opentelemetry.io/docs/specs/otlp/>
 //! - <https://opentelemetry.io/docs/specs/otel/trace/sdk/#batching-processor>
 
+mod http;
 pub(crate) mod options;
 mod wire;
 
@@ -14,9 +15,7 @@ use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Request, Uri};
+use ::http::{HeaderMap, Uri};
 use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -39,7 +38,8 @@ use crate::rpc::reason::Reason;
 use crate::rpc::status::code_names;
 use crate::telemetry::{Metrics, NotExported, Sampler, Span, SpanQueue};
 use crate::tls::Trust;
-use crate::transport::{ClientOptions, Pool, WriteStarted, connector};
+use crate::transport::connector;
+use http::HttpCollector;
 
 /// How traces are accepted, forwarded and exported.
 #[derive(Debug, Clone)]
@@ -282,7 +282,7 @@ impl Failed {
 
 enum Collector {
     Grpc { client: TraceServiceClient<Channel>, headers: MetadataMap },
-    Http { client: Pool, endpoint: Uri, headers: HeaderMap, gzip: bool },
+    Http { client: HttpCollector, gzip: bool },
 }
 
 impl Collector {
@@ -294,28 +294,18 @@ impl Collector {
             }
             None => Trust::nothing().map_err(|_| broken())?,
         };
-        let mut headers = config.headers.clone();
         Ok(match config.protocol {
             Protocol::Grpc => {
                 let mut client = TraceServiceClient::new(channel(config, &trust)?);
                 if config.gzip {
                     client = client.send_compressed(CompressionEncoding::Gzip);
                 }
-                Self::Grpc { client, headers: MetadataMap::from_headers(headers) }
+                let headers = MetadataMap::from_headers(config.headers.clone());
+                Self::Grpc { client, headers }
             }
             Protocol::Http => {
-                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
-                headers.insert(USER_AGENT, HeaderValue::from_static(crate::USER_AGENT));
-                if config.gzip {
-                    headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-                }
-                let client = Pool::new(&ClientOptions {
-                    connect_timeout: config.timeout,
-                    max_idle: 1,
-                    trust,
-                    proxy: None,
-                });
-                Self::Http { client, endpoint: config.endpoint.clone(), headers, gzip: config.gzip }
+                let client = HttpCollector::new(config, &trust).map_err(|_| broken())?;
+                Self::Http { client, gzip: config.gzip }
             }
         })
     }
@@ -329,27 +319,19 @@ impl Collector {
                 let answer = client.export(request).await.map_err(|status| of_status(&status))?;
                 Ok(rejected(answer.get_ref()))
             }
-            Self::Http { client, endpoint, headers, gzip } => {
+            Self::Http { client, gzip } => {
                 let mut body = batch.encode_to_vec();
                 if *gzip {
                     body = compressed(&body).map_err(|_| Failed::Rejected("gzip".into()))?;
                 }
-                let mut request = Request::post(endpoint.clone())
-                    .body(Bytes::from(body))
-                    .map_err(|_| Failed::Rejected("invalid URL".into()))?;
-                *request.headers_mut() = headers.clone();
-                let answer = client
-                    .fetch(request, &WriteStarted::default())
-                    .await
-                    .map_err(|_| Failed::Unavailable(None))?;
+                let answer = client.send(body).await.ok_or(Failed::Unavailable(None))?;
                 match answer.status {
                     200..=299 => {
                         Ok(ExportTraceServiceResponse::decode(answer.body)
                             .map_or(0, |a| rejected(&a)))
                     }
                     429 | 502 | 503 | 504 => {
-                        let asked = answer.header("retry-after").and_then(|s| s.parse().ok());
-                        Err(Failed::Unavailable(asked.map(Duration::from_secs)))
+                        Err(Failed::Unavailable(answer.retry_after.map(Duration::from_secs)))
                     }
                     status => Err(Failed::Rejected(format!("HTTP status {status}"))),
                 }

@@ -53,12 +53,14 @@ pub(super) async fn check(
 async fn health_answers_for_each_service_name() {
     let gateway = Gateway::start(Options::none()).await;
     let mut client = health(&gateway).await;
-    for name in ["", "savepoint.v1.SavepointService", "liveness", "readiness"] {
+    let services = ["savepoint.v1.SavepointService", "savepoint.dli.v1.DliService"];
+    let names = ["", "liveness", "readiness"].into_iter().chain(services);
+    for name in names.clone() {
         assert_eq!(check(&mut client, name).await, Ok("SERVING"), "{name}");
     }
     assert_eq!(check(&mut client, "unknown").await, Err(Code::NotFound));
     let listed = client.list(HealthListRequest {}).await.unwrap().into_inner().statuses;
-    assert_eq!(listed.len(), 4);
+    assert_eq!(listed.len(), names.count());
 }
 
 #[tokio::test]

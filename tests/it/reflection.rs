@@ -141,7 +141,7 @@ async fn a_stream_goes_on_after_what_is_not_known() {
     let (told, ended) = stream(&gateway, vec![None, Some(list)]).await;
     ended.unwrap();
     is_error(&told[0], Code::InvalidArgument);
-    assert_eq!(services(&told[1]).len(), 3);
+    assert_eq!(services(&told[1]).len(), 4);
 }
 
 #[tokio::test]
