@@ -98,9 +98,11 @@ impl Handlers {
         &self,
         provider: &Option<Arc<P>>,
         request: Request<Q>,
-        change: impl FnOnce(Arc<P>, Q, Call) -> F,
+        change: impl FnOnce(Arc<P>, Q, Call) -> F + Send,
     ) -> Result<Response<R>, Status>
     where
+        P: Send + Sync,
+        Q: Send,
         R: Send + 'static,
         F: Future<Output = Result<R, Error>> + Send + 'static,
     {

@@ -93,9 +93,9 @@ impl Operation {
         let body = || serde_json::from_slice::<Self>(request.body()).ok();
         let is_post = request.method() == Method::POST;
         let found = match rest.split_once('/').map_or((rest, ""), |parts| parts) {
-            ("run", "") if is_post => body().and_then(|body| match body {
-                Self::Run { job_ids: [job], .. } => Some((job, body)),
-                _ => None,
+            ("run", "") if is_post => body().and_then(|body| {
+                let Self::Run { job_ids: [job], .. } = body else { return None };
+                Some((job, body))
             }),
             ("stop", "") if is_post => body().and_then(|body| match body {
                 Self::Stop { job_ids: [job], .. } => Some((job, body)),
@@ -103,7 +103,7 @@ impl Operation {
                 Self::Run { job_ids: [job], resume_savepoint: false } => {
                     Some((job, Self::Stop { job_ids: [job], trigger_savepoint: false }))
                 }
-                _ => None,
+                Self::Run { .. } | Self::Import { .. } | Self::Trigger { .. } | Self::Show => None,
             }),
             (job, "import-savepoint") if is_post => {
                 let job = job.parse().ok()?;
