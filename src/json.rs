@@ -46,6 +46,42 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
+/// A list of objects. Pages have at most 100; a list of many more is an error, because even empty
+/// objects take memory.
+#[derive(Debug)]
+pub(crate) struct Objects<T>(pub(crate) Vec<T>);
+
+impl<T> Objects<T> {
+    const MOST: usize = 1000;
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Objects<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_seq(ObjectsVisitor(PhantomData))
+    }
+}
+
+struct ObjectsVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectsVisitor<T> {
+    type Value = Objects<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of objects")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut objects = Vec::new();
+        while let Some(Object(object)) = list.next_element()? {
+            if objects.len() == Objects::<T>::MOST {
+                return Err(de::Error::invalid_length(objects.len() + 1, &self));
+            }
+            objects.push(object);
+        }
+        Ok(Objects(objects))
+    }
+}
+
 /// Parses a boolean: `true`, or `"true"` in any case; null counts as absent.
 pub(crate) fn boolean<'de, D: Deserializer<'de>>(from: D) -> Result<Option<bool>, D::Error> {
     from.deserialize_any(BooleanVisitor)
@@ -408,6 +444,24 @@ mod tests {
         }
         assert!(read_object::<Wire>(b"{\"t\":\"\xff\"}").is_err());
         assert!(read_object::<Wire>(b"{\"unknown\":\"\xff\"}").is_err());
+    }
+
+    #[test]
+    fn a_list_has_objects_and_not_too_many() {
+        let read = |json: &str| serde_json::from_str::<Objects<Wire>>(json).ok();
+        let list = |count: usize| format!("[{}]", vec!["{}"; count].join(","));
+        for (json, want) in [
+            ("[]", Some(0)),
+            (r#"[{"t":"x"},{}]"#, Some(2)),
+            (&list(1000), Some(1000)),
+            (&list(1001), None),
+            ("[null]", None),
+            ("[[]]", None),
+            ("{}", None),
+            ("null", None),
+        ] {
+            assert_eq!(read(json).map(|list| list.0.len()), want, "{}", &json[..json.len().min(9)]);
+        }
     }
 
     #[test]

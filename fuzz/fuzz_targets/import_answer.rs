@@ -3,11 +3,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use savepoint_gateway_fuzz::{PROVIDERS, answer, check_error, check_request_id, says_success};
+use savepoint_gateway_fuzz::{
+    PROVIDERS, answer, check_error, check_request_id, says_success, within_bounds,
+};
 
 fuzz_target!(|data: &[u8]| {
     let Some(answer) = answer(data) else { return };
-    match PROVIDERS.imported(&answer) {
+    match within_bounds(data.len(), || PROVIDERS.imported(&answer)) {
         Ok(response) => {
             assert!(says_success(&answer, "is_success"));
             check_request_id(&response.request_id);

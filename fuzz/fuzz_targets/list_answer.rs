@@ -6,7 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use savepoint_gateway::pb::ListSavepointsRequest;
 use savepoint_gateway_fuzz::{
-    PROVIDERS, answer, check_error, check_request_id, check_savepoint, says_success,
+    PROVIDERS, answer, check_error, check_request_id, check_savepoint, says_success, within_bounds,
 };
 
 fuzz_target!(|data: &[u8]| {
@@ -26,7 +26,7 @@ fuzz_target!(|data: &[u8]| {
         let sent = PROVIDERS.list(&request).expect("a valid request");
         let query = format!("pageIndex={index}&pageSize={size}");
         assert_eq!(sent.uri().query(), Some(&*query));
-        let response = match PROVIDERS.listed(&request, &answer) {
+        let response = match within_bounds(data.len(), || PROVIDERS.listed(&request, &answer)) {
             Ok(response) => response,
             Err(error) => {
                 assert_eq!(index, 1, "the same answer was a success before");

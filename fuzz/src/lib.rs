@@ -1,5 +1,7 @@
 //! What several targets state.
 
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::fmt;
 use std::sync::LazyLock;
 
@@ -20,6 +22,67 @@ pub const PROJECT_ID: &str = "0605767b3300d5762fb7c0186d9e1779";
 pub const WORKSPACE: &str = "a14bd5d90a0001";
 
 pub static PROVIDERS: LazyLock<Providers> = LazyLock::new(|| Providers::new(PROJECT_ID, WORKSPACE));
+
+/// Counts the bytes that each thread allocates, and those that it holds at most.
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+thread_local! {
+    static ALLOCATED: Cell<usize> = const { Cell::new(0) };
+    static HELD: Cell<isize> = const { Cell::new(0) };
+    static HELD_AT_MOST: Cell<isize> = const { Cell::new(0) };
+}
+
+fn count(allocated: usize, freed: usize) {
+    ALLOCATED.set(ALLOCATED.get().wrapping_add(allocated));
+    let held = HELD.get().wrapping_add_unsigned(allocated).wrapping_sub_unsigned(freed);
+    HELD.set(held);
+    HELD_AT_MOST.set(HELD_AT_MOST.get().max(held));
+}
+
+// SAFETY: everything is passed on to the system's allocator as it is.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size(), 0);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size(), 0);
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(0, layout.size());
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(size, layout.size());
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+/// Runs this, which must not take more memory than a small multiple of the input: neither at a
+/// time, nor, as a measure of the work, in total.
+pub fn within_bounds<T>(input: usize, run: impl FnOnce() -> T) -> T {
+    /// What a status takes, whatever the input is.
+    const ALWAYS: usize = 256 * 1024;
+    const HELD_FOR_A_BYTE: usize = 8;
+    const ALLOCATED_FOR_A_BYTE: usize = 256;
+    ALLOCATED.set(0);
+    HELD.set(0);
+    HELD_AT_MOST.set(0);
+    let result = run();
+    let held = HELD_AT_MOST.get().unsigned_abs();
+    let allocated = ALLOCATED.get();
+    assert!(held <= ALWAYS + HELD_FOR_A_BYTE * input, "{held} bytes held for {input}");
+    let most = ALWAYS + ALLOCATED_FOR_A_BYTE * input;
+    assert!(allocated <= most, "{allocated} bytes allocated for {input}");
+    result
+}
 
 /// A text and how often, because a fuzzer takes long to write out one that is about as long as a
 /// bound.

@@ -8,7 +8,7 @@ use http::{HeaderValue, Request, header::USER_AGENT};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::needles::find;
+use super::needles::Needles;
 use crate::json::{self, Text};
 use crate::refresh::FetchError;
 use crate::secret::Secret;
@@ -76,9 +76,10 @@ fn secrets_in(request: &Request<Bytes>) -> Vec<Secret> {
 }
 
 fn tells(text: &str, secrets: &[Secret]) -> bool {
-    let mut found = Vec::new();
-    secrets.iter().for_each(|secret| find(text, secret.expose().as_bytes(), &mut found));
-    !found.is_empty()
+    let mut needles = Needles::default();
+    let secrets = secrets.iter().map(|secret| secret.expose().as_bytes());
+    secrets.clone().for_each(|secret| needles.add(secret));
+    !needles.find(text, secrets).is_empty()
 }
 
 /// The error code of a service, in any of its spellings.
@@ -121,4 +122,34 @@ pub(crate) fn rejected(who: &str, answer: &Response) -> FetchError {
 fn code_of(answer: &Response) -> Option<String> {
     let wire = json::read_object::<CodeWire>(&answer.body).ok()?;
     wire.code.0.or(wire.error.and_then(|nested| nested.code.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_that_repeats_what_was_sent_is_known() {
+        let signed = "SDK-HMAC-SHA256 Access=AK, SignedHeaders=host, Signature=f694fdb1c5a1d0f6";
+        let mut signature = HeaderValue::from_static(signed);
+        signature.set_sensitive(true);
+        let request = Request::get("http://h.example/")
+            .header("authorization", signature)
+            .header("x-shown", "EntityNotExist")
+            .extension(Sent(Secret::new("eyJhbGciOiJSUzI1NiJ9.example/Token")))
+            .body(Bytes::new())
+            .expect("a request");
+        let sent = secrets_in(&request);
+        for (code, told) in [
+            ("EntityNotExist.Role", false),
+            ("SDK-HMAC-SHA256", false),
+            ("f694fdb1c5a1d0f6", true),
+            ("E-f694fdb1c5", true),
+            ("eyJhbGciOiJSUzI1NiJ9", true),
+            ("EYJHBGCIOIJSUZI1NIJ9.EXAMPLE", true),
+            ("eyJhbGciOiJSUzI1NiJ9.example%2FToken", true),
+        ] {
+            assert_eq!(tells(code, &sent), told, "{code}");
+        }
+    }
 }

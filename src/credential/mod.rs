@@ -129,7 +129,7 @@ impl Credential {
     }
 
     /// All secret texts, for redaction.
-    fn secrets(&self) -> impl Iterator<Item = &str> {
+    fn secrets(&self) -> impl Iterator<Item = &str> + Clone {
         let known = match &self.kind {
             Kind::Key(key) => [
                 Some(key.access_key_secret.expose()),

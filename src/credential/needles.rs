@@ -19,6 +19,9 @@ const TELLING_FOLDED_BYTES: usize = 16;
 /// Any other part tells a secret if it is more than half of it, and at least so long.
 const TELLING_PART_BYTES: usize = 12;
 
+/// Makes letters of both cases equal in a window, and a few other characters to each other.
+const ANY_CASE: u64 = u64::MAX / 0xff * 0x20;
+
 /// Parts of a secret, without the secret: what to look for before looking closer.
 #[derive(Clone, Default)]
 pub(super) struct Needles {
@@ -38,13 +41,12 @@ impl Needles {
             return;
         };
         for window in [Some(first), secret[middle(secret)..].first_chunk()].into_iter().flatten() {
-            let window: [u8; TELLING_BYTES] = window.map(fold);
             for pair in window.windows(2) {
                 let (word, bit) = slot(pair[0], pair[1]);
                 self.pairs[word] |= bit;
             }
             if let Some(free) = self.windows.get_mut(self.count) {
-                *free = u64::from_be_bytes(window);
+                *free = u64::from_be_bytes(*window) | ANY_CASE;
                 self.count += 1;
             } else {
                 self.has_short = true;
@@ -53,84 +55,129 @@ impl Needles {
     }
 
     /// Whether a text may contain a secret; false is certain.
-    pub(super) fn may_be_in(&self, text: &str) -> bool {
+    fn may_be_in(&self, text: &str) -> bool {
         self.has_short || (!self.cannot_be_in(text.as_bytes()) && self.has_window(text))
     }
 
     /// Whether a text of only visible characters, as they are, contains no window: each covers
-    /// seven pairs of neighbours, so every seventh pair is enough.
+    /// seven pairs of neighbours, so only every seventh pair can begin a closer look.
     fn cannot_be_in(&self, text: &[u8]) -> bool {
-        let is_plain = |b: &u8| b.is_ascii_graphic() & (*b != b'%') & (*b != b'\\');
-        text.iter().fold(true, |all, b| all & is_plain(b))
-            && text.windows(2).step_by(TELLING_BYTES - 1).all(|pair| {
-                let (word, bit) = slot(fold(pair[0]), fold(pair[1]));
-                self.pairs[word] & bit == 0
+        const STEP: usize = TELLING_BYTES - 1;
+        let is_near = |at: usize| {
+            (at.saturating_sub(STEP - 1)..=at).any(|start| {
+                let window = text.get(start..).and_then(<[u8]>::first_chunk);
+                window.is_some_and(|window| self.has(u64::from_be_bytes(*window) | ANY_CASE))
+            })
+        };
+        is_plain(text)
+            && text.chunks(STEP).enumerate().all(|(index, part)| {
+                part.len() < 2 || !self.has_pair(part[0], part[1]) || !is_near(index * STEP)
             })
     }
 
     fn has_window(&self, text: &str) -> bool {
-        let windows = &self.windows[..self.count];
+        let text = text.as_bytes();
         // Decoding can only bring characters together; look closer.
-        if text.bytes().any(|b| b == b'%' || b == b'\\') {
-            return true;
+        let is_encoded = |b: &u8| !b.is_ascii() || *b == b'%' || *b == b'\\';
+        if text.iter().any(is_encoded) {
+            return self.count > 0;
         }
-        let mut last = 0_u64;
-        visible(text).any(|(_, b)| {
-            last = last << 8 | u64::from(fold(b));
-            windows.contains(&last)
+        self.has_window_of(text.iter().copied().filter(u8::is_ascii_graphic))
+    }
+
+    fn has_window_of(&self, mut visible: impl Iterator<Item = u8>) -> bool {
+        let (mut last, mut before) = (0_u64, 0);
+        visible.any(|b| {
+            last = last << 8 | u64::from(b);
+            let is_near = self.has_pair(before, b);
+            before = b;
+            is_near && self.has(last | ANY_CASE)
         })
+    }
+
+    fn has(&self, window: u64) -> bool {
+        self.windows[..self.count].contains(&window)
+    }
+
+    fn has_pair(&self, first: u8, second: u8) -> bool {
+        let (word, bit) = slot(first, second);
+        self.pairs[word] & bit != 0
     }
 }
 
-/// Where a text tells a secret, as byte ranges. They may overlap.
-pub(super) fn find(text: &str, secret: &[u8], found: &mut Vec<Range<usize>>) {
-    if secret.is_empty() {
-        return;
-    }
-    find_in(&visible(text).collect::<Vec<_>>(), text, secret, found);
-    if text.contains(['%', '\\']) {
-        find_in(&decoded(text), text, secret, found);
+impl Needles {
+    /// Where a text tells one of these secrets, which were all added, as byte ranges. They may
+    /// overlap.
+    pub(super) fn find<'a>(
+        &self,
+        text: &str,
+        secrets: impl Iterator<Item = &'a [u8]> + Clone,
+    ) -> Vec<Range<usize>> {
+        let mut found = Vec::new();
+        if !self.may_be_in(text) {
+            return found;
+        }
+        let mut look = |visible: &[Visible]| {
+            if self.has_short || self.has_window_of(visible.iter().map(|(_, b)| *b)) {
+                secrets.clone().for_each(|secret| find_in(visible, text, secret, &mut found));
+            }
+        };
+        look(&visible(text).collect::<Vec<_>>());
+        if text.contains(['%', '\\']) {
+            look(&decoded(text));
+        }
+        found
     }
 }
 
 /// A visible character, and where it begins in the text.
-type Visible = (usize, u8);
+type Visible = (u32, u8);
 
 fn find_in(visible: &[Visible], text: &str, secret: &[u8], found: &mut Vec<Range<usize>>) {
-    let bytes: Vec<u8> = visible.iter().map(|(_, b)| *b).collect();
-    let folded: Vec<u8> = bytes.iter().map(|b| fold(*b)).collect();
-    let secret_folded: Vec<u8> = secret.iter().map(|b| fold(*b)).collect();
+    let offset = |at: usize| visible.get(at).map_or(text.len(), |(at, _)| *at as usize);
     let mut add = |from: usize, length: usize| {
-        let end = visible.get(from + length).map_or(text.len(), |(end, _)| *end);
+        let last = offset(from + length - 1);
         // Not what follows the last character, up to the next one.
-        let (last, _) = visible[from + length - 1];
-        let last_is_encoded = text[last..].starts_with('%');
-        let end = if last_is_encoded { end } else { end.min(last + char_len(text, last)) };
-        found.push(visible[from].0..end);
+        let end = match text[last..].starts_with('%') {
+            true => offset(from + length),
+            false => last + char_len(text, last),
+        };
+        match found.last_mut() {
+            Some(range) if (range.start..range.end).contains(&offset(from)) => {
+                range.end = range.end.max(end);
+            }
+            _ => found.push(offset(from)..end),
+        }
     };
+    let exactly = |a: u8, b: u8| a == b;
+    let in_any_case = |a: u8, b: u8| a.eq_ignore_ascii_case(&b);
 
-    let exact = common_beginnings(&bytes, secret);
-    let any_case = common_beginnings(&folded, &secret_folded);
-    for (from, (exact, any_case)) in exact.into_iter().zip(any_case).enumerate() {
-        let telling = |length: usize, least: usize| length >= least.min(secret.len());
-        if telling(any_case, TELLING_FOLDED_BYTES) {
-            add(from, any_case);
-        } else if telling(exact, TELLING_BYTES) {
-            add(from, exact);
+    beginnings(visible, secret, exactly, |from, length| {
+        if length >= TELLING_BYTES.min(secret.len()).max(1) {
+            add(from, length);
         }
-    }
-
-    let (before, after) = secret_folded.split_at(middle(secret));
-    let after = common_beginnings(&folded, after);
-    let reversed = |bytes: &[u8]| bytes.iter().rev().copied().collect::<Vec<_>>();
-    let before = common_beginnings(&reversed(&folded), &reversed(before));
-    for (at, after) in after.into_iter().enumerate() {
-        let before = if at == 0 { 0 } else { before[folded.len() - at] };
-        let length = before + after;
-        if after >= TELLING_BYTES && length >= TELLING_PART_BYTES && length > secret.len() / 2 {
-            add(at - before, length);
+    });
+    beginnings(visible, secret, in_any_case, |from, length| {
+        if length >= TELLING_FOLDED_BYTES.min(secret.len()).max(1) {
+            add(from, length);
         }
-    }
+    });
+    let (before, after) = secret.split_at(middle(secret));
+    // Where the last middle was: looking back ends there.
+    let mut seen = 0;
+    beginnings(visible, after, in_any_case, |at, length| {
+        if length < TELLING_BYTES {
+            return;
+        }
+        let back = visible[seen..at].iter().rev().zip(before.iter().rev());
+        let back = back.take_while(|((_, a), b)| in_any_case(*a, **b)).inspect(|_| count_step());
+        let back = back.count();
+        seen = at;
+        let length = back + length;
+        if length >= TELLING_PART_BYTES && length > secret.len() / 2 {
+            add(at - back, length);
+        }
+    });
 }
 
 fn char_len(text: &str, at: usize) -> usize {
@@ -150,7 +197,7 @@ fn visible(text: &str) -> impl Iterator<Item = Visible> + '_ {
             c if c.is_ascii_graphic() => u8::try_from(c).ok()?,
             _ => return None,
         };
-        Some((at, narrow))
+        Some((u32::try_from(at).ok()?, narrow))
     })
 }
 
@@ -176,53 +223,73 @@ fn digit(hex: u8) -> Option<u8> {
     char::from(hex).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// Letters in lower case; other characters stay apart from them.
-fn fold(b: u8) -> u8 {
-    b.to_ascii_lowercase()
+/// Whether all characters are visible ASCII other than `%` and `\\`. Eight at a time.
+fn is_plain(text: &[u8]) -> bool {
+    const ONES: u64 = u64::MAX / 0xff;
+    const HIGH: u64 = ONES << 7;
+    /// The high bit of the first byte below `least`, if there is one; all of them are ASCII.
+    fn below(word: u64, least: u8) -> u64 {
+        word.wrapping_sub(ONES * u64::from(least)) & !word
+    }
+    let is_plain = |word: u64| {
+        let same = |b: u8| below(word ^ (ONES * u64::from(b)), 1);
+        let odd = word | below(word, b'!') | same(0x7f) | same(b'%') | same(b'\\');
+        odd & HIGH == 0
+    };
+    let (words, rest) = text.as_chunks::<8>();
+    let mut last = [b'a'; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    words.iter().chain([&last]).all(|word| is_plain(u64::from_ne_bytes(*word)))
 }
 
 fn slot(first: u8, second: u8) -> (usize, u64) {
-    let hash =
-        usize::from(first).wrapping_mul(37).wrapping_add(usize::from(second).wrapping_mul(5));
-    ((hash >> 6) % 16, 1 << (hash % 64))
+    let pair = (u32::from(first) << 8 | u32::from(second)) | 0x2020;
+    let hash = pair.wrapping_mul(0x9e37_79b1) >> 22;
+    ((hash >> 6) as usize, 1 << (hash % 64))
 }
 
-/// For each position of a text, how much of the pattern's beginning stands there (Z-algorithm).
-fn common_beginnings(text: &[u8], pattern: &[u8]) -> Vec<usize> {
-    if pattern.is_empty() {
-        return vec![0; text.len()];
-    }
-    let own = boxes(pattern.len(), |at| pattern[at], pattern, &[]);
-    boxes(text.len(), |at| text[at], pattern, &own)
-}
-
-/// The common step: `own` are the pattern's own common beginnings, empty while they are made.
-fn boxes(length: usize, at: impl Fn(usize) -> u8, pattern: &[u8], own: &[usize]) -> Vec<usize> {
-    let mut found: Vec<usize> = Vec::with_capacity(length);
-    // The box that reaches furthest: text[left..right] equals the pattern's beginning.
+/// Tells of each position of a text how much of the pattern's beginning stands there (Z-algorithm).
+fn beginnings(
+    text: &[Visible],
+    pattern: &[u8],
+    same: impl Fn(u8, u8) -> bool,
+    mut each: impl FnMut(usize, usize),
+) {
+    let mut own = vec![pattern.len()];
     let (mut left, mut right) = (0, 0);
-    for from in 0..length {
-        let is_pattern = own.is_empty();
-        if is_pattern && from == 0 {
-            found.push(length);
-            continue;
-        }
-        let mut same = 0;
-        if from < right {
-            let known = if is_pattern { found[from - left] } else { own[from - left] };
-            same = known.min(right - from);
-        }
-        // Only what reaches beyond the box is compared.
-        if from + same >= right {
-            while same < pattern.len() && from + same < length && at(from + same) == pattern[same] {
-                count_step();
-                same += 1;
-            }
-            (left, right) = (from, from + same);
-        }
-        found.push(same);
+    for from in 1..pattern.len() {
+        let known = if from < right { own[from - left].min(right - from) } else { 0 };
+        let is_same = |at: usize| at < pattern.len() && same(pattern[at], pattern[at - from]);
+        own.push(extended(from, known, pattern.len(), (&mut left, &mut right), is_same));
     }
-    found
+    // The part that reaches furthest: text[left..right] equals the pattern's beginning.
+    (left, right) = (0, 0);
+    for from in 0..text.len() {
+        let known = if from < right { own[from - left].min(right - from) } else { 0 };
+        let is_same = |at: usize| at < text.len() && same(text[at].1, pattern[at - from]);
+        each(from, extended(from, known, pattern.len(), (&mut left, &mut right), is_same));
+    }
+}
+
+/// How long the part at `from` is, of which so much is known. Only what reaches beyond the part that
+/// reaches furthest is compared.
+fn extended(
+    from: usize,
+    known: usize,
+    most: usize,
+    (left, right): (&mut usize, &mut usize),
+    is_same: impl Fn(usize) -> bool,
+) -> usize {
+    if from + known < *right {
+        return known;
+    }
+    let mut length = known;
+    while length < most && is_same(from + length) {
+        count_step();
+        length += 1;
+    }
+    (*left, *right) = (from, from + length);
+    length
 }
 
 #[cfg(not(test))]
@@ -253,10 +320,7 @@ mod tests {
 
     /// The text without what tells the secret.
     fn rest(text: &str, secret: &str) -> String {
-        let mut found = Vec::new();
-        if needles(&[secret]).may_be_in(text) {
-            find(text, secret.as_bytes(), &mut found);
-        }
+        let found = needles(&[secret]).find(text, [secret.as_bytes()].into_iter());
         text.char_indices()
             .filter(|(at, _)| !found.iter().any(|range| range.contains(at)))
             .map(|(_, c)| c)
@@ -301,6 +365,17 @@ mod tests {
     }
 
     #[test]
+    fn plain_texts_have_only_visible_ascii() {
+        for b in 0..=u8::MAX {
+            let want = b.is_ascii_graphic() && b != b'%' && b != b'\\';
+            for (before, after) in [(0, 0), (3, 9), (8, 0), (15, 1)] {
+                let text = [&vec![b'x'; before][..], &[b], &vec![b'x'; after]].concat();
+                assert_eq!(is_plain(&text), want, "{b} {before} {after}");
+            }
+        }
+    }
+
+    #[test]
     fn a_text_without_a_secret_stays_as_it_is() {
         for text in [
             "",
@@ -338,7 +413,10 @@ mod tests {
         for pattern in ["a", "aa", "ab", "aab", "abaab", "aaaaab", "abcabd"] {
             for bits in 0..1_u32 << 12 {
                 let text: Vec<u8> = (0..12).map(|i| b'a' + u8::from(bits >> i & 1 == 1)).collect();
-                let found = common_beginnings(&text, pattern.as_bytes());
+                let visible: Vec<Visible> = text.iter().map(|b| (0, *b)).collect();
+                let mut found = Vec::new();
+                let same = |a: u8, b: u8| a == b;
+                beginnings(&visible, pattern.as_bytes(), same, |_, length| found.push(length));
                 assert_eq!(found, simple(&text, pattern.as_bytes()), "{text:?} {pattern}");
             }
         }
@@ -359,7 +437,8 @@ mod tests {
             let steps = |bytes: usize| {
                 STEPS.set(0);
                 let text = unit.repeat(bytes / unit.len() + 1);
-                find(&text, secret.as_bytes(), &mut Vec::new());
+                let found = needles(&[secret]).find(&text, [secret.as_bytes()].into_iter());
+                assert!(found.len() <= text.len() / TELLING_BYTES + 3, "{}", found.len());
                 (STEPS.get(), text.len())
             };
             let ((small, _), (large, bytes)) = (steps(100_000), steps(200_000));

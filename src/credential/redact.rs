@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::Credential;
-use super::needles::{self, Needles};
+use super::needles::Needles;
 use crate::text::{clean, clip, identifier};
 
 const REDACTED: &str = "[redacted]";
@@ -70,13 +70,8 @@ impl<'a> Redactor<'a> {
     }
 
     fn secrets_in(&self, text: &str) -> Vec<Range<usize>> {
-        let mut ranges = Vec::new();
-        if self.needles.may_be_in(text) {
-            for secret in self.credential.secrets().map(str::as_bytes).chain([self.signature]) {
-                needles::find(text, secret, &mut ranges);
-            }
-        }
-        ranges
+        let secrets = self.credential.secrets().map(str::as_bytes);
+        self.needles.find(text, secrets.chain([self.signature]))
     }
 
     /// Adds the values after each label and its separator.

@@ -11,7 +11,7 @@ use super::savepoint::SavepointWire;
 use super::{ALIBABA, Alibaba, rest};
 use crate::call::Call;
 use crate::credential::Credential;
-use crate::json::{Integer, Object};
+use crate::json::{Integer, Objects};
 use crate::pb::savepoint_service_server::SERVICE_NAME;
 use crate::pb::{ListSavepointsRequest, ListSavepointsResponse};
 use crate::rpc::Error;
@@ -113,20 +113,20 @@ impl RestCall for List<'_> {
     }
 
     fn response(&self, reply: &Reply<'_>) -> Result<ListSavepointsResponse, NotSuccess> {
-        let is_list = |data: &Vec<Object<SavepointWire<'_>>>| {
-            data.iter().all(|savepoint| !savepoint.0.is_empty())
+        let is_list = |data: &Objects<SavepointWire<'_>>| {
+            data.0.iter().all(|savepoint| !savepoint.is_empty())
         };
-        let answer = rest::answer::<Vec<Object<SavepointWire<'_>>>>(reply, is_list)?;
+        let answer = rest::answer::<Objects<SavepointWire<'_>>>(reply, is_list)?;
         let total = match answer.total_size {
             Integer::Value(total) => Some(total.max(0)),
             Integer::Absent | Integer::Unusable => None,
         };
         let listed = i64::from(self.token.page_index) * i64::from(self.token.page_size);
-        let is_full = answer.data.len() >= usize::from(self.token.page_size);
+        let is_full = answer.data.0.len() >= usize::from(self.token.page_size);
         // An empty page is the last one whatever the total says, or a list would never end.
-        let has_next = !answer.data.is_empty() && total.map_or(is_full, |total| listed < total);
+        let has_next = !answer.data.0.is_empty() && total.map_or(is_full, |total| listed < total);
         Ok(ListSavepointsResponse {
-            savepoints: answer.data.into_iter().map(|wire| wire.0.read(reply)).collect(),
+            savepoints: answer.data.0.into_iter().map(|wire| wire.read(reply)).collect(),
             next_page_token: has_next.then(|| self.token.next()).flatten().unwrap_or_default(),
             total_size: total.map_or(0, |total| i32::try_from(total).unwrap_or(i32::MAX)),
             request_id: answer.request_id,
