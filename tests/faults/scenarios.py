@@ -83,9 +83,11 @@ async def silent(quick):
             for code, took, _ in await wave():
                 assert code == "DeadlineExceeded", code
                 late = max(late, took - deadline)
-        after = gateway.sample()[0]
         assert late < 0.5 + 2 * lag[0], f"{late:.2f} s late"
-        assert after < before * 1.1 + 2 * 1024 * 1024, f"{before} to {after} bytes"
+        # The allocator gives back what it does not use within a second.
+        most = before * 1.1 + 2 * 1024 * 1024
+        await harness.until(lambda: gateway.sample()[0] < most, what=f"memory is below {most:.0f}")
+        after = gateway.sample()[0]
         return f"1,000 calls, at most {ms(late)} late, memory {(after - before) / 1024:+.0f} KiB"
 
 
