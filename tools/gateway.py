@@ -23,7 +23,7 @@ EXAMPLE_CREDENTIALS = {
     "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "ExampleSecretThatOpensNothing1",
 }
 # `demo` prints this for people; it logs calls only.
-DEMO_LINE = re.compile(r"gateway +(\S+:\d+) \(gRPC\), (\S+:\d+) \(metrics")
+DEMO_LINE = re.compile(r"gateway +(\S+:\d+); metrics and probes: (\S+:\d+)")
 
 
 def binary(given: str | Path | None = None) -> Path:
