@@ -112,7 +112,7 @@ struct LimitOptions {
     #[arg(long, value_name = "COUNT", default_value = "256")]
     max_in_flight: String,
     /// Maximum memory for the requests of all callers; further calls are rejected
-    /// [default: 8MiB, and 64KiB for each of --max-in-flight]
+    /// [default: 8MiB, 64KiB for each of --max-in-flight and 12KiB for each of --max-watches]
     #[arg(long, value_name = "SIZE")]
     max_request_memory: Option<String>,
     /// Maximum number of watches; further ones are rejected
@@ -172,10 +172,9 @@ impl Default for Config {
     }
 }
 
-/// Enough for the calls that may be in flight to both providers, with large metadata, and for as
-/// many again that are rejected.
-fn request_memory(max_in_flight: usize) -> usize {
-    8 * 1024 * 1024 + max_in_flight * 64 * 1024
+/// Enough for what the other limits allow: calls that wait, calls in flight, and watches.
+fn request_memory(max_in_flight: usize, max_watches: usize) -> usize {
+    8 * 1024 * 1024 + max_in_flight * 64 * 1024 + max_watches * 12 * 1024
 }
 
 impl ServeOptions {
@@ -218,9 +217,10 @@ impl GatewayOptions {
         let limits = &self.limits;
         let defaults = Config::default();
         let max_in_flight = problems.count("--max-in-flight", &limits.max_in_flight, 1_000_000);
+        let max_watches = problems.count("--max-watches", &limits.max_watches, 1_000_000);
         let max_request_memory = match non_empty(&limits.max_request_memory) {
             Some(text) => problems.bytes("--max-request-memory", text),
-            None => request_memory(max_in_flight),
+            None => request_memory(max_in_flight, max_watches),
         };
         let config = Config {
             providers,
@@ -234,7 +234,7 @@ impl GatewayOptions {
             // As many as calls, so that bursts find their connections again.
             max_idle: max_in_flight,
             watch_limits: WatchLimits {
-                max_watches: problems.count("--max-watches", &limits.max_watches, 1_000_000),
+                max_watches,
                 heartbeat: problems.positive_duration("--watch-heartbeat", &limits.watch_heartbeat),
                 stale_timeout: problems
                     .positive_duration("--watch-stale-timeout", &limits.watch_stale_timeout),

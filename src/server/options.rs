@@ -114,7 +114,7 @@ impl Default for ServerConfig {
             timeouts: Timeouts { default: seconds(30), max: seconds(60) },
             max_watch: seconds(60 * 60),
             max_connections: 10_000,
-            max_request_memory: 24 * 1024 * 1024,
+            max_request_memory: 24 * 1024 * 1024 + 10_000 * 12 * 1024,
             max_connection_age: None,
             max_connection_idle: None,
             peer_timeout: seconds(10),
