@@ -14,7 +14,7 @@ class GenerateAndBuild(build_py):
     def run(self):
         super().run()
         # google.api and google.rpc come from googleapis-common-protos, so only the
-        # gateway's own file is generated.
+        # gateway's own files are generated.
         failed = protoc.main(
             [
                 "protoc",
@@ -24,7 +24,7 @@ class GenerateAndBuild(build_py):
                 f"--python_out={self.build_lib}",
                 f"--pyi_out={self.build_lib}",
                 f"--grpc_python_out={self.build_lib}",
-                "savepoint/v1/savepoint.proto",
+                *sorted(str(file.relative_to(PROTO)) for file in (PROTO / "savepoint").rglob("*.proto")),
             ]
         )
         if failed:
