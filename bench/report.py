@@ -375,7 +375,9 @@ def _watch(results: Result) -> str:
     def of(who: str, *path: str, form: Callable[[float], str] = two) -> str:
         return single(results, "watch", who, *path).text(form)
 
-    text = _conditions(results) + "\n"
+    machine = results["machine"]
+    text = f"Run of {results['when']}: {machine['processor']}, {machine['cores']} cores, Linux {machine['kernel']}; "
+    text += f"{results['layout']}; {results['size']['watch_seconds']:.0f} s for each column, one round.\n\n"
     text += _row(
         f"{count:,} callers, {savepoints} savepoints", "WatchSavepoint", "GetSavepoint every 2 s"
     ) + _rule(3)
