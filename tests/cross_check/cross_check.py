@@ -46,8 +46,26 @@ from alibaba_endpoint import (
 from controls import Control, send
 from endpoint import Endpoint, Exchange, Key
 from gateway import Gateway, Profile
-from huawei_endpoint import HuaweiEndpoint, huawei_message, import_body
-from inputs import Asked, Create, Get, Import, Invalid, List
+from huawei_endpoint import (
+    CREATED_MS,
+    UPDATED_MS,
+    HuaweiEndpoint,
+    huawei_message,
+    import_body,
+)
+from inputs import (
+    Asked,
+    Create,
+    Get,
+    GetJob,
+    Import,
+    Invalid,
+    JobCall,
+    List,
+    Resume,
+    Stop,
+    Trigger,
+)
 from relay import (
     Change,
     Relay,
@@ -132,6 +150,10 @@ RPCS: dict[type, str] = {
     Get: "GetSavepoint",
     List: "ListSavepoints",
     Create: "CreateSavepoint",
+    Trigger: "TriggerSavepoint",
+    GetJob: "GetJob",
+    Resume: "ResumeJob",
+    Stop: "StopJob",
 }
 
 
@@ -145,6 +167,7 @@ class Client:
             address, options=(("grpc.enable_retries", 0), ("grpc.enable_http_proxy", 0))
         )
         self._service = stubs.services.SavepointServiceStub(self._channel)
+        self._jobs = stubs.job_services.DliServiceStub(self._channel)
 
     def __enter__(self) -> Client:
         return self
@@ -156,8 +179,10 @@ class Client:
         self, asked: Asked, metadata: list[tuple[str, str | bytes]] | None = None
     ) -> Outcome:
         rpc = RPCS[type(asked)]
-        method = getattr(self._service, rpc)
-        request = getattr(self._stubs.messages, f"{rpc}Request")(**vars(asked))
+        is_about_jobs = isinstance(asked, JobCall)
+        method = getattr(self._jobs if is_about_jobs else self._service, rpc)
+        messages = self._stubs.job_messages if is_about_jobs else self._stubs.messages
+        request = getattr(messages, f"{rpc}Request")(**vars(asked))
         try:
             response, call = method.with_call(request, timeout=CALL_SECONDS, metadata=metadata)
         except grpc.RpcError as error:
@@ -174,6 +199,8 @@ class Stubs:
 
     messages: Any
     services: Any
+    job_messages: Any
+    job_services: Any
 
 
 def generate_stubs(output: Path) -> Stubs:
@@ -185,6 +212,7 @@ def generate_stubs(output: Path) -> Stubs:
             *(f"-I{ROOT / 'proto'}", f"-I{ROOT / 'proto/third_party'}", f"-I{well_known}"),
             *(f"--python_out={output}", f"--grpc_python_out={output}"),
             "savepoint/v1/savepoint.proto",
+            "savepoint/dli/v1/dli.proto",
         ],
         check=True,
     )
@@ -192,6 +220,8 @@ def generate_stubs(output: Path) -> Stubs:
     return Stubs(
         importlib.import_module("savepoint.v1.savepoint_pb2"),
         importlib.import_module("savepoint.v1.savepoint_pb2_grpc"),
+        importlib.import_module("savepoint.dli.v1.dli_pb2"),
+        importlib.import_module("savepoint.dli.v1.dli_pb2_grpc"),
     )
 
 
@@ -256,6 +286,9 @@ def profiles(rng: random.Random) -> list[Profile]:
 
 def import_differences(asked: Import, exchange: Exchange) -> list[str]:
     target = f"/v1.0/{asked.project_id}/streaming/jobs/{asked.job_id}/import-savepoint"
+    other = differences(("target", target_of(exchange.request), target))
+    if other:
+        return other
     job_id, savepoint_path = import_body(exchange.request.body)
     return differences(
         ("target", target_of(exchange.request), target),
@@ -263,6 +296,57 @@ def import_differences(asked: Import, exchange: Exchange) -> list[str]:
         ("job_id", job_id, asked.job_id),
         ("savepoint_path", savepoint_path.encode(), asked.savepoint_path.encode()),
     )
+
+
+def job_differences(asked: JobCall, exchange: Exchange) -> list[str]:
+    jobs = f"/v1.0/{asked.project_id}/streaming/jobs"
+    target, body = f"{jobs}/{asked.job_id}", None
+    if isinstance(asked, Trigger):
+        target = f"{target}/savepoint"
+        body = {"action": "TRIGGER", "savepoint_path": asked.savepoint_path}
+    elif isinstance(asked, Resume):
+        target, body = f"{jobs}/run", {"resume_savepoint": True, "job_ids": [asked.job_id]}
+    elif isinstance(asked, Stop):
+        target = f"{jobs}/stop"
+        body = {"trigger_savepoint": asked.trigger_savepoint, "job_ids": [asked.job_id]}
+    sent = json.loads(exchange.request.body) if exchange.request.body else None
+    return differences(
+        ("target", target_of(exchange.request), target),
+        ("X-Project-Id", exchange.request.value("x-project-id"), asked.project_id),
+        ("body", sent, body),
+    )
+
+
+def job_response_differences(
+    stubs: Stubs, asked: JobCall, response: Any, request_id: str
+) -> list[str]:
+    if not isinstance(asked, GetJob):
+        return import_response_differences(response, request_id)
+    messages = stubs.job_messages
+    milliseconds = 1_000_000
+    want = messages.GetJobResponse(
+        request_id=request_id,
+        job=messages.Job(
+            job_id=asked.job_id,
+            name=f"job of {request_id}",
+            description=huawei_message(request_id),
+            job_type="flink_jar_job",
+            queue_name="queue-1",
+            state=messages.JOB_STATE_RUNNING,
+            provider_state="job_running",
+            has_savepoint=True,
+            savepoint_path=f"obs://bucket/{request_id}/",
+            create_time={
+                "seconds": CREATED_MS // 1000,
+                "nanos": CREATED_MS % 1000 * milliseconds,
+            },
+            update_time={
+                "seconds": UPDATED_MS // 1000,
+                "nanos": UPDATED_MS % 1000 * milliseconds,
+            },
+        ),
+    )
+    return message_differences(response, want)
 
 
 def get_differences(asked: Get, exchange: Exchange) -> list[str]:
@@ -409,7 +493,7 @@ class Bench:
         return random.Random(f"{self.seed}/{purpose}")
 
     def endpoint_of(self, asked: Asked) -> Endpoint:
-        return self.huawei if isinstance(asked, Import) else self.alibaba
+        return self.huawei if isinstance(asked, Import | JobCall) else self.alibaba
 
     def gateway(
         self, profile: Profile, huawei_url: str | None = None, alibaba_url: str | None = None
@@ -452,6 +536,11 @@ class Bench:
             elif isinstance(effective, Import):
                 problems += import_differences(effective, exchange)
                 problems += import_response_differences(outcome.response, request_id)
+            elif isinstance(effective, JobCall):
+                problems += job_differences(effective, exchange)
+                problems += job_response_differences(
+                    self.stubs, effective, outcome.response, request_id
+                )
             elif isinstance(effective, List):
                 problems += list_differences(effective, exchange)
                 problems += list_response_differences(
@@ -517,11 +606,12 @@ def check_valid_calls(bench: Bench, all_profiles: list[Profile], count: int) -> 
     rng = bench.rng("valid")
     imports, gets = inputs.imports(rng, count), inputs.gets(rng, count)
     lists, creates = inputs.lists(rng, count), inputs.creates(rng, count)
+    jobs = inputs.job_calls(rng, count // 4)
     for number, profile in enumerate(all_profiles):
         bench.report.section(f"valid calls, {profile.name}")
         mine: list[Asked] = [
             one
-            for kind in (imports, gets, lists, creates)
+            for kind in (imports, gets, lists, creates, jobs)
             for one in kind[number :: len(all_profiles)]
         ]
         if profile.project_id is not None:
@@ -558,7 +648,7 @@ def check_batch(
         outcomes += pool.map(client.call, calls[alone:], metadata[alone:])
     for asked, outcome in zip(calls, outcomes, strict=True):
         effective: Asked = asked
-        if isinstance(asked, Import):
+        if isinstance(asked, Import | JobCall):
             if not asked.project_id:
                 effective = replace(asked, project_id=profile.project_id or "")
         elif not asked.workspace:

@@ -28,7 +28,7 @@ class Key:
 @dataclass(frozen=True)
 class Answer:
     status: int
-    body: dict[str, object]
+    body: object
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ class Gateway(tools.gateway.Gateway):
         self.profile = profile
         self._home = tempfile.TemporaryDirectory()
         flags = [
+            "--enable-job-control",
             *("--huawei-endpoint", huawei_url),
             *("--alibaba-endpoint", alibaba_url),
             *("--drain-timeout", "5s"),

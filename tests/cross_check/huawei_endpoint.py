@@ -19,7 +19,8 @@ with tempfile.TemporaryDirectory() as _home, mock.patch.dict(os.environ, {"HOME"
     from huaweicloudsdkcore.signer.signer import Signer
 
 TARGET = re.compile(
-    r"/v1\.0/([0-9A-Za-z_-]{1,64})/streaming/jobs/([1-9][0-9]{0,18})/import-savepoint"
+    r"/v1\.0/([0-9A-Za-z_-]{1,64})/streaming/jobs/"
+    r"(?:([1-9][0-9]{0,18})(?:/(import-savepoint|savepoint))?|(run|stop))"
 )
 AUTHORIZATION = re.compile(
     r"SDK-HMAC-SHA256 Access=([^, ]+), SignedHeaders=([^, ]+), Signature=([0-9a-f]{64})"
@@ -77,7 +78,15 @@ class HuaweiEndpoint(Endpoint):
             return faults, Answer(400, {"error_code": "DLI.0001", "error_msg": text})
         # Both forms occur in the vendor's own clients.
         success: object = "true" if request_id[-1] in "02468" else True
-        return [], Answer(200, {"is_success": success, "message": huawei_message(request_id)})
+        answer: dict[str, object] = {"is_success": success, "message": huawei_message(request_id)}
+        match = TARGET.fullmatch(target_of(request))
+        assert match is not None
+        if match.group(4) is not None:
+            # Older documents show the element alone.
+            return [], Answer(200, answer if request_id[-1] in "05" else [answer])
+        if match.group(3) is None:
+            answer["job_detail"] = job_detail(int(match.group(2)), request_id)
+        return [], Answer(200, answer)
 
     def _credential_fault(self, request: Message) -> str | None:
         match = AUTHORIZATION.fullmatch(request.value("authorization") or "")
@@ -118,20 +127,28 @@ class HuaweiEndpoint(Endpoint):
     def _request_faults(self, request: Message) -> list[str]:
         faults = []
         method, _, rest = request.start_line.partition(" ")
-        if method != "POST":
-            faults.append(f"method {method}")
         target = rest.rpartition(" ")[0]
         match = TARGET.fullmatch(target)
+        kind = None
         if match is None:
             faults.append(f"target {target!r}")
-        elif request.value("x-project-id") != match.group(1):
-            faults.append("X-Project-Id is not the project of the path")
+        else:
+            kind = match.group(3) or match.group(4) or "show"
+            if request.value("x-project-id") != match.group(1):
+                faults.append("X-Project-Id is not the project of the path")
+        reads = kind == "show"
+        if method != ("GET" if reads else "POST"):
+            faults.append(f"method {method}")
         if not re.fullmatch(
             r"application/json(; ?charset=utf-8)?", request.value("content-type") or ""
         ):
             faults.append(f"Content-Type {request.value('content-type')!r}")
-        if request.value("content-length") is None:
+        if request.value("content-length") is None and not reads:
             faults.append("no Content-Length")
+        if reads:
+            return faults + ([f"body {request.body!r}"] if request.body else [])
+        if kind in ("run", "stop", "savepoint"):
+            return faults + job_body_faults(kind, request.body)
         try:
             job_id, _ = import_body(request.body)
         except ValueError as error:
@@ -140,6 +157,55 @@ class HuaweiEndpoint(Endpoint):
             if match is not None and str(job_id) != match.group(2):
                 faults.append("the job of the body is not the job of the path")
         return faults
+
+
+#: The members of a body, in the order in which the SDK writes them.
+MEMBERS = {
+    "savepoint": ["action", "savepoint_path"],
+    "run": ["resume_savepoint", "job_ids"],
+    "stop": ["trigger_savepoint", "job_ids"],
+}
+CREATED_MS, UPDATED_MS = 1578466221525, 1578466223001
+
+
+def job_body_faults(kind: str, body: bytes) -> list[str]:
+    """What is wrong with a body that starts, stops or saves a job."""
+    try:
+        value = json.loads(body.decode("utf-8"))
+    except ValueError as error:
+        return [f"body: {error}"]
+    if not isinstance(value, dict) or list(value) != MEMBERS[kind]:
+        return [f"body: {value!r}"]
+    if kind == "savepoint":
+        well_formed = value["action"] == "TRIGGER" and type(value["savepoint_path"]) is str
+    else:
+        ids = value["job_ids"]
+        well_formed = isinstance(ids, list) and len(ids) == 1 and type(ids[0]) is int
+        well_formed = well_formed and type(value[MEMBERS[kind][0]]) is bool
+        # A start without it would begin empty.
+        well_formed = well_formed and (kind != "run" or value["resume_savepoint"])
+    return [] if well_formed else [f"body: {value!r}"]
+
+
+def target_of(request: Message) -> str:
+    return request.start_line.partition(" ")[2].rpartition(" ")[0]
+
+
+def job_detail(job_id: int, request_id: str) -> dict[str, object]:
+    return {
+        "job_id": job_id,
+        "name": f"job of {request_id}",
+        "desc": huawei_message(request_id),
+        "job_type": "flink_jar_job",
+        "queue_name": "queue-1",
+        "status": "job_running",
+        "status_desc": "",
+        "has_savepoint": True,
+        "savepoint_path": f"obs://bucket/{request_id}/",
+        "create_time": CREATED_MS,
+        "start_time": None,
+        "update_time": UPDATED_MS,
+    }
 
 
 def huawei_message(request_id: str) -> str:

@@ -71,6 +71,35 @@ CONTROLS = [chr(code) for code in (*range(0x20), 0x7F, *range(0x80, 0xA0))]
 
 
 @dataclass(frozen=True)
+class Trigger:
+    project_id: str
+    job_id: int
+    savepoint_path: str
+
+
+@dataclass(frozen=True)
+class GetJob:
+    project_id: str
+    job_id: int
+
+
+@dataclass(frozen=True)
+class Resume:
+    project_id: str
+    job_id: int
+
+
+@dataclass(frozen=True)
+class Stop:
+    project_id: str
+    job_id: int
+    trigger_savepoint: bool
+
+
+JobCall = Trigger | GetJob | Resume | Stop
+
+
+@dataclass(frozen=True)
 class Import:
     project_id: str
     job_id: int
@@ -103,7 +132,7 @@ class Create:
     native_format: bool | None
 
 
-Asked = Import | Get | List | Create
+Asked = Import | Get | List | Create | JobCall
 
 
 def text_of(rng: random.Random, alphabet: str, first: str, longest: int) -> str:
@@ -149,6 +178,20 @@ def savepoint_path(rng: random.Random) -> str:
         text += piece
         size += len(piece.encode())
     return text
+
+
+def job_calls(rng: random.Random, count: int) -> list[JobCall]:
+    """`count` random requests about jobs, after the edges that none may miss."""
+    calls: list[JobCall] = []
+    for one in imports(rng, count):
+        calls.append(Trigger(one.project_id, one.job_id, one.savepoint_path))
+    for one in imports(rng, count)[: count + 8]:
+        calls += [
+            GetJob(one.project_id, one.job_id),
+            Resume(one.project_id, one.job_id),
+            Stop(one.project_id, one.job_id, rng.random() < 0.5),
+        ]
+    return calls
 
 
 def imports(rng: random.Random, count: int) -> list[Import]:
