@@ -31,9 +31,9 @@ fn with_wire_timeout<T>(message: T, timeout: &str) -> Request<T> {
 async fn a_passed_deadline_is_deadline_exceeded_with_the_outcome() {
     let cloud = FakeCloud::answering(Reply::Silence).await;
     let gateway = Gateway::start(Options::at(&cloud)).await;
-    let mut client = gateway.wire_client().await;
+    let wire = gateway.wire().await;
     for (calls, rpc) in (1..).zip(Rpc::ALL) {
-        let status = rpc.call_within(Some("200m"), &mut client).await.unwrap_err();
+        let status = rpc.call_within(Some("200m"), &wire).await.unwrap_err();
         assert_eq!(status.code(), Code::DeadlineExceeded, "{rpc:?}: {status}");
         assert_eq!(reason(&status), "DEADLINE_EXCEEDED");
         let changes = rpc.changes_something();
@@ -49,10 +49,10 @@ async fn a_passed_deadline_is_deadline_exceeded_with_the_outcome() {
 async fn an_expired_deadline_sends_nothing() {
     let cloud = FakeCloud::answering(Reply::Silence).await;
     let gateway = Gateway::start(Options::at(&cloud)).await;
-    let mut client = gateway.wire_client().await;
+    let wire = gateway.wire().await;
     for timeout in ["0m", "1n"] {
         for rpc in Rpc::ALL {
-            let status = rpc.call_within(Some(timeout), &mut client).await.unwrap_err();
+            let status = rpc.call_within(Some(timeout), &wire).await.unwrap_err();
             assert_eq!(status.code(), Code::DeadlineExceeded, "{rpc:?}: {status}");
             let changes = rpc.changes_something();
             assert_eq!(outcome(&status).as_deref(), changes.then_some("not_applied"), "{rpc:?}");
@@ -100,7 +100,7 @@ async fn a_deadline_that_passes_between_attempts_is_not_applied() {
 
 #[tokio::test]
 async fn a_cancelled_read_frees_the_connection_at_once() {
-    for rpc in [Rpc::Get, Rpc::List, Rpc::Watch] {
+    for rpc in [Rpc::Get, Rpc::List, Rpc::Watch, Rpc::GetJob] {
         let cloud = FakeCloud::answering(Reply::Silence).await;
         let gateway = Arc::new(Gateway::start(Options::at(&cloud)).await);
         let call = tokio::spawn({

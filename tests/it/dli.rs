@@ -33,10 +33,6 @@ fn stop(trigger_savepoint: bool) -> StopJobRequest {
     StopJobRequest { project_id: PROJECT_ID.into(), job_id: JOB, trigger_savepoint }
 }
 
-fn controlling(cloud: &FakeCloud) -> Options {
-    Options::at(cloud).with(|config| config.job_control = true)
-}
-
 async fn client(gateway: &Gateway) -> DliServiceClient<Channel> {
     DliServiceClient::new(gateway.channel().await)
 }
@@ -72,7 +68,7 @@ async fn requests_are_those_that_the_providers_sdk_makes() {
         _ => detail(&json!({})),
     })
     .await;
-    let gateway = Gateway::start(controlling(&cloud)).await;
+    let gateway = Gateway::start(Options::at(&cloud)).await;
     let mut client = client(&gateway).await;
     client.trigger_savepoint(trigger()).await.unwrap();
     client.get_job(get()).await.unwrap();
@@ -110,7 +106,8 @@ async fn requests_are_those_that_the_providers_sdk_makes() {
 #[tokio::test]
 async fn job_control_is_off_unless_it_is_enabled() {
     let cloud = FakeCloud::answering(Reply::json(200, DELIVERED)).await;
-    let gateway = Gateway::start(Options::at(&cloud)).await;
+    let off = Options::at(&cloud).with(|config| config.job_control = false);
+    let gateway = Gateway::start(off).await;
     let mut client = client(&gateway).await;
     let row = Reason::MethodDisabled.row();
     let want = (Code::Unimplemented, row.name.to_owned(), Some("not_applied".to_owned()));
@@ -144,7 +141,7 @@ async fn one_element_or_one_object_decides_about_the_job() {
         (503, "{}", Err((Code::Unavailable, "PROVIDER_UNAVAILABLE", "unknown"))),
     ] {
         let cloud = FakeCloud::answering(Reply::json(status, body)).await;
-        let gateway = Gateway::start(controlling(&cloud)).await;
+        let gateway = Gateway::start(Options::at(&cloud)).await;
         let mut client = client(&gateway).await;
         let resumed = client.resume_job(resume()).await.map(|r| r.into_inner().message);
         let stopped = client.stop_job(stop(true)).await.map(|r| r.into_inner().message);
@@ -265,7 +262,7 @@ async fn only_a_described_job_is_a_success_of_get_job() {
 #[tokio::test]
 async fn invalid_fields_are_named_together_and_nothing_is_sent() {
     let cloud = FakeCloud::answering(Reply::json(200, DELIVERED)).await;
-    let gateway = Gateway::start(controlling(&cloud)).await;
+    let gateway = Gateway::start(Options::at(&cloud)).await;
     let mut client = client(&gateway).await;
     let statuses = [
         client

@@ -6,6 +6,7 @@ use http::Method;
 use prost::Message as _;
 use savepoint_gateway::clock::{Clock, SystemClock};
 use savepoint_gateway::pb::ImportSavepointRequest;
+use savepoint_gateway::pb::savepoint_service_client::SavepointServiceClient;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::Code;
 use tonic_types::StatusExt;
@@ -49,15 +50,16 @@ impl Clock for Broken {
 async fn a_panic_ends_only_its_own_call() {
     let cloud = FakeCloud::answering(Reply::json(200, IMPORTED)).await;
     let gateway = Gateway::start(Options { clock: Arc::new(Broken), ..Options::at(&cloud) }).await;
-    let mut wire = gateway.wire_client().await;
+    let wire = gateway.wire().await;
+    let mut client = SavepointServiceClient::new(wire.clone());
     for rpc in Rpc::ALL {
-        let status = rpc.call_within(None, &mut wire).await.unwrap_err();
+        let status = rpc.call_within(None, &wire).await.unwrap_err();
         assert_eq!(status.code(), Code::Internal, "{rpc:?}: {status}");
         let info = status.get_error_details().error_info().unwrap().clone();
         assert_eq!(info.reason, "GATEWAY_INTERNAL");
         assert!(!status.message().contains("clock"), "{status}");
         // The same connection, and a call that needs no clock.
-        let refused = wire.import_savepoint(ImportSavepointRequest::default()).await;
+        let refused = client.import_savepoint(ImportSavepointRequest::default()).await;
         assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
     }
     assert_eq!(cloud.count(), 0);

@@ -57,6 +57,7 @@ impl Options {
     pub(crate) fn none() -> Self {
         let mut config = Config {
             workers: 1,
+            job_control: true,
             // Retries happen without a delay.
             backoff: Backoff { base: Duration::ZERO, ..Backoff::default() },
             ..Config::default()
@@ -186,7 +187,11 @@ impl Gateway {
 
     /// A client without timers of its own, which sees the status of the server.
     pub(crate) async fn wire_client(&self) -> SavepointServiceClient<Wire> {
-        SavepointServiceClient::new(Wire::connect(&self.address).await)
+        SavepointServiceClient::new(self.wire().await)
+    }
+
+    pub(crate) async fn wire(&self) -> Wire {
+        Wire::connect(&self.address).await
     }
 
     /// The log so far.

@@ -1,11 +1,16 @@
 //! Every RPC with a valid request, for the rules that hold for all of them.
 
+use savepoint_gateway::pb::dli::dli_service_client::DliServiceClient;
+use savepoint_gateway::pb::dli::{
+    GetJobRequest, ResumeJobRequest, StopJobRequest, TriggerSavepointRequest,
+};
 use savepoint_gateway::pb::savepoint_service_client::SavepointServiceClient;
 use tonic::{Request, Status};
 
 use super::gateway::Wire;
 use super::{
-    Gateway, LONG, create_request, get_request, import_request, list_request, watch_request,
+    Gateway, LONG, PROJECT_ID, create_request, get_request, import_request, list_request,
+    watch_request,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -16,20 +21,37 @@ pub(crate) enum Rpc {
     List,
     /// Up to its first message.
     Watch,
+    Trigger,
+    GetJob,
+    Resume,
+    Stop,
 }
 
 impl Rpc {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Import, Self::Get, Self::Create, Self::List, Self::Watch];
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Import,
+        Self::Get,
+        Self::Create,
+        Self::List,
+        Self::Watch,
+        Self::Trigger,
+        Self::GetJob,
+        Self::Resume,
+        Self::Stop,
+    ];
 
-    pub(crate) const CHANGES: [Self; 2] = [Self::Import, Self::Create];
+    pub(crate) const OF_HUAWEI: [Self; 5] =
+        [Self::Import, Self::Trigger, Self::GetJob, Self::Resume, Self::Stop];
+
+    pub(crate) const CHANGES: [Self; 5] =
+        [Self::Import, Self::Create, Self::Trigger, Self::Resume, Self::Stop];
 
     pub(crate) fn changes_something(self) -> bool {
         Self::CHANGES.contains(&self)
     }
 
     pub(crate) fn provider(self) -> &'static str {
-        if self == Self::Import { "huawei-dli" } else { "alibaba-flink" }
+        if Self::OF_HUAWEI.contains(&self) { "huawei-dli" } else { "alibaba-flink" }
     }
 
     /// The shape of `data` that holds this savepoint.
@@ -39,14 +61,14 @@ impl Rpc {
 
     /// Calls with a client that has no timers of its own.
     pub(crate) async fn call(self, gateway: &Gateway) -> Result<(), Status> {
-        self.call_within(None, &mut gateway.wire_client().await).await
+        self.call_within(None, &gateway.wire().await).await
     }
 
     /// Calls with this `grpc-timeout`.
     pub(crate) async fn call_within(
         self,
         timeout: Option<&str>,
-        client: &mut SavepointServiceClient<Wire>,
+        wire: &Wire,
     ) -> Result<(), Status> {
         fn request<T>(message: T, timeout: Option<&str>) -> Request<T> {
             let mut request = Request::new(message);
@@ -55,6 +77,9 @@ impl Rpc {
             }
             request
         }
+        let client = &mut SavepointServiceClient::new(wire.clone());
+        let jobs = &mut DliServiceClient::new(wire.clone());
+        let (project_id, job_id) = (PROJECT_ID.to_owned(), 137_228);
         match self {
             Self::Import => {
                 client.import_savepoint(request(import_request(), timeout)).await.map(drop)
@@ -69,6 +94,23 @@ impl Rpc {
                 let mut stream = client.watch_savepoint(watch).await?.into_inner();
                 let first = tokio::time::timeout(LONG, stream.message()).await.expect("in time");
                 first.map(drop)
+            }
+            Self::Trigger => {
+                let savepoint_path = import_request().savepoint_path;
+                let trigger = TriggerSavepointRequest { project_id, job_id, savepoint_path };
+                jobs.trigger_savepoint(request(trigger, timeout)).await.map(drop)
+            }
+            Self::GetJob => {
+                let get = GetJobRequest { project_id, job_id };
+                jobs.get_job(request(get, timeout)).await.map(drop)
+            }
+            Self::Resume => {
+                let resume = ResumeJobRequest { project_id, job_id };
+                jobs.resume_job(request(resume, timeout)).await.map(drop)
+            }
+            Self::Stop => {
+                let stop = StopJobRequest { project_id, job_id, trigger_savepoint: true };
+                jobs.stop_job(request(stop, timeout)).await.map(drop)
             }
         }
     }
