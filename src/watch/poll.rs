@@ -86,10 +86,11 @@ pub(crate) async fn run<K, S, L>(
             } => {}
             () = poller.abandoned() => {}
         }
-        if let Some(error) = &trouble
-            && Instant::now() >= stale_at
-        {
-            poller.fail(error);
+        let now = Instant::now();
+        if let Some(error) = trouble.take_if(|_| now >= stale_at) {
+            poller.fail(&error);
+            // Who comes from here on has a poll, and the time, of its own.
+            stale_at = now + pacing.stale_timeout;
         }
         if poller.retire() {
             return;
@@ -316,6 +317,47 @@ mod tests {
         let good = Instant::now();
         assert_eq!(watcher.next().await, Some(Err(Failure::Passing)));
         assert_eq!(good.elapsed(), PACING.stale_timeout);
+    }
+
+    /// Joins the watchers of a key when it is woken, and lets the polls from then on succeed.
+    struct Joining {
+        hub: TestHub,
+        script: Script,
+        joined: Mutex<Option<(Watcher<Value, Failure>, usize)>>,
+    }
+
+    impl std::task::Wake for Joining {
+        fn wake(self: Arc<Self>) {
+            let (watcher, poller) = self.hub.join(0);
+            assert!(poller.is_none(), "the poller is still there");
+            *self.joined.lock().unwrap() = Some((watcher, self.script.polls()));
+            *self.script.answer.lock().unwrap() = Box::new(|_| Ok(Value("final")));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_as_a_stale_watch_ends_gets_a_poll_of_its_own() {
+        let script = Script::new(|poll| match poll {
+            1 => Ok(Value("first")),
+            _ => Err(Failure::Passing),
+        });
+        let hub = TestHub::new();
+        let mut stale = watch(&hub, &script);
+        assert_eq!(stale.next().await, Some(Ok(Value("first"))));
+        let joining = Arc::new(Joining { hub, script: script.clone(), joined: Mutex::default() });
+        let waker = std::task::Waker::from(Arc::clone(&joining));
+        {
+            // Woken by the failure, before the poller can retire.
+            let mut next = std::pin::pin!(stale.next());
+            let mut cx = std::task::Context::from_waker(&waker);
+            assert!(next.as_mut().poll(&mut cx).is_pending());
+            pass(5 * 60 + 1).await;
+        }
+        assert_eq!(stale.next().await, Some(Err(Failure::Passing)));
+        let joined = joining.joined.lock().unwrap().take();
+        let (mut late, polls) = joined.expect("woken when the stale watch ended");
+        assert_eq!(late.next().await, Some(Ok(Value("final"))));
+        assert_eq!(script.polls(), polls + 1);
     }
 
     #[tokio::test(start_paused = true)]
