@@ -13,10 +13,11 @@ use crate::clock::Clock;
 use crate::credential::Credential;
 use crate::json::{self, NotFalse, Nothing};
 use crate::rpc::Error;
+use crate::rpc::operation::Rest;
 use crate::rpc::reason::Reason;
 use crate::rpc::validate::{Violations, is_project_id, is_savepoint_path};
 use crate::signing::sensitive;
-use crate::upstream::{NotSuccess, ProviderText, Reply};
+use crate::upstream::{NotSuccess, ProviderText, Reply, RestCall};
 
 /// A REST call about a job.
 #[derive(Debug)]
@@ -55,6 +56,36 @@ impl<'a> JobCall<'a> {
     ) -> Result<Request<Bytes>, Error> {
         let body = self.body.clone();
         self.huawei.request((method, &self.path), &self.project_id, body, credential)
+    }
+}
+
+/// A change whose success is a message: that DLI accepted it.
+#[derive(Debug)]
+pub(super) struct Change<'a> {
+    pub(super) rest: &'static Rest,
+    pub(super) call: JobCall<'a>,
+    /// Whether the answer is a list with one element for each job.
+    pub(super) has_list: bool,
+}
+
+impl RestCall for Change<'_> {
+    /// The message and the request id.
+    type Output = (String, String);
+
+    fn rest(&self) -> &'static Rest {
+        self.rest
+    }
+
+    fn request(&self, credential: &Credential) -> Result<Request<Bytes>, Error> {
+        self.call.request(Method::POST, credential)
+    }
+
+    fn body<'b>(&self, body: &'b [u8]) -> &'b [u8] {
+        if self.has_list { only_element(body) } else { body }
+    }
+
+    fn response(&self, reply: &Reply<'_>) -> Result<(String, String), NotSuccess> {
+        success(reply)
     }
 }
 
@@ -132,7 +163,7 @@ pub(super) fn success(reply: &Reply<'_>) -> Result<(String, String), NotSuccess>
 /// The only element of a list, as the body. Where the provider answers with a list of one element
 /// for each job, older documents show the element alone. Anything else is not an object, and so
 /// proves nothing.
-pub(super) fn only_element(body: &[u8]) -> &[u8] {
+fn only_element(body: &[u8]) -> &[u8] {
     let list = body.trim_ascii().strip_prefix(b"[");
     list.and_then(|list| list.strip_suffix(b"]")).unwrap_or(body)
 }

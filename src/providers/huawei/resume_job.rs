@@ -3,19 +3,15 @@
 //! # Reference
 //! - <https://support.huaweicloud.com/intl/en-us/api-dli/dli_02_0233.html> (read 2026-11-26)
 
-use bytes::Bytes;
-use http::{Method, Request};
 use serde::Serialize;
 
-use super::rest::JobCall;
+use super::rest::{Change, JobCall};
 use super::{HUAWEI, Huawei, rest};
 use crate::call::Call;
-use crate::credential::Credential;
 use crate::pb::dli::dli_service_server::SERVICE_NAME;
 use crate::pb::dli::{ResumeJobRequest, ResumeJobResponse};
 use crate::rpc::Error;
 use crate::rpc::operation::{Kind, Operation, Rest};
-use crate::upstream::{NotSuccess, Reply, RestCall};
 
 /// The RPC. What the provider answers to a repeated request is not documented.
 pub static RESUME_JOB: Operation = Operation {
@@ -47,30 +43,12 @@ impl Huawei {
         let project_id = self.lookup(project_id, call).await?;
         let path = format!("/v1.0/{project_id}/streaming/jobs/run");
         let body = ResumeWire { resume_savepoint: true, job_ids: [request.job_id] };
-        let resume = Resume(JobCall::new(self, path, project_id, &body)?);
-        self.upstream.call(&RESUME_JOB, &resume, call).await
-    }
-}
-
-struct Resume<'a>(JobCall<'a>);
-
-impl RestCall for Resume<'_> {
-    type Output = ResumeJobResponse;
-
-    fn rest(&self) -> &'static Rest {
-        &RESUME_JOB.rest[0]
-    }
-
-    fn request(&self, credential: &Credential) -> Result<Request<Bytes>, Error> {
-        self.0.request(Method::POST, credential)
-    }
-
-    fn body<'b>(&self, body: &'b [u8]) -> &'b [u8] {
-        rest::only_element(body)
-    }
-
-    fn response(&self, reply: &Reply<'_>) -> Result<ResumeJobResponse, NotSuccess> {
-        let (message, request_id) = rest::success(reply)?;
+        let resume = Change {
+            rest: &RESUME_JOB.rest[0],
+            call: JobCall::new(self, path, project_id, &body)?,
+            has_list: true,
+        };
+        let (message, request_id) = self.upstream.call(&RESUME_JOB, &resume, call).await?;
         Ok(ResumeJobResponse { message, request_id })
     }
 }

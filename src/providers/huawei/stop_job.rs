@@ -3,19 +3,15 @@
 //! # Reference
 //! - <https://support.huaweicloud.com/intl/en-us/api-dli/dli_02_0241.html> (read 2026-11-26)
 
-use bytes::Bytes;
-use http::{Method, Request};
 use serde::Serialize;
 
-use super::rest::JobCall;
+use super::rest::{Change, JobCall};
 use super::{HUAWEI, Huawei, rest};
 use crate::call::Call;
-use crate::credential::Credential;
 use crate::pb::dli::dli_service_server::SERVICE_NAME;
 use crate::pb::dli::{StopJobRequest, StopJobResponse};
 use crate::rpc::Error;
 use crate::rpc::operation::{Kind, Operation, Rest};
-use crate::upstream::{NotSuccess, Reply, RestCall};
 
 /// The RPC. What the provider answers to a repeated request is not documented.
 pub static STOP_JOB: Operation = Operation {
@@ -48,30 +44,12 @@ impl Huawei {
         let path = format!("/v1.0/{project_id}/streaming/jobs/stop");
         let body =
             StopWire { trigger_savepoint: request.trigger_savepoint, job_ids: [request.job_id] };
-        let stop = Stop(JobCall::new(self, path, project_id, &body)?);
-        self.upstream.call(&STOP_JOB, &stop, call).await
-    }
-}
-
-struct Stop<'a>(JobCall<'a>);
-
-impl RestCall for Stop<'_> {
-    type Output = StopJobResponse;
-
-    fn rest(&self) -> &'static Rest {
-        &STOP_JOB.rest[0]
-    }
-
-    fn request(&self, credential: &Credential) -> Result<Request<Bytes>, Error> {
-        self.0.request(Method::POST, credential)
-    }
-
-    fn body<'b>(&self, body: &'b [u8]) -> &'b [u8] {
-        rest::only_element(body)
-    }
-
-    fn response(&self, reply: &Reply<'_>) -> Result<StopJobResponse, NotSuccess> {
-        let (message, request_id) = rest::success(reply)?;
+        let stop = Change {
+            rest: &STOP_JOB.rest[0],
+            call: JobCall::new(self, path, project_id, &body)?,
+            has_list: true,
+        };
+        let (message, request_id) = self.upstream.call(&STOP_JOB, &stop, call).await?;
         Ok(StopJobResponse { message, request_id })
     }
 }

@@ -3,19 +3,15 @@
 //! # Reference
 //! - <https://support.huaweicloud.com/intl/en-us/api-dli/dli_02_0392.html> (read 2026-11-26)
 
-use bytes::Bytes;
-use http::{Method, Request};
 use serde::Serialize;
 
-use super::rest::JobCall;
+use super::rest::{Change, JobCall};
 use super::{HUAWEI, Huawei, rest};
 use crate::call::Call;
-use crate::credential::Credential;
 use crate::pb::dli::dli_service_server::SERVICE_NAME;
 use crate::pb::dli::{TriggerSavepointRequest, TriggerSavepointResponse};
 use crate::rpc::Error;
 use crate::rpc::operation::{Kind, Operation, Rest};
-use crate::upstream::{NotSuccess, Reply, RestCall};
 
 /// The RPC. It is not idempotent, because there is no idempotency key.
 pub static TRIGGER_SAVEPOINT: Operation = Operation {
@@ -51,26 +47,12 @@ impl Huawei {
         let project_id = self.lookup(project_id, call).await?;
         let path = format!("/v1.0/{project_id}/streaming/jobs/{}/savepoint", request.job_id);
         let body = TriggerWire { action: "TRIGGER", savepoint_path: &request.savepoint_path };
-        let trigger = Trigger(JobCall::new(self, path, project_id, &body)?);
-        self.upstream.call(&TRIGGER_SAVEPOINT, &trigger, call).await
-    }
-}
-
-struct Trigger<'a>(JobCall<'a>);
-
-impl RestCall for Trigger<'_> {
-    type Output = TriggerSavepointResponse;
-
-    fn rest(&self) -> &'static Rest {
-        &TRIGGER_SAVEPOINT.rest[0]
-    }
-
-    fn request(&self, credential: &Credential) -> Result<Request<Bytes>, Error> {
-        self.0.request(Method::POST, credential)
-    }
-
-    fn response(&self, reply: &Reply<'_>) -> Result<TriggerSavepointResponse, NotSuccess> {
-        let (message, request_id) = rest::success(reply)?;
+        let trigger = Change {
+            rest: &TRIGGER_SAVEPOINT.rest[0],
+            call: JobCall::new(self, path, project_id, &body)?,
+            has_list: false,
+        };
+        let (message, request_id) = self.upstream.call(&TRIGGER_SAVEPOINT, &trigger, call).await?;
         Ok(TriggerSavepointResponse { message, request_id })
     }
 }
