@@ -75,7 +75,11 @@ impl Providers {
                 credentials: Credentials::fixed(credential()),
                 pool: Pool::new(&options),
                 limits: Arc::new(Limits::new(1, Backoff::default())),
-                watches: Arc::new(Watches::new(WatchLimits::default(), &telemetry)),
+                watches: Arc::new(Watches::new(
+                    WatchLimits::default(),
+                    Duration::from_secs(1),
+                    &telemetry,
+                )),
                 clock: Arc::new(SystemClock),
                 telemetry,
             }

@@ -31,7 +31,7 @@ use crate::service::{Handlers, OPERATIONS, Service};
 use crate::telemetry::Telemetry;
 use crate::tls::{FileProblem, Trust};
 use crate::transport::{ClientOptions, Pool};
-use crate::upstream::{Limits, Upstream, WatchLimits, Watches};
+use crate::upstream::{Limits, Upstream, Watches};
 use worker::Worker;
 
 /// The last part of the drain timeout, in which remaining calls are ended with a status.
@@ -227,9 +227,8 @@ fn handlers<'a>(
     trust: &'a Trust,
 ) -> impl Fn() -> Result<Handlers, Error> + use<'a> {
     let limits = RefCell::new(BTreeMap::new());
-    let watch_limits =
-        WatchLimits { poll_timeout: config.server.timeouts.default, ..config.watch_limits };
-    let watches = Arc::new(Watches::new(watch_limits, &shared.telemetry));
+    let poll_timeout = config.server.timeouts.default;
+    let watches = Arc::new(Watches::new(config.watch_limits, poll_timeout, &shared.telemetry));
     let upstream = move |setup: &Setup| {
         let pool = Pool::new(&ClientOptions {
             connect_timeout: config.upstream.connect_timeout,

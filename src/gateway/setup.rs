@@ -238,7 +238,6 @@ impl GatewayOptions {
                 heartbeat: problems.positive_duration("--watch-heartbeat", &limits.watch_heartbeat),
                 stale_timeout: problems
                     .positive_duration("--watch-stale-timeout", &limits.watch_stale_timeout),
-                ..defaults.watch_limits
             },
             workers: match limits.workers.as_deref().filter(|text| !text.is_empty()) {
                 Some(text) => problems.count("--workers", text, 1024),

@@ -2,11 +2,11 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::unfold;
 use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
@@ -32,8 +32,6 @@ pub struct WatchLimits {
     pub heartbeat: Duration,
     /// How long polls may fail before their watches end.
     pub stale_timeout: Duration,
-    /// Time limit of one poll, with its retries.
-    pub poll_timeout: Duration,
 }
 
 impl Default for WatchLimits {
@@ -42,7 +40,6 @@ impl Default for WatchLimits {
             max_watches: 10_000,
             heartbeat: Duration::from_secs(30),
             stale_timeout: Duration::from_secs(5 * 60),
-            poll_timeout: Duration::from_secs(30),
         }
     }
 }
@@ -52,19 +49,22 @@ impl Default for WatchLimits {
 pub struct Watches {
     hub: Hub<(&'static str, String), Arc<Message>, Failure>,
     limits: WatchLimits,
-    open: AtomicUsize,
+    /// Time limit of one poll, with its retries.
+    poll_timeout: Duration,
+    places: Arc<Semaphore>,
     watches: Gauge,
     polls: Gauge,
 }
 
 impl Watches {
-    pub(crate) fn new(limits: WatchLimits, telemetry: &Telemetry) -> Self {
+    pub(crate) fn new(limits: WatchLimits, poll_timeout: Duration, telemetry: &Telemetry) -> Self {
         let registry = &telemetry.metrics().registry;
         let gauge = |name, help| registry.add::<Gauge>(name, help);
         Self {
             hub: Hub::new(),
             limits,
-            open: AtomicUsize::new(0),
+            poll_timeout,
+            places: Arc::new(Semaphore::new(limits.max_watches)),
             watches: gauge("savepoint_gateway_watches", "Watches that are open"),
             polls: gauge(
                 "savepoint_gateway_watch_polls",
@@ -73,36 +73,29 @@ impl Watches {
         }
     }
 
-    /// Counts a watch until the place is dropped; none if there are too many.
-    fn place(self: &Arc<Self>) -> Option<Place> {
-        let max = self.limits.max_watches;
-        let more = |open| (open < max).then_some(open + 1);
-        self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        self.watches.inc();
-        Some(Place(Arc::clone(self)))
+    /// A place for a watch, until it is dropped; none if there are too many.
+    fn place(&self) -> Option<Place> {
+        let permit = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        Some(Place { _permit: permit, _counted: Counted::new(&self.watches) })
     }
 }
 
-struct Place(Arc<Watches>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
-        self.0.watches.dec();
-    }
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    _counted: Counted,
 }
 
-/// Counts a poller until dropped.
-struct Polling(Gauge);
+/// Counts in a gauge until dropped.
+struct Counted(Gauge);
 
-impl Polling {
+impl Counted {
     fn new(gauge: &Gauge) -> Self {
         gauge.inc();
         Self(gauge.clone())
     }
 }
 
-impl Drop for Polling {
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.dec();
     }
@@ -165,7 +158,7 @@ struct Poll<A> {
     ask: A,
     timeout: Duration,
     clock: Arc<dyn Clock>,
-    _counted: Polling,
+    _counted: Counted,
 }
 
 impl<A, F> Source for Poll<A>
@@ -260,9 +253,9 @@ impl Upstream {
             let poll = Poll {
                 operation,
                 ask,
-                timeout: limits.poll_timeout,
+                timeout: watches.poll_timeout,
                 clock: Arc::clone(&self.clock),
-                _counted: Polling::new(&watches.polls),
+                _counted: Counted::new(&watches.polls),
             };
             let pacing = Pacing {
                 // A heartbeat has a newer time only if there was a poll since the last one.
