@@ -1,5 +1,5 @@
-//! Base64 of gRPC-Web: pieces that were encoded one by one are decoded to what they held, however
-//! they arrive; of anything else the result does not depend on chunk sizes, and is no larger.
+//! Base64 of gRPC-Web. Valid input decodes to what was encoded, at any chunk size. Invalid input
+//! gives the same result at every chunk size. Output is never larger than input.
 #![no_main]
 
 use arbitrary::Arbitrary;

@@ -140,7 +140,7 @@ mod tests {
             .body(Bytes::new())
             .expect("a request");
         let sent = secrets_in(&request);
-        for (code, told) in [
+        for (code, is_secret) in [
             ("EntityNotExist.Role", false),
             ("SDK-HMAC-SHA256", false),
             ("f694fdb1c5a1d0f6", true),
@@ -149,7 +149,7 @@ mod tests {
             ("EYJHBGCIOIJSUZI1NIJ9.EXAMPLE", true),
             ("eyJhbGciOiJSUzI1NiJ9.example%2FToken", true),
         ] {
-            assert_eq!(tells(code, &sent), told, "{code}");
+            assert_eq!(tells(code, &sent), is_secret, "{code}");
         }
     }
 }

@@ -49,7 +49,7 @@ impl HttpCollector {
         Ok(Self { client, url: config.endpoint.to_string(), headers })
     }
 
-    /// Sends a batch; none if there is no complete answer.
+    /// Sends a batch. Returns `None` when no complete answer arrives.
     pub(super) async fn send(&self, batch: Vec<u8>) -> Option<Answer> {
         let request = self.client.post(&self.url).headers(self.headers.clone()).body(batch);
         let answer = request.send().await.ok()?;
