@@ -1,6 +1,5 @@
 //! One RPC: its time limits, and what is known about it.
 
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
@@ -9,6 +8,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::caller::Peer;
 use crate::rpc::operation::Operation;
 use crate::rpc::reason::{Outcome, Reason};
 use crate::rpc::{Deadline, Error};
@@ -35,7 +35,7 @@ struct Inner {
     messages: AtomicU32,
     polls: AtomicU32,
     ended: Mutex<Ended>,
-    peer: Option<SocketAddr>,
+    peer: Peer,
     trace: Option<Trace>,
 }
 
@@ -55,7 +55,7 @@ impl Call {
         operation: Option<&'static Operation>,
         deadline: Deadline,
         stop: CancellationToken,
-        peer: Option<SocketAddr>,
+        peer: Peer,
         trace: Option<Trace>,
     ) -> Self {
         Self(Arc::new(Inner {
@@ -97,8 +97,8 @@ impl Call {
         Some(self.0.http_status.load(Ordering::Relaxed)).filter(|status| *status != 0)
     }
 
-    pub(crate) fn peer(&self) -> Option<SocketAddr> {
-        self.0.peer
+    pub(crate) fn peer(&self) -> &Peer {
+        &self.0.peer
     }
 
     /// Its trace, if it is traced.
@@ -226,7 +226,7 @@ mod tests {
 
     fn call(timeout: Duration) -> (Call, CancellationToken) {
         let stop = CancellationToken::new();
-        (Call::new(None, Deadline::after(timeout), stop.clone(), None, None), stop)
+        (Call::new(None, Deadline::after(timeout), stop.clone(), Peer::default(), None), stop)
     }
 
     #[tokio::test(start_paused = true)]

@@ -32,6 +32,7 @@ pub mod upstream;
 pub mod otlp;
 pub mod credential;
 pub mod call;
+pub mod caller;
 // Shared parts.
 pub mod transport;
 pub mod tls;

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
 use crate::call::Call;
+use crate::caller::{Caller, Peer};
 use crate::clock::SystemClock;
 use crate::credential::{Credential, Credentials};
 use crate::options::Endpoint;
@@ -207,9 +208,10 @@ impl Records {
     /// Records a call that ends at once.
     pub fn record(&self, operation: &'static Operation, status: u16, ended: Result<&str, &Error>) {
         let deadline = Deadline::after(Duration::from_secs(10));
-        let peer = ([127, 0, 0, 1], 50051).into();
+        let peer =
+            Peer { address: Some(([127, 0, 0, 1], 50051).into()), caller: Caller::default() };
         let stop = CancellationToken::new();
-        let call = Call::new(Some(operation), deadline, stop, Some(peer), None);
+        let call = Call::new(Some(operation), deadline, stop, peer, None);
         let mut record = Record::begin(self.telemetry.clone(), call.clone());
         call.begin_attempt();
         call.note_http_status(status);

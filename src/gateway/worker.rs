@@ -17,6 +17,7 @@ use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
+use crate::caller::Peer;
 use crate::clock::Clock;
 use crate::refresh::{CLOCK_CHECK, until};
 use crate::server::listener::{Accepted, Bound, is_of_one_connection};
@@ -136,6 +137,7 @@ async fn serve<S: Services>(
             Box::pin(async {
                 let Some(stream) = handshake(tls, stream, shared).await? else { return Ok(()) };
                 let mut limits = limits;
+                let peer = Peer { caller: ServerTls::caller(&stream), ..peer };
                 // A caller's certificate ends its connection, as the end of its age would.
                 let _expiry = ServerTls::caller_not_after(&stream).map(|not_after| {
                     limits.drain = limits.drain.child_token();

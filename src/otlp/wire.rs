@@ -74,7 +74,10 @@ fn span(span: &Span, server: &[KeyValue]) -> wire::Span {
                 text("rpc.status_code", names.screaming),
             ];
             attributes.extend_from_slice(server);
-            if let Some(peer) = peer {
+            if let Some(name) = peer.caller.name() {
+                attributes.push(text("enduser.id", name.to_owned()));
+            }
+            if let Some(peer) = peer.address {
                 attributes.push(text("client.address", peer.ip().to_string()));
                 attributes.push(number("client.port", peer.port()));
             }

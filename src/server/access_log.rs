@@ -21,7 +21,7 @@ use crate::rpc::Error;
 use crate::rpc::operation::Kind;
 use crate::rpc::reason::{Outcome, Reason};
 use crate::rpc::status::code_names;
-use crate::telemetry::{LogFormat, SpanId, Telemetry, TraceId, method_names};
+use crate::telemetry::{LevelFilter, LogFormat, SpanId, Telemetry, TraceId, method_names};
 
 /// Writes the log line and the metrics of a call when dropped. A caller that leaves drops the
 /// handler or the response, so its call is recorded, too.
@@ -68,7 +68,8 @@ impl Record {
             messages: watched.map(|(messages, _)| messages),
             polls: watched.map(|(_, polls)| polls),
             duration_ms: (self.began.elapsed().as_secs_f64() * 1e6).round() / 1e3,
-            peer: self.call.peer(),
+            peer: self.call.peer().address,
+            caller: self.call.peer().caller.as_str(),
             trace_id: trace.map(|trace| trace.trace_id),
             span_id: trace.map(|trace| trace.span_id),
         };
@@ -93,7 +94,11 @@ impl Drop for Record {
             trace.end(operation, code, reason, self.call.peer());
         }
         let level = level_of(operation.is_some(), code);
-        if level <= self.telemetry.log().level {
+        let log = self.telemetry.log();
+        // So that it can be found who changed something.
+        let is_audited = operation.is_some_and(|operation| operation.changes_something)
+            && log.level != LevelFilter::OFF;
+        if level <= log.level || is_audited {
             self.telemetry.log().write(&self.line(code, level));
         }
     }
@@ -237,6 +242,7 @@ struct Line<'a> {
     duration_ms: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     peer: Option<std::net::SocketAddr>,
+    caller: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     trace_id: Option<TraceId>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -277,6 +283,11 @@ impl Line<'_> {
                 write!(out, " {name}={value}")?;
             }
         }
+        match self.caller {
+            // A name with spaces must not look like further fields.
+            name if name.contains([' ', '"']) => write!(out, " caller={name:?}")?,
+            name => write!(out, " caller={name}")?,
+        }
         Ok(())
     }
 }
@@ -291,11 +302,12 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::caller::Peer;
     use crate::providers::huawei::HUAWEI;
     use crate::rpc::Deadline;
     use crate::rpc::operation::{Kind, Operation};
     use crate::server::stream_end;
-    use crate::telemetry::{LevelFilter, LogSink};
+    use crate::telemetry::LogSink;
 
     static STREAM: Operation = Operation {
         service: "test.v1.TestService",
@@ -341,7 +353,7 @@ mod tests {
             let telemetry = Telemetry::new(log.clone(), &[&STREAM]);
             let stop = CancellationToken::new();
             let deadline = Deadline::after(Duration::from_secs(10));
-            let call = Call::new(Some(&STREAM), deadline, stop.clone(), None, None);
+            let call = Call::new(Some(&STREAM), deadline, stop.clone(), Peer::default(), None);
             let record = Record::begin(telemetry, call.clone());
             let limit = {
                 let call = call.clone();

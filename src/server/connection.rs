@@ -19,12 +19,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 
-use super::Peer;
 use super::h2_guard::{H2Guard, PREFACE};
 use super::http1_stream::Http1Stream;
 use super::in_flight::{InFlight, InFlightGuard, TrackedBody};
 use super::request_memory::{Admission, Exhausted, RequestMemory};
 use super::write_limit::{WriteLimit, not_read};
+use crate::caller::Peer;
 use crate::clock::Clock;
 use crate::rpc::Error;
 use crate::rpc::reason::{Outcome, Reason};

@@ -114,7 +114,7 @@ impl<S: Services> GrpcService<S> {
         };
         let deadline = Deadline::from_headers(request.headers(), timeouts);
         let trace = shared.telemetry.trace(operation, request.headers());
-        let call = Call::new(operation, deadline, stop.clone(), connection.peer, trace);
+        let call = Call::new(operation, deadline, stop.clone(), connection.peer.clone(), trace);
         let record = Record::begin(shared.telemetry.clone(), call.clone());
 
         // A future that panicked is dropped and never polled again, so nothing sees broken state.

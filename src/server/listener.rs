@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_util::either::Either;
 
-use super::Peer;
 use super::unix_socket::{self, SocketFile};
+use crate::caller::{Caller, Peer};
 use crate::options::Address;
 
 /// Listens on an address. A Unix socket gets this mode, else the umask applies.
@@ -51,8 +51,15 @@ impl Accepted {
     /// The connection on the present runtime, and its peer.
     pub(crate) fn into_stream(self) -> io::Result<(Either<TcpStream, UnixStream>, Peer)> {
         Ok(match self {
-            Self::Tcp(stream, peer) => (Either::Left(TcpStream::from_std(stream)?), Some(peer)),
-            Self::Unix(stream) => (Either::Right(UnixStream::from_std(stream)?), None),
+            Self::Tcp(stream, peer) => {
+                let peer = Peer { address: Some(peer), caller: Caller::default() };
+                (Either::Left(TcpStream::from_std(stream)?), peer)
+            }
+            Self::Unix(stream) => {
+                let stream = UnixStream::from_std(stream)?;
+                let caller = Caller::user(stream.peer_cred()?.uid());
+                (Either::Right(stream), Peer { address: None, caller })
+            }
         })
     }
 }

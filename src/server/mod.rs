@@ -45,7 +45,6 @@ pub use options::ServerConfig;
 pub(crate) use options::ServerOptions;
 pub(crate) use shared::Shared;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::{Request, Response};
@@ -55,9 +54,6 @@ use tonic::body::Body;
 use connection::{ConnectionLimits, Handler};
 use grpc::GrpcService;
 use grpc_web::GrpcWeb;
-
-/// The address of a peer, if it has one.
-pub(crate) type Peer = Option<SocketAddr>;
 
 #[derive(Debug, Clone)]
 pub(crate) struct GrpcPort<S> {

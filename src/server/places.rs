@@ -112,6 +112,7 @@ mod tests {
     use super::super::connection::{ConnectionLimits, Crowd};
     use super::super::request_memory::RequestMemory;
     use super::*;
+    use crate::caller::Peer;
     use crate::clock::SystemClock;
 
     fn connection() -> Arc<Connection> {
@@ -126,7 +127,7 @@ mod tests {
             drain: CancellationToken::new(),
             clock: Arc::new(SystemClock),
         };
-        Connection::new(None, &limits)
+        Connection::new(Peer::default(), &limits)
     }
 
     fn is_lost(place: &Place) -> bool {

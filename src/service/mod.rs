@@ -182,6 +182,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::caller::Peer;
     use crate::rpc::Deadline;
 
     /// An operation whose service is not listed in `services!` would fail without a reason.
@@ -190,7 +191,13 @@ mod tests {
         let service = Service::new(Handlers::default());
         for &operation in OPERATIONS {
             let deadline = Deadline::after(Duration::from_secs(1));
-            let call = Call::new(Some(operation), deadline, CancellationToken::new(), None, None);
+            let call = Call::new(
+                Some(operation),
+                deadline,
+                CancellationToken::new(),
+                Peer::default(),
+                None,
+            );
             let request = http::Request::post(format!("http://gateway.test/{operation}"))
                 .header("content-type", "application/grpc")
                 .extension(call.clone())

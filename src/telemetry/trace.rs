@@ -4,7 +4,6 @@
 //! - Calls: <https://opentelemetry.io/docs/specs/semconv/rpc/grpc/>
 //! - Exchanges: <https://opentelemetry.io/docs/specs/semconv/http/http-spans/>
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +14,7 @@ use tonic::Code;
 
 use super::Metrics;
 use super::trace_context::{SpanId, TRACEPARENT, TRACESTATE, TraceContext, TraceId, new_span_id};
+use crate::caller::Peer;
 use crate::clock::{Clock, SystemClock};
 use crate::options::Endpoint;
 use crate::rpc::operation::{Operation, Rest};
@@ -132,10 +132,10 @@ impl Trace {
         operation: &'static Operation,
         code: Code,
         reason: Option<&'static str>,
-        peer: Option<SocketAddr>,
+        peer: &Peer,
     ) {
         if let Some(recording) = &self.recording {
-            let kind = SpanKind::Call { operation, code, reason, peer };
+            let kind = SpanKind::Call { operation, code, reason, peer: peer.clone() };
             recording.push(self.context.clone(), recording.parent, recording.began.1, kind);
         }
     }
@@ -209,7 +209,7 @@ pub(crate) enum SpanKind {
         operation: &'static Operation,
         code: Code,
         reason: Option<&'static str>,
-        peer: Option<SocketAddr>,
+        peer: Peer,
     },
     Attempt {
         rest: &'static Rest,

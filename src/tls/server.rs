@@ -16,7 +16,8 @@ use tokio_rustls::server::TlsStream;
 
 use super::pem::{FileProblem, PemFile, When, pair};
 use super::reload::{Loaded, PemSource, Reloading};
-use super::x509::not_after;
+use super::x509::{names, not_after};
+use crate::caller::Caller;
 
 /// Whether a caller must present a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +67,13 @@ impl ServerTls {
     /// When the certificate of this caller expires, if it presented one.
     pub(crate) fn caller_not_after(stream: &TlsStream<TcpStream>) -> Option<Timestamp> {
         not_after(stream.get_ref().1.peer_certificates()?.first()?)
+    }
+
+    /// The identity in the certificate of this caller, which the handshake has verified.
+    pub(crate) fn caller(stream: &TlsStream<TcpStream>) -> Caller {
+        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let names = certificate.and_then(|certificate| names(certificate));
+        names.map(|names| Caller::certificate(&names)).unwrap_or_default()
     }
 
     pub(crate) async fn accept(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {

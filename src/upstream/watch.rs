@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Upstream;
 use crate::call::Call;
+use crate::caller::Peer;
 use crate::clock::Clock;
 use crate::pb::{Savepoint, SavepointState, WatchSavepointResponse};
 use crate::rpc::operation::Operation;
@@ -172,7 +173,13 @@ where
     async fn ask(&self) -> Result<Arc<Message>, Failure> {
         let deadline = Deadline::after(self.timeout);
         // It belongs to no caller: it ends when nobody watches any more.
-        let call = Call::new(Some(self.operation), deadline, CancellationToken::new(), None, None);
+        let call = Call::new(
+            Some(self.operation),
+            deadline,
+            CancellationToken::new(),
+            Peer::default(),
+            None,
+        );
         let seen = (self.ask)(call).await?;
         Ok(Arc::new(Message { seen, at: timestamp(self.clock.now()) }))
     }

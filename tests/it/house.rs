@@ -30,7 +30,7 @@ const FLOORS: [&[&str]; 17] = [
     &["signing"],
     &["rpc"],
     &["options"],
-    &["clock", "files", "json", "secret", "text"],
+    &["caller", "clock", "files", "json", "secret", "text"],
 ];
 
 /// Below every floor: generated code and constants of the crate.

@@ -8,6 +8,8 @@ mod support;
 mod at_most_once;
 /// The binary: its log pipe, and the variables that only a process has.
 mod binary;
+/// Who called, as log lines tell it.
+mod callers;
 /// Certificates of callers, and files of certificates that are not as they should be.
 mod certificates;
 /// What goes over the wire to each provider, byte for byte, and what comes back typed.

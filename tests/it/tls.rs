@@ -98,10 +98,10 @@ async fn gateway(
     Gateway::start(Options::at(cloud).with(|config| config.server.tls = tls)).await
 }
 
-struct Caller<'a> {
-    believes: &'a Authority,
-    shows: Option<Pair>,
-    version: &'static rustls::SupportedProtocolVersion,
+pub(super) struct Caller<'a> {
+    pub(super) believes: &'a Authority,
+    pub(super) shows: Option<Pair>,
+    pub(super) version: &'static rustls::SupportedProtocolVersion,
 }
 
 impl Caller<'_> {
@@ -127,7 +127,7 @@ impl Caller<'_> {
 
     /// Whether a call comes through. With TLS 1.3 a caller learns after its handshake that
     /// its certificate was refused.
-    async fn call(&self, gateway: &Gateway) -> bool {
+    pub(super) async fn call(&self, gateway: &Gateway) -> bool {
         let Ok(stream) = self.connect(gateway).await else { return false };
         let Ok(wire) = Wire::over(stream).await else { return false };
         SavepointServiceClient::new(wire).get_savepoint(get_request()).await.is_ok()
