@@ -122,12 +122,22 @@ def compile_descriptor(tools: Tools, source: Path, root: Path, out: Path) -> Pat
     return out
 
 
-def build_gateway() -> Path:
-    """Build the released binary: same profile, same lock file."""
-    say("building the gateway with cargo build --release --locked")
-    command = ["cargo", "build", "--release", "--locked", "--quiet"]
-    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, timeout=1800, check=False)
+def _build(package: Path, name: str) -> Path:
+    """Build a package for release, by its lock file."""
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).absolute()
+    command = ["cargo", "build", "--release", "--locked", "--quiet", "--target-dir", str(target)]
+    say(f"building {name} with {' '.join(command)}")
+    done = subprocess.run(command, cwd=package, stdin=subprocess.DEVNULL, timeout=1800, check=False)
     if done.returncode != 0:
-        raise BenchError("cargo build --release --locked failed")
-    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    return target / "release" / "savepoint-gateway"
+        raise BenchError(f"{name} cannot be built")
+    return target / "release" / name
+
+
+def build_gateway() -> Path:
+    """The released binary."""
+    return _build(ROOT, "savepoint-gateway")
+
+
+def build_bare() -> Path:
+    """The bare stack. In the gateway's folder of builds, so that what both need is compiled once."""
+    return _build(HERE / "bare", "bare")

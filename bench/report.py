@@ -230,6 +230,10 @@ def _goals(results: Result) -> list[tuple[str, str, float, Figure, Callable[[flo
     for rpc in RPCS:
         p50 = ratio(results, "plain", (rpc, "single", "p50_us"))
         goals.append((f"p50, one call at a time, {CALLS[rpc]['title']}", "≤ 0.5 × Envoy", 0.5, p50, times))
+    for rpc in RPCS:
+        path = (rpc, "many", "cpu_seconds_per_10k")
+        over = ratio(results, "plain", path, ("gateway", "bare"))
+        goals.append((f"CPU time of a call, {CALLS[rpc]['title']}", "≤ 1.35 × bare stack", 1.35, over, times))
     idle = single(results, "idle", "gateway", "rss_held")
     if _dig(results, ("parts", "idle", "connections")) != 10_000:
         idle = Figure(missing=idle.missing)
@@ -314,6 +318,8 @@ def _other(results: Result) -> str:
     text += line(
         "the same, CPU s per 10,000 calls", per_rpc("plain", "envoy_envelope", "many", "cpu_seconds_per_10k"), two
     )
+    text += line("the bare stack, calls/s", per_rpc("plain", "bare", "many", "calls_per_second"), whole)
+    text += line("the same, CPU s per 10,000 calls", per_rpc("plain", "bare", "many", "cpu_seconds_per_10k"), two)
     for label in ("one worker", "two workers"):
         text += line(f"gateway, {label}, calls/s", per_rpc("workers", label, "many", "calls_per_second"), whole)
         text += line(
@@ -331,6 +337,16 @@ def _other(results: Result) -> str:
     ):
         text += _row(title, *(single(results, part, who, key).text(form) for who in ("gateway", "envoy")))
     return text
+
+
+def merged(new: Result, old: Result) -> Result:
+    """A run of some parts, with the parts that an earlier run measured besides."""
+    kept = {name: {key: old[key] for key in ("when", "machine")} | part for name, part in old["parts"].items()}
+    return new | {"parts": kept | new["parts"]}
+
+
+def _named(machine: Result) -> str:
+    return f"{machine['processor']}, {machine['cores']} cores, Linux {machine['kernel']}"
 
 
 def _telemetry(results: Result) -> str:
@@ -375,8 +391,7 @@ def _watch(results: Result) -> str:
     def of(who: str, *path: str, form: Callable[[float], str] = two) -> str:
         return single(results, "watch", who, *path).text(form)
 
-    machine = results["machine"]
-    text = f"Run of {results['when']}: {machine['processor']}, {machine['cores']} cores, Linux {machine['kernel']}; "
+    text = f"Run of {part.get('when', results['when'])}: {_named(part.get('machine', results['machine']))}; "
     text += f"{results['layout']}; {results['size']['watch_seconds']:.0f} s for each column, one round.\n\n"
     text += _row(
         f"{count:,} callers, {savepoints} savepoints", "WatchSavepoint", "GetSavepoint every 2 s"
@@ -423,6 +438,12 @@ def _conditions(results: Result) -> str:
     text += f": {machine['processor']}, {machine['cores']} cores, {machine['memory_mib'] / 1024:.0f} GiB, "
     text += f"Linux {machine['kernel']}; "
     text += f"{results['layout']}; {versions}; {rounds}, {size['calls']:,} calls each, medians.\n"
+    earlier: dict[str, list[str]] = {}
+    for name, part in results["parts"].items():
+        if part.get("when", results["when"]) != results["when"]:
+            earlier.setdefault(f"{part['when']}: {_named(part['machine'])}", []).append(f"`{name}`")
+    for run, names in earlier.items():
+        text += f"From the run of {run}: {', '.join(names)}.\n"
     noise = _every(results["parts"], "noise")
     if noise:
         others, stolen = ([one[key] for one in noise] for key in ("others", "stolen"))
@@ -480,8 +501,9 @@ def _sizing(results: Result) -> str:
     held = single(results, "idle", "gateway", "rss_held")
     grown = difference(held, single(results, "idle", "gateway", "rss_before"))
     each = [value / count for value in grown.values] if count else []
+    when = _dig(results, ("parts", "plain", "when")) or results["when"]
     text = (
-        f"From the run of {results['when'][:10]} in [performance.md](performance.md): one core for the gateway, 128 calls in\n"
+        f"From the run of {when[:10]} in [performance.md](performance.md): one core for the gateway, 128 calls in\n"
         "flight, an upstream that answers from memory; ImportSavepoint / GetSavepoint.\n\n"
     )
     text += _row("figure", "measured") + _rule(2)
@@ -497,10 +519,10 @@ def _sizing(results: Result) -> str:
     return text
 
 
-def write(results: Result, docs: Path) -> None:
-    """Replace what stands between the markers of the pages, for the parts that ran."""
+def write(results: Result, docs: Path, whole: bool) -> None:
+    """Replace what stands between the markers of the pages: the comparison, if there is a whole one, and watches."""
     parts = results["parts"]
-    if "plain" in parts:
+    if whole:
         picture = "![The gateway beside Envoy](performance.svg)"
         replace_block(docs / "performance.md", "bench", f"\n{picture}\n\n{table(results)}")
         replace_block(docs / "operations.md", "bench", f"\n{_sizing(results)}")

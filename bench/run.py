@@ -34,8 +34,8 @@ from collector import Collector
 from idle import open_connections
 from load import LoadGenerator, Shape
 from machine import BenchError, Layout, available_cores, describe, layout, raise_file_limit, run
-from peers import HERE, ROOT, Tools, build_gateway, compile_descriptor, install, say
-from servers import Envoy, Gateway, Server
+from peers import HERE, ROOT, Tools, build_bare, build_gateway, compile_descriptor, install, say
+from servers import Bare, Envoy, Gateway, Server
 from tools.gateway import binary
 from upstream import ANSWER_SIZES, CALLS, EVERY_CALL, Upstream
 from watchers import STREAMS, watching
@@ -92,7 +92,16 @@ QUICK = Size(
 
 
 class Bench:
-    def __init__(self, size: Size, tools: Tools, folder: Path, gateway: Path | None, envoy: bool, file_limit: int):
+    def __init__(
+        self,
+        size: Size,
+        tools: Tools,
+        folder: Path,
+        gateway: Path | None,
+        envoy: bool,
+        file_limit: int,
+        bare: Path | None = None,
+    ):
         self.size = size
         self.tools = tools
         self.folder = folder
@@ -102,6 +111,7 @@ class Bench:
         # Not even this script takes time from the server's core.
         os.sched_setaffinity(0, self.one_core.load)
         self._gateway = gateway
+        self._bare = bare
         self._load = LoadGenerator(tools, folder)
         self._descriptors = {
             "gateway": compile_descriptor(
@@ -143,6 +153,9 @@ class Bench:
         if name == "gateway":
             assert self._gateway is not None
             return Gateway(self._gateway, upstream, kind, self.folder, where.server, **options)
+        if name == "bare":
+            assert self._bare is not None
+            return Bare(self._bare, upstream, kind, self.folder, where.server)
         return Envoy(self.tools.envoy, name, self._descriptors[name], upstream, kind, self.folder, where.server)
 
     def binary(self, name: str) -> Path:
@@ -232,7 +245,9 @@ def compare(
 def part_plain(bench: Bench) -> Result:
     size = bench.size
     single = Shape(1, 1, size.single, times=True)
-    extra = ("envoy_envelope",) if "envoy" in bench.names else ()
+    extra = tuple(
+        name for name, beside in (("bare", "gateway"), ("envoy_envelope", "envoy")) if beside in bench.names
+    )
     shapes = {"many": Shape(8, 16, size.calls), "single": single}
     return compare(bench, "plain", shapes, {"many": Shape(128, 1, size.calls), "single": single}, extra=extra)
 
@@ -486,7 +501,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--docs", type=Path, metavar="FOLDER", help="where performance.md and performance.svg are (default docs)"
     )
-    parser.add_argument("--no-docs", action="store_true", help="write only target/bench/result.json")
+    parser.add_argument("--no-docs", action="store_true", help="write only target/bench/apart.json")
     parser.add_argument(
         "--deadline",
         type=int,
@@ -532,7 +547,8 @@ def main() -> int:
             gateway = binary(options.gateway or build_gateway())
         if len(available_cores()) < 2:
             raise BenchError("the server needs a core of its own, and this machine has only one")
-        bench = Bench(size, tools, work, gateway, "envoy" in options.servers, raise_file_limit())
+        bare = build_bare() if gateway and "plain" in options.parts else None
+        bench = Bench(size, tools, work, gateway, "envoy" in options.servers, raise_file_limit(), bare)
         results: Result = {
             "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "quick": options.quick,
@@ -551,16 +567,30 @@ def main() -> int:
     except BenchError as problem:
         print(f"bench: {problem}", file=sys.stderr)
         return 1
-    name = "quick.json" if options.quick else "result.json"
+    measured = results["parts"]
+    for part in measured.values():
+        part |= {key: results[key] for key in ("when", "machine")}
+    page, name, missing = options.docs, "quick.json" if options.quick else "result.json", []
+    if options.no_docs:
+        # The figures of the page stay as they are, for a later run of some parts.
+        page, name = None, "apart.json"
+    elif options.only and not options.quick:
+        if (folder / name).is_file():
+            results = report.merged(results, json.loads((folder / name).read_text()))
+        if missing := [part for part in PARTS if part not in results["parts"]]:
+            # They would vanish from the page.
+            say(f"the comparison in {page} stays as it is: {folder / name} has no figures of {', '.join(missing)}")
+            name = "apart.json"
     (folder / name).write_text(json.dumps(results, indent=1) + "\n")
     print(report.table(results))
     say(f"raw figures: {(folder / name).relative_to(ROOT)}")
-    if options.docs and not options.no_docs:
-        report.write(results, options.docs)
-        if "plain" in results["parts"]:
-            (options.docs / "performance.svg").write_text(chart.draw(results))
-        say(f"written: what was measured, into the pages in {options.docs}")
-    failed = [found for found in report.problems(results["parts"]) if found[1] == "failed"]
+    if page:
+        whole = "plain" in results["parts"] and not missing
+        report.write(results, page, whole)
+        if whole:
+            (page / "performance.svg").write_text(chart.draw(results))
+        say(f"written: what was measured, into the pages in {page}")
+    failed = [found for found in report.problems(measured) if found[1] == "failed"]
     for place, _, text in failed:
         print(f"bench: failed: {place}: {text}", file=sys.stderr)
     return 1 if failed else 0

@@ -1,4 +1,4 @@
-"""The two servers that are compared, each started the way a run needs it."""
+"""The servers that are compared, each started the way a run needs it."""
 
 import os
 import time
@@ -141,6 +141,22 @@ class Gateway(Server):
                 if time.monotonic() > limit:
                     raise BenchError(f"the gateway was sent {self.sent} and {what} {counted}")
                 time.sleep(0.05)
+
+
+class Bare(Server):
+    """The libraries of the gateway's path of a call, with nothing of the gateway."""
+
+    reply = "gateway"
+
+    def __init__(self, binary: Path, upstream: Upstream, kind: str, folder: Path, cores: frozenset[int]):
+        port = free_port()
+        super().__init__(
+            "the bare stack",
+            [str(binary), f"127.0.0.1:{port}", f"127.0.0.1:{upstream.ports[kind]}"],
+            port,
+            cores=cores,
+            log=folder / "bare.log",
+        )
 
 
 class Envoy(Server):

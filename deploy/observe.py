@@ -20,16 +20,16 @@ SCRAPE = "2s"
 PAGE = """<!doctype html><meta charset="utf-8"><title>savepoint-gateway</title>
 <meta http-equiv="refresh" content="5"><style>body{margin:0;background:#f4f5f7}svg{width:100%;height:auto}</style>"""
 
-SAVEPOINT = 'grpc_service="savepoint.v1.SavepointService"'
+SAVEPOINT = 'grpc_service=~"savepoint[.].+"'
 COLUMNS = [
     ("imports/s", f'sum(rate(grpc_server_handled_total{{{SAVEPOINT},grpc_method="ImportSavepoint"}}[10s]))', "reqps"),
     ("gets/s", f'sum(rate(grpc_server_handled_total{{{SAVEPOINT},grpc_method="GetSavepoint"}}[10s]))', "reqps"),
     ("not OK", f'sum(rate(grpc_server_handled_total{{{SAVEPOINT},grpc_code!="OK"}}[10s])) / sum(rate(grpc_server_handled_total{{{SAVEPOINT}}}[10s]))', "percentunit"),
     ("p50", f"histogram_quantile(0.5, sum by (le) (rate(grpc_server_handling_seconds_bucket{{{SAVEPOINT}}}[10s])))", "s"),
     ("p99", f"histogram_quantile(0.99, sum by (le) (rate(grpc_server_handling_seconds_bucket{{{SAVEPOINT}}}[10s])))", "s"),
-    ("retries", "sum(upstream_retries_total)", "short"),
-    ("refused", "sum(upstream_shed_total)", "short"),
-    ("in flight", "sum(upstream_in_flight)", "short"),
+    ("retries", "sum(savepoint_gateway_upstream_retries_total)", "short"),
+    ("refused", "sum(savepoint_gateway_upstream_shed_total)", "short"),
+    ("in flight", "sum(savepoint_gateway_upstream_in_flight)", "short"),
     ("alerts", 'count(ALERTS{alertstate="firing"}) or vector(0)', "short"),
 ]  # fmt: skip
 

@@ -5,7 +5,7 @@ It checks no signature, so any credential will do. Usage: fake_provider.py [--po
 It prints one JSON line, {"listening": "http://127.0.0.1:PORT"}, and serves until it is ended.
 
 ImportSavepoint, chosen by job id (X-Request-Id of the answer is always `fake-huawei-request`):
-  137228                the documented success
+  137228, 137230        the documented success
   9007199254740993,     success spelled "true", as a text; the message repeats the job id of the
   9223372036854775807   path and of the body, digit by digit
   300                   success; a Unicode message that repeats the savepoint path
@@ -13,6 +13,10 @@ ImportSavepoint, chosen by job id (X-Request-Id of the answer is always `fake-hu
   429                   HTTP 429 with `Retry-After: 3600`
   503000000..503999999  HTTP 503; the message says how many times this id was called
   any other             HTTP 400, DLI.12004: no such job
+
+GetJob of DLI, chosen by job id:
+  500                   a job that could not be submitted, with the reason in Unicode
+  any other             a job that was stopped and does not run
 
 GetSavepoint, chosen by savepoint id (requestId of the answer is always `FAKE-ALIBABA-REQUEST`):
   88a8fc49-e090-430a-85d8-3ee8c79c0001   the documented success, every field filled
@@ -42,6 +46,7 @@ import threading
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+JOB_PATH = re.compile(r"/v1\.0/([^/]+)/streaming/jobs/([^/]+)")
 IMPORT_PATH = re.compile(r"/v1\.0/([^/]+)/streaming/jobs/([^/]+)/import-savepoint")
 GET_PATH = re.compile(r"/api/v2/namespaces/([^/]+)/savepoints/([^/]+)")
 LIST_PATH = re.compile(r"/api/v2/namespaces/([^/]+)/savepoints")
@@ -113,7 +118,7 @@ class CreatedSavepoints:
 
 def import_answer(job_id, body, calls):
     """(HTTP status, headers, JSON) of one import."""
-    if job_id == "137228":
+    if job_id in ("137228", "137230"):
         return 200, {}, {"is_success": True, "message": "The job is successfully updated."}
     if job_id in ("9007199254740993", "9223372036854775807"):
         message = f"path {job_id}, body {json.dumps(body.get('job_id'))}"
@@ -129,6 +134,14 @@ def import_answer(job_id, body, calls):
         message = f"call {calls.next(job_id)} of job {job_id}"
         return 503, {}, {"error_code": "FAKE.0503", "error_msg": message}
     return 400, {}, {"error_code": "DLI.12004", "error_msg": f"Job {job_id} does not exist."}
+
+
+def job_answer(job_id):
+    """(HTTP status, headers, JSON) of one job of DLI."""
+    detail = {"job_id": int(job_id), "name": f"job-{job_id}", "status": "job_cancel_success"}
+    if job_id == "500":
+        detail |= {"status": "job_submit_fail", "status_desc": "保存点不存在 – brak punktu zapisu 🚫"}
+    return 200, {"X-Request-Id": HUAWEI_REQUEST_ID}, {"is_success": "true", "job_detail": detail}
 
 
 def savepoint_answer(savepoint_id, calls):
@@ -224,6 +237,8 @@ class ProviderHandler(BaseHTTPRequestHandler):
             self.answer_in_workspace(list_answer, match[1], filters, self.created)
         elif match := GET_PATH.fullmatch(path):
             self.answer_in_workspace(savepoint_answer, match[2], self.calls)
+        elif match := JOB_PATH.fullmatch(path):
+            self.answer(*job_answer(match[2]))
         else:
             self.answer(404, {}, alibaba_error("InvalidApi.NotFound", self.path))
 

@@ -1,14 +1,17 @@
 //! One RPC: its time limits, and what is known about it.
 
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use http::HeaderValue;
 use tokio_util::sync::CancellationToken;
 
-use crate::caller::Peer;
+use crate::caller::{Caller, Peer};
+use crate::policy::{Access, Scope};
 use crate::rpc::operation::Operation;
 use crate::rpc::reason::{Outcome, Reason};
 use crate::rpc::{Deadline, Error};
@@ -29,19 +32,44 @@ struct Inner {
     /// Ends the call at the end of a drain.
     stop: CancellationToken,
     write_started: WriteStarted,
+    /// Attempts of the current REST call, and of those before it.
     attempts: AtomicU32,
+    earlier: AtomicU32,
     http_status: AtomicU16,
+    /// The host that the attempts go to.
+    endpoint: OnceLock<HeaderValue>,
+    /// What the call is about to change.
+    target: OnceLock<Target>,
     /// Messages of a stream, and the polls that were made for it.
     messages: AtomicU32,
     polls: AtomicU32,
     ended: Mutex<Ended>,
     peer: Peer,
+    /// Who calls; none for the gateway's own polls.
+    caller: Option<Caller>,
+    /// What the policy says, if there is one.
+    access: Option<Access>,
     trace: Option<Trace>,
 }
 
+/// What a call changes, by ids that were found valid, so that it can be found at the provider.
+#[derive(Debug, Default)]
+pub(crate) struct Target {
+    pub(crate) project_id: Option<String>,
+    pub(crate) job_id: Option<String>,
+    pub(crate) workspace: Option<String>,
+    pub(crate) namespace: Option<String>,
+    pub(crate) deployment_id: Option<String>,
+    pub(crate) cluster: Option<String>,
+}
+
 /// How a call ended, for its record.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Ended {
+    /// What went wrong, in the gateway's own words.
+    pub(crate) error: Option<String>,
+    /// The invalid fields of the request.
+    pub(crate) fields: Vec<&'static str>,
     pub(crate) reason: Option<Reason>,
     /// Whether the change may have been made despite the failure.
     pub(crate) outcome: Option<Outcome>,
@@ -58,17 +86,44 @@ impl Call {
         peer: Peer,
         trace: Option<Trace>,
     ) -> Self {
+        Self::judged(operation, deadline, stop, peer, trace, None)
+    }
+
+    /// A call that belongs to no caller.
+    pub(crate) fn internal(operation: &'static Operation, deadline: Deadline) -> Self {
+        let (stop, peer) = (CancellationToken::new(), Peer::default());
+        let mut call = Self::new(Some(operation), deadline, stop, peer, None);
+        if let Some(inner) = Arc::get_mut(&mut call.0) {
+            inner.caller = None;
+        }
+        call
+    }
+
+    /// The same, under a policy.
+    pub(crate) fn judged(
+        operation: Option<&'static Operation>,
+        deadline: Deadline,
+        stop: CancellationToken,
+        peer: Peer,
+        trace: Option<Trace>,
+        access: Option<Access>,
+    ) -> Self {
         Self(Arc::new(Inner {
             operation,
             deadline,
             stop,
             write_started: WriteStarted::default(),
             attempts: AtomicU32::new(0),
+            earlier: AtomicU32::new(0),
             http_status: AtomicU16::new(0),
+            endpoint: OnceLock::new(),
+            target: OnceLock::new(),
             messages: AtomicU32::new(0),
             polls: AtomicU32::new(0),
             ended: Mutex::default(),
+            caller: Some(peer.caller.clone()),
             peer,
+            access,
             trace,
         }))
     }
@@ -92,13 +147,63 @@ impl Call {
         self.0.attempts.load(Ordering::Relaxed)
     }
 
+    /// Number of requests to the provider, of all REST calls.
+    pub(crate) fn requests(&self) -> u32 {
+        self.0.earlier.load(Ordering::Relaxed) + self.attempts()
+    }
+
     /// The HTTP status of the last response.
     pub(crate) fn http_status(&self) -> Option<u16> {
         Some(self.0.http_status.load(Ordering::Relaxed)).filter(|status| *status != 0)
     }
 
+    /// The host of the provider, once there was an attempt.
+    pub(crate) fn endpoint(&self) -> Option<&str> {
+        self.0.endpoint.get()?.to_str().ok()
+    }
+
+    /// What it changes, if it is about to change something.
+    pub(crate) fn target(&self) -> Option<&Target> {
+        self.0.target.get()
+    }
+
+    /// Notes what it is about to change. Only the first time counts.
+    pub(crate) fn note_target(&self, target: Target) {
+        // It is set already.
+        let _ = self.0.target.set(target);
+    }
+
     pub(crate) fn peer(&self) -> &Peer {
         &self.0.peer
+    }
+
+    /// Who calls; none for the gateway's own polls.
+    pub(crate) fn caller(&self) -> Option<&Caller> {
+        self.0.caller.as_ref()
+    }
+
+    pub(crate) fn access(&self) -> Option<&Access> {
+        self.0.access.as_ref()
+    }
+
+    /// Judges the call by what it is about. Every handler does so once its request is valid:
+    /// [`crate::upstream::Upstream`] runs no call that was not judged.
+    ///
+    /// # Errors
+    /// [`Reason::CallerNotAllowed`]
+    pub(crate) fn judge(&self, scope: &Scope<'_>) -> Result<(), Error> {
+        self.access().map_or(Ok(()), |access| access.judge(scope))
+    }
+
+    /// # Errors
+    /// [`Reason::GatewayInternal`] if there is a policy and the call was not judged by it.
+    pub(crate) fn must_be_judged(&self) -> Result<(), Error> {
+        match self.access() {
+            Some(access) if !access.is_judged() => {
+                Err(Error::new(Reason::GatewayInternal, "the policy was not asked"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Its trace, if it is traced.
@@ -107,8 +212,8 @@ impl Call {
     }
 
     /// How it ended, as far as known.
-    pub(crate) fn ended(&self) -> Ended {
-        self.lock().clone()
+    pub(crate) fn ended(&self) -> impl Deref<Target = Ended> {
+        self.lock()
     }
 
     /// Why it failed, as far as known.
@@ -117,14 +222,20 @@ impl Call {
     }
 
     /// An RPC may make several REST calls, each with its own attempts.
-    pub(crate) fn begin_run(&self) {
-        self.0.attempts.store(0, Ordering::Relaxed);
+    pub(crate) fn begin_run(&self, endpoint: &HeaderValue) {
+        self.0.earlier.fetch_add(self.0.attempts.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+        // Cloning shares the text.
+        self.0.endpoint.get_or_init(|| endpoint.clone());
     }
 
     pub(crate) fn begin_attempt(&self) {
         self.0.write_started.clear();
-        self.0.attempts.fetch_add(1, Ordering::Relaxed);
         self.0.http_status.store(0, Ordering::Relaxed);
+    }
+
+    /// Counts the request that an attempt is about to send. One without a credential sends none.
+    pub(crate) fn note_request(&self) {
+        self.0.attempts.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn note_http_status(&self, status: u16) {
@@ -172,6 +283,8 @@ impl Call {
     pub(crate) fn note_failure(&self, error: &Error) {
         let provider_error = error.provider_error();
         *self.lock() = Ended {
+            error: Some(error.own_text().to_owned()),
+            fields: error.violations().iter().map(|violation| violation.field).collect(),
             reason: Some(error.reason()),
             outcome: error.outcome(),
             provider_code: provider_error.code.clone(),

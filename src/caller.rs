@@ -25,7 +25,7 @@ pub struct Peer {
 /// The identity of a caller as one text, to be compared byte for byte: `spiffe://…`, `dns:…` or
 /// `cn:…` of a verified client certificate, `uid:…` of a Unix socket, else `anonymous`. The prefixes
 /// keep the kinds apart.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Caller(Option<Arc<str>>);
 
 /// The names in a certificate, in its order.

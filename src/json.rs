@@ -104,7 +104,15 @@ pub(crate) fn text<'de, D>(from: D) -> Result<Option<Cow<'de, str>>, D::Error>
 where
     D: Deserializer<'de>,
 {
-    from.deserialize_any(TextVisitor)
+    from.deserialize_any(TextVisitor { may_be_number: true })
+}
+
+/// Parses a string, where a number would be a mistake; null counts as absent.
+pub(crate) fn string<'de, D>(from: D) -> Result<Option<Cow<'de, str>>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    from.deserialize_any(TextVisitor { may_be_number: false })
 }
 
 /// A text, parsed by [`text`].
@@ -231,7 +239,18 @@ impl Visitor<'_> for BooleanVisitor {
     }
 }
 
-struct TextVisitor;
+struct TextVisitor {
+    may_be_number: bool,
+}
+
+impl TextVisitor {
+    fn number<'de, E: de::Error>(&self, number: String) -> Result<Option<Cow<'de, str>>, E> {
+        match self.may_be_number {
+            true => Ok(Some(Cow::Owned(number))),
+            false => Err(E::invalid_type(Unexpected::Other("number"), self)),
+        }
+    }
+}
 
 impl<'de> Visitor<'de> for TextVisitor {
     type Value = Option<Cow<'de, str>>;
@@ -249,11 +268,11 @@ impl<'de> Visitor<'de> for TextVisitor {
     }
 
     fn visit_u64<E: de::Error>(self, number: u64) -> Result<Self::Value, E> {
-        Ok(Some(Cow::Owned(number.to_string())))
+        self.number(number.to_string())
     }
 
     fn visit_i64<E: de::Error>(self, number: i64) -> Result<Self::Value, E> {
-        Ok(Some(Cow::Owned(number.to_string())))
+        self.number(number.to_string())
     }
 
     fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {

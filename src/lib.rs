@@ -19,6 +19,7 @@
 
 pub mod cli;
 pub mod demo;
+pub mod check;
 pub mod descriptor_set;
 pub mod healthcheck;
 // The composition root.
@@ -34,6 +35,7 @@ pub mod credential;
 pub mod call;
 pub mod caller;
 // Shared parts.
+pub mod policy;
 pub mod transport;
 pub mod tls;
 mod files;
@@ -63,6 +65,7 @@ pub mod pb {
     include!(concat!(env!("OUT_DIR"), "/pb.rs"));
     pub use grpc::health::v1 as health;
     pub use savepoint::dli::v1 as dli;
+    pub use savepoint::flink::v1 as flink;
     pub use savepoint::v1::*;
 
     /// The messages of OTLP that traces need.

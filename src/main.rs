@@ -5,13 +5,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use savepoint_gateway::cli::{Cli, Command};
+use savepoint_gateway::cli::{Cli, CliError, Command};
 use savepoint_gateway::clock::SystemClock;
-use savepoint_gateway::gateway::{Config, Gateway, ServeOptions, raise_descriptor_limit};
+use savepoint_gateway::gateway::{
+    Config, Gateway, ServeOptions, StartError, raise_descriptor_limit,
+};
 use savepoint_gateway::options::environment;
 use savepoint_gateway::service::OPERATIONS;
 use savepoint_gateway::telemetry::{LogConfig, LogSink, Telemetry, install};
-use savepoint_gateway::{demo, descriptor_set, healthcheck};
+use savepoint_gateway::{check, demo, descriptor_set, healthcheck};
 use tikv_jemallocator::Jemalloc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -26,7 +28,11 @@ const USAGE: u8 = 2;
 const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
-    let cli = Cli::from_args();
+    let cli = match Cli::from_args() {
+        Ok(cli) => cli,
+        Err(CliError::Clap(error)) => error.exit(),
+        Err(error @ CliError::Usage(_)) => return fail(USAGE, &error),
+    };
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // For name lookups and file reads, so that hung ones cannot accumulate.
@@ -43,6 +49,21 @@ fn main() -> ExitCode {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => fail(error.exit_code(), &error),
             },
+            Command::Check(options) => {
+                let (config, clock) = (options.config(&environment), Arc::new(SystemClock));
+                match check::run(
+                    config,
+                    clock,
+                    &mut std::io::stdout(),
+                    options.style(),
+                    options.caller(),
+                )
+                .await
+                {
+                    Ok(code) => ExitCode::from(code),
+                    Err(error) => fail(1, &error),
+                }
+            }
             Command::Healthcheck(options) => match options.target() {
                 Err(error) => fail(USAGE, &error),
                 Ok((address, timeout)) => {
@@ -90,23 +111,10 @@ async fn serve_until_signal(config: Config, telemetry: Telemetry) -> ExitCode {
         return ExitCode::FAILURE;
     };
     let config = within_descriptors(config);
-    tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        workers = config.workers,
-        max_in_flight = config.max_in_flight,
-        default_timeout = ?config.server.timeouts.default,
-        max_timeout = ?config.server.timeouts.max,
-        drain_timeout = ?config.server.drain_timeout,
-        drain_delay = ?config.server.drain_delay,
-        "starting"
-    );
-    for setup in config.providers.each() {
-        let endpoint = setup.endpoint.origin();
-        tracing::info!(provider = %setup.provider, endpoint, "provider configured");
-    }
+    config.log_start();
     let gateway = match Gateway::bind(config, telemetry, Arc::new(SystemClock)).await {
         Ok(gateway) => gateway,
-        Err(error) => return fail(1, &error),
+        Err(error) => return cannot_start(&error),
     };
     tracing::info!(
         listen = %gateway.address(),
@@ -135,7 +143,7 @@ async fn serve_until_signal(config: Config, telemetry: Telemetry) -> ExitCode {
     tokio::select! {
         result = running => match result {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(1, &error),
+            Err(error) => cannot_start(&error),
         },
         () = reloading => ExitCode::FAILURE,
         () = second_signal => {
@@ -177,9 +185,22 @@ fn start_log(config: LogConfig) -> Result<LogSink, Box<dyn std::error::Error>> {
     Ok(sink)
 }
 
+/// Reports in the log that the gateway does not start.
+fn cannot_start(error: &StartError) -> ExitCode {
+    tracing::error!(option = error.flag(), error = with_causes(error), "cannot start");
+    ExitCode::FAILURE
+}
+
 /// Reports an error and its causes on standard error.
 fn fail(code: u8, error: &dyn std::error::Error) -> ExitCode {
-    let mut text = format!("savepoint-gateway: {error}");
+    let text = format!("savepoint-gateway: {}\n", with_causes(error));
+    // Standard error may be closed.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    ExitCode::from(code)
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         let why = error.to_string();
@@ -189,8 +210,5 @@ fn fail(code: u8, error: &dyn std::error::Error) -> ExitCode {
         }
         cause = error.source();
     }
-    text.push('\n');
-    // Standard error may be closed.
-    let _ = std::io::stderr().write_all(text.as_bytes());
-    ExitCode::from(code)
+    text
 }

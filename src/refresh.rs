@@ -54,6 +54,15 @@ impl FetchError {
     }
 }
 
+/// The outcome of a requested fetch, for the log.
+pub(crate) fn reload_outcome(changed: Option<bool>) -> &'static str {
+    match changed {
+        Some(true) => "changed",
+        Some(false) => "unchanged",
+        None => "failed",
+    }
+}
+
 /// How a value is fetched, and what follows.
 pub(crate) trait Upkeep: Send + Sync {
     type Value: Send + Sync;
@@ -74,6 +83,11 @@ pub(crate) trait Upkeep: Send + Sync {
     /// Called after a failed fetch. `repeated`: the previous one failed with the same error.
     fn failed(&self, error: &FetchError, in_use: Option<&Self::Value>, repeated: bool);
 
+    /// Whether a fetched value is another one than that in use.
+    fn is_new(&self, _new: &Self::Value, _old: Option<&Self::Value>) -> bool {
+        true
+    }
+
     /// The poll interval, if fetches are cheap. It also applies after failures.
     fn poll(&self) -> Option<Duration> {
         None
@@ -89,6 +103,10 @@ pub(crate) trait Upkeep: Send + Sync {
 
     /// Called when a requested fetch may not be made before this time has passed.
     fn reload_refused(&self, _left: Duration) {}
+
+    /// Called after a fetch that an operator requested, so that its outcome is told even if nothing
+    /// has changed. `changed`: whether there is a new value; none if the fetch failed.
+    fn reloaded(&self, _changed: Option<bool>) {}
 
     /// Returns once something that the value depends on has changed, with the minimum time between
     /// fetches. `ready`: the last fetch succeeded.
@@ -188,6 +206,7 @@ impl<T: Send + Sync> Refresh<T> {
         let mut failures = 0;
         let mut reloaded = None;
         let mut last_error: Option<FetchError> = None;
+        let mut is_requested = false;
         loop {
             self.state.send_replace(State::Fetching);
             let began = Instant::now();
@@ -198,6 +217,9 @@ impl<T: Send + Sync> Refresh<T> {
                 Ok(Err(_)) => Err(FetchError::new("the fetch panicked, which is a defect")),
                 Err(_) => Err(FetchError::new("the source timed out")),
             };
+            let changed = result.as_ref().ok().map(|new| {
+                new.as_ref().is_some_and(|new| upkeep.is_new(new, self.value.load().as_deref()))
+            });
             let wait = match result {
                 Ok(new) => {
                     failures = 0;
@@ -221,26 +243,30 @@ impl<T: Send + Sync> Refresh<T> {
                     wait.unwrap_or_else(|| backoff(failures, clock.chance()))
                 }
             };
+            if is_requested {
+                upkeep.reloaded(changed);
+            }
             let rest = Rest { began, wait, ready: failures == 0 };
-            self.rest(upkeep, clock, rest, &mut reloaded).await;
+            is_requested = self.rest(upkeep, clock, rest, &mut reloaded).await;
         }
     }
 
-    /// Waits until the next fetch is due. `reloaded`: when the last requested fetch was due.
+    /// Waits until the next fetch is due, and returns whether it was requested. `reloaded`: when the
+    /// last requested fetch was due.
     async fn rest(
         &self,
         upkeep: &impl Upkeep<Value = T>,
         clock: &dyn Clock,
         Rest { began, wait, ready }: Rest,
         reloaded: &mut Option<Instant>,
-    ) {
+    ) -> bool {
         // By both clocks: the wall clock can jump, and timers stop while a machine is suspended.
         let (mut due, due_of_day) = (Instant::now() + wait, later(clock.now(), wait));
-        let mut has_changed = false;
+        let (mut has_changed, mut was_requested) = (false, false);
         loop {
             let left = due.saturating_duration_since(Instant::now());
             if left.is_zero() || until(clock.now(), due_of_day).is_zero() {
-                return;
+                return was_requested;
             }
             let is_requested = tokio::select! {
                 () = tokio::time::sleep(left.min(CLOCK_CHECK)) => false,
@@ -258,6 +284,7 @@ impl<T: Send + Sync> Refresh<T> {
             };
             // After the wait for a change, which may read the same file.
             if is_requested && upkeep.may_reload(ready).await {
+                was_requested = true;
                 let now = Instant::now();
                 // Many requests must not cause many fetches.
                 let last = reloaded.filter(|_| ready);

@@ -29,8 +29,16 @@ pub(crate) fn percent_decode(text: &str) -> Cow<'_, str> {
     percent_decode_str(text).decode_utf8_lossy()
 }
 
+/// Lower-case hex of the SHA-256 of nothing.
+const HEX_SHA256_OF_NOTHING: &str =
+    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
 /// Lower-case hex of the SHA-256 of these bytes.
 pub(crate) fn hex_sha256(bytes: &[u8]) -> String {
+    if bytes.is_empty() {
+        // Most requests have no body.
+        return HEX_SHA256_OF_NOTHING.to_owned();
+    }
     hex(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 
@@ -65,6 +73,9 @@ pub(crate) fn utc(time: Timestamp, marks: bool) -> String {
 /// The canonical query of both schemes: pairs decoded, sorted by key and value, and encoded again.
 /// A key without a value becomes `key=`.
 pub(crate) fn canonical_query(query: &str) -> String {
+    if query.is_empty() {
+        return String::new();
+    }
     let mut pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = query
         .split('&')
         .filter(|pair| !pair.is_empty())
@@ -85,53 +96,58 @@ pub(crate) fn canonical_query(query: &str) -> String {
 }
 
 /// The headers of a request in canonical form.
-pub(crate) struct SignedHeaders {
+pub(crate) struct SignedHeaders<'a> {
     /// The lower-case names, sorted and joined by `;`.
     pub(crate) names: String,
-    /// One line `name:value
-    /// ` for each, in the same order.
-    pub(crate) block: String,
+    /// Name and value of each, in the same order.
+    lines: Vec<(&'a str, &'a str)>,
 }
 
-impl SignedHeaders {
+impl<'a> SignedHeaders<'a> {
     /// From all headers of the request, and those that the signer will add.
     ///
     /// # Errors
     /// If a value is not text, because it has no canonical form.
     pub(crate) fn new(
-        headers: &HeaderMap,
-        added: &[(HeaderName, HeaderValue)],
+        headers: &'a HeaderMap,
+        added: &'a [(HeaderName, HeaderValue)],
     ) -> Result<Self, Error> {
-        let added = added.iter().map(|(name, value)| (name, value));
-        let kept = headers.iter().filter(|(name, _)| added.clone().all(|(other, _)| other != name));
-        let mut lines = kept
-            .chain(added.clone())
-            .map(|(name, value)| match std::str::from_utf8(value.as_bytes()) {
-                Ok(text) => Ok((name.as_str(), text.trim_matches(' '))),
-                Err(_) => Err(Error::new(
-                    Reason::GatewayInternal,
-                    format!("the header {name} is not text and cannot be signed"),
-                )),
-            })
-            .collect::<Result<Vec<_>, _>>()?;
+        let kept = headers.iter().filter(|(name, _)| added.iter().all(|(other, _)| other != name));
+        // Of the right size at once.
+        let mut lines = Vec::with_capacity(headers.len() + added.len());
+        for (name, value) in kept.chain(added.iter().map(|(name, value)| (name, value))) {
+            let Ok(text) = std::str::from_utf8(value.as_bytes()) else {
+                let text = format!("the header {name} is not text and cannot be signed");
+                return Err(Error::new(Reason::GatewayInternal, text));
+            };
+            lines.push((name.as_str(), text.trim_matches(' ')));
+        }
         lines.sort_unstable();
 
-        let size = lines.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
-        let mut signed = Self {
-            names: String::with_capacity(lines.iter().map(|(name, _)| name.len() + 1).sum()),
-            block: String::with_capacity(size),
-        };
-        for (name, value) in lines {
-            if !signed.names.is_empty() {
-                signed.names.push(';');
+        let mut names = String::with_capacity(lines.iter().map(|(name, _)| name.len() + 1).sum());
+        for (name, _) in &lines {
+            if !names.is_empty() {
+                names.push(';');
             }
-            signed.names.push_str(name);
-            signed.block.push_str(name);
-            signed.block.push(':');
-            signed.block.push_str(value);
-            signed.block.push('\n');
+            names.push_str(name);
         }
-        Ok(signed)
+        Ok(Self { names, lines })
+    }
+
+    /// The end of a canonical request: a line `name:value` for each header, the names, and the hash
+    /// of the body.
+    pub(crate) fn write(&self, payload: &str, text: &mut String) {
+        let block: usize =
+            self.lines.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
+        text.reserve_exact(block + self.names.len() + payload.len() + 2);
+        for (name, value) in &self.lines {
+            for part in [name, ":", value, "\n"] {
+                text.push_str(part);
+            }
+        }
+        for part in ["\n", &self.names, "\n", payload] {
+            text.push_str(part);
+        }
     }
 }
 
@@ -219,9 +235,7 @@ mod tests {
 
     #[test]
     fn the_hash_of_an_empty_text_is_correct() {
-        assert_eq!(
-            hex_sha256(b""),
-            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-        );
+        let hash = hex(digest::digest(&digest::SHA256, b"").as_ref());
+        assert_eq!(hex_sha256(b""), hash);
     }
 }

@@ -14,14 +14,21 @@ use crate::caller::{Caller, Peer};
 use crate::clock::SystemClock;
 use crate::credential::{Credential, Credentials};
 use crate::options::Endpoint;
+use crate::pb::dli::GetJobResponse;
+use crate::pb::flink::{self, CompletedSavepoint, Job, RestoredState};
 use crate::pb::{
     CreateSavepointRequest, CreateSavepointResponse, GetSavepointRequest, GetSavepointResponse,
     ImportSavepointRequest, ImportSavepointResponse, ListSavepointsRequest, ListSavepointsResponse,
+    Savepoint,
 };
 use crate::providers::alibaba::{
     ALIBABA, Alibaba, CREATE_SAVEPOINT, Create, GET_SAVEPOINT, Get, LIST_SAVEPOINTS,
 };
-use crate::providers::huawei::{HUAWEI, Huawei, IMPORT_SAVEPOINT, Import, Project};
+use crate::providers::flink::{FLINK, Flink};
+use crate::providers::huawei::{
+    Change, GET_JOB, GetJob, HUAWEI, Huawei, IMPORT_SAVEPOINT, Import, Project, RESUME_JOB,
+    TRIGGER_SAVEPOINT,
+};
 use crate::rpc::operation::{Operation, Provider};
 use crate::rpc::{Deadline, Error};
 use crate::secret::Secret;
@@ -32,6 +39,7 @@ use crate::tls::Trust;
 use crate::transport::{ClientOptions, Pool, Response};
 use crate::upstream::{Backoff, Limits, Upstream, WatchLimits, Watches};
 
+pub use crate::providers::flink::ID as FLINK_ID;
 pub use crate::server::test_util::{
     decoded_text, guarded_frames, media_type_parameter, single_message,
 };
@@ -43,6 +51,7 @@ pub const SECRETS: [&str; 3] =
 pub struct Providers {
     huawei: &'static Huawei,
     alibaba: &'static Alibaba,
+    flink: Flink,
     upstreams: [Upstream; 2],
     credential: Credential,
     import: Import<'static>,
@@ -116,6 +125,7 @@ impl Providers {
             create: alibaba.create_call(create).expect("a valid request"),
             huawei,
             alibaba,
+            flink: Flink::of(upstream(&FLINK, "https://flink.example")),
             upstreams,
             credential: credential(),
         }
@@ -123,6 +133,19 @@ impl Providers {
 
     pub fn imported(&self, response: &Response) -> Result<ImportSavepointResponse, Error> {
         self.upstreams[0].read(&IMPORT_SAVEPOINT, &self.import, response, &self.credential)
+    }
+
+    /// What is told of this job.
+    pub fn job(&self, job_id: i64, response: &Response) -> Result<GetJobResponse, Error> {
+        let get = GetJob::new(self.huawei, "p".into(), job_id);
+        self.upstreams[0].read(&GET_JOB, &get, response, &self.credential)
+    }
+
+    /// The message and the request id of a trigger, or of a change with a list of results.
+    pub fn changed(&self, has_list: bool, response: &Response) -> Result<(String, String), Error> {
+        let operation = if has_list { &RESUME_JOB } else { &TRIGGER_SAVEPOINT };
+        let change = Change::read_only(self.huawei, &operation.rest[0], has_list);
+        self.upstreams[0].read(operation, &change, response, &self.credential)
     }
 
     pub fn got(&self, response: &Response) -> Result<GetSavepointResponse, Error> {
@@ -141,6 +164,26 @@ impl Providers {
     ) -> Result<ListSavepointsResponse, Error> {
         let list = self.alibaba.list_call(request)?;
         self.upstreams[1].read(&LIST_SAVEPOINTS, &list, response, &self.credential)
+    }
+
+    pub fn flink_savepoint(&self, response: &Response) -> Result<Savepoint, Error> {
+        self.flink.read_savepoint(response, &self.credential)
+    }
+
+    pub fn flink_job(&self, response: &Response) -> Result<Job, Error> {
+        self.flink.read_job(response, &self.credential)
+    }
+
+    pub fn flink_checkpoints(
+        &self,
+        response: &Response,
+    ) -> Result<(Option<RestoredState>, Option<CompletedSavepoint>), Error> {
+        self.flink.read_checkpoints(response, &self.credential)
+    }
+
+    /// Whether Flink accepted what the gateway asked it to begin.
+    pub fn flink_begun(&self, response: &Response) -> Result<(), Error> {
+        self.flink.read_begun(response, &self.credential)
     }
 
     pub fn check_import(&self, request: &ImportSavepointRequest) -> Result<(), Error> {
@@ -167,6 +210,11 @@ impl Providers {
     /// The request that is sent to Alibaba.
     pub fn get(&self, request: &GetSavepointRequest) -> Result<Request<Bytes>, Error> {
         self.upstreams[1].request(&self.alibaba.get_call(request)?, &self.credential)
+    }
+
+    /// The request that is sent to a cluster.
+    pub fn flink_get(&self, request: &flink::GetSavepointRequest) -> Result<Request<Bytes>, Error> {
+        self.flink.request(request, &self.credential)
     }
 
     /// The request that is sent to Alibaba.

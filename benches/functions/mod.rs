@@ -16,15 +16,17 @@ use prost::Message;
 use savepoint_gateway::credential::Credential;
 use savepoint_gateway::pb::{
     CreateSavepointRequest, GetSavepointRequest, GetSavepointResponse, ImportSavepointRequest,
-    ImportSavepointResponse, ListSavepointsRequest, ListSavepointsResponse,
+    ImportSavepointResponse, ListSavepointsRequest, ListSavepointsResponse, flink,
 };
+use savepoint_gateway::policy::{Policy, Scope};
 use savepoint_gateway::providers::alibaba::{self, GET_SAVEPOINT};
 use savepoint_gateway::providers::huawei::{self, IMPORT_SAVEPOINT};
 use savepoint_gateway::rpc::Error;
 use savepoint_gateway::secret::Secret;
-use savepoint_gateway::test_util::{self, Providers, Records, SECRETS};
+use savepoint_gateway::service::OPERATIONS;
+use savepoint_gateway::test_util::{self, FLINK_ID, Providers, Records, SECRETS};
 use savepoint_gateway::transport::Response;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tonic::Status;
 
 /// A measured function of the call path.
@@ -42,11 +44,14 @@ impl fmt::Display for Function {
 }
 
 /// Every function, in the order of a call.
-pub(crate) const ALL: [Function; 19] = [
+pub(crate) const ALL: [Function; 24] = [
     // The message of the request body, decoded and validated.
     Function { name: "decode-import", once: |inputs| inputs.decode_import() },
     Function { name: "decode-get", once: |inputs| inputs.decode_get() },
     Function { name: "decode-create", once: |inputs| inputs.decode_create() },
+    // The policy's decision for a caller that its last rule of 100 allows, and for one that none does.
+    Function { name: "policy-allowed", once: |inputs| inputs.policy_allowed() },
+    Function { name: "policy-refused", once: |inputs| inputs.policy_refused() },
     // The signature alone, on a copy of the unsigned request.
     Function { name: "sign-import", once: |inputs| inputs.sign_import() },
     Function { name: "sign-get", once: |inputs| inputs.sign_get() },
@@ -55,10 +60,12 @@ pub(crate) const ALL: [Function; 19] = [
     Function { name: "request-get", once: |inputs| inputs.request_get() },
     Function { name: "request-create", once: |inputs| inputs.request_create() },
     Function { name: "request-list", once: |inputs| inputs.request_list() },
+    Function { name: "request-flink", once: |inputs| inputs.request_flink() },
     // The provider's success as the response message.
     Function { name: "answer-import", once: |inputs| inputs.answer_import() },
     Function { name: "answer-get", once: |inputs| inputs.answer_get() },
     Function { name: "answer-list", once: |inputs| inputs.answer_list() },
+    Function { name: "answer-flink", once: |inputs| inputs.answer_flink() },
     // The response message in its frame.
     Function { name: "encode-import", once: |inputs| inputs.encode_import() },
     Function { name: "encode-get", once: |inputs| inputs.encode_get() },
@@ -66,6 +73,7 @@ pub(crate) const ALL: [Function; 19] = [
     // The provider's failure: failure table, status with details, HTTP response.
     Function { name: "failure-import", once: |inputs| inputs.failure_import() },
     Function { name: "failure-get", once: |inputs| inputs.failure_get() },
+    Function { name: "failure-flink", once: |inputs| inputs.failure_flink() },
     // The record of a call: metrics and the log line.
     Function { name: "record-success", once: |inputs| inputs.record_success() },
     Function { name: "record-failure", once: |inputs| inputs.record_failure() },
@@ -80,6 +88,8 @@ pub(crate) fn inputs() -> &'static Inputs {
 
 /// The inputs.
 pub(crate) struct Inputs {
+    /// 100 rules, each for callers of its own by a pattern.
+    policy: Policy,
     providers: Providers,
     records: Records,
     credential: Credential,
@@ -93,6 +103,11 @@ pub(crate) struct Inputs {
     /// A page of 50 savepoints.
     page: Response,
     listed: ListSavepointsResponse,
+    /// GetSavepoint of Apache Flink.
+    flink: flink::GetSavepointRequest,
+    flink_success: Response,
+    /// With a stack trace of 50 kB.
+    flink_failure: Response,
 }
 
 /// The data of one RPC.
@@ -113,6 +128,15 @@ impl Inputs {
             serde_json::from_str(include_str!("../../bench/calls.json")).expect("calls.json");
         let text =
             |rpc: &str, field: &str| calls[rpc]["request"][field].as_str().expect(field).to_owned();
+        let rules: String = (1..=100)
+            .map(|team| {
+                format!(
+                    "[[allow]]\ncallers = [\"spiffe://prod.example/ns/team-{team}/*\"]\n\
+                     methods = [\"savepoint.v1.SavepointService/*\"]\nworkspaces = [\"w-{team}\"]\n"
+                )
+            })
+            .collect();
+        let policy = Policy::parse(rules.as_bytes(), OPERATIONS).expect("a policy");
         let providers = Providers::new("0605767b3300d5762fb7c0186d9e1779", "a14bd5d90a0001");
         let [id, secret, token] = SECRETS;
         let credential =
@@ -201,7 +225,34 @@ impl Inputs {
         upstream["body"]["totalSize"] = 1000.into();
         let page = answer(&upstream);
 
+        let flink = flink::GetSavepointRequest {
+            job_id: FLINK_ID.to_owned(),
+            trigger_id: FLINK_ID.to_owned(),
+            ..flink::GetSavepointRequest::default()
+        };
+        let answered = |status: u16, body: Value| Response {
+            status,
+            headers: HeaderMap::new(),
+            body: body.to_string().into(),
+            whole: true,
+        };
+        let location = "file:/var/flink/savepoints/savepoint-fae2ea-1f0ec26c9e27";
+        let flink_success = answered(
+            200,
+            json!({"status": {"id": "COMPLETED"}, "operation": {"location": location}}),
+        );
+        let frame = "\n\tat org.apache.flink.runtime.rest.handler.job.SavepointHandlers.handle(SavepointHandlers.java:316)";
+        let trace = format!(
+            "org.apache.flink.runtime.rest.handler.RestHandlerException: There is no savepoint operation with triggerId={FLINK_ID} for job {FLINK_ID}.{}",
+            frame.repeat(500)
+        );
+        let flink_failure = answered(404, json!({"errors": [trace]}));
+
         let inputs = Self {
+            flink,
+            flink_success,
+            flink_failure,
+            policy,
             listed: providers.listed(&list, &page).expect(SHOWN),
             created: framed(&create),
             create,
@@ -218,8 +269,24 @@ impl Inputs {
         inputs.providers.import(&inputs.import.request).expect(SHOWN);
         inputs.providers.get(&inputs.get.request).expect(SHOWN);
         inputs.providers.create(&inputs.create).expect(SHOWN);
+        inputs.providers.flink_get(&inputs.flink).expect(SHOWN);
+        inputs.providers.flink_savepoint(&inputs.flink_success).expect(SHOWN);
         assert_eq!((inputs.listed.savepoints.len(), inputs.listed.next_page_token.len()), (50, 44));
         inputs
+    }
+
+    fn policy_allowed(&self) {
+        let caller = black_box("spiffe://prod.example/ns/team-100/jobs");
+        let (workspace, namespace) = (Some("w-100"), Some("n"));
+        let scope = Scope { workspace, namespace, ..Scope::default() };
+        // As a call does: before its message is read, and once it was found valid.
+        assert!(self.policy.may_call(caller, &GET_SAVEPOINT));
+        assert!(self.policy.allows(caller, &GET_SAVEPOINT, black_box(&scope)));
+    }
+
+    fn policy_refused(&self) {
+        let caller = black_box("spiffe://prod.example/ns/other/jobs");
+        assert!(!self.policy.may_call(caller, &GET_SAVEPOINT));
     }
 
     fn decode_import(&self) {
@@ -271,6 +338,10 @@ impl Inputs {
         black_box(self.providers.list(black_box(&self.list)).expect(SHOWN));
     }
 
+    fn request_flink(&self) {
+        black_box(self.providers.flink_get(black_box(&self.flink)).expect(SHOWN));
+    }
+
     fn answer_import(&self) {
         black_box(self.providers.imported(black_box(&self.import.success)).expect(SHOWN));
     }
@@ -282,6 +353,10 @@ impl Inputs {
     /// With the validation of its request, because the page decides about the next one.
     fn answer_list(&self) {
         black_box(self.providers.listed(&self.list, black_box(&self.page)).expect(SHOWN));
+    }
+
+    fn answer_flink(&self) {
+        black_box(self.providers.flink_savepoint(black_box(&self.flink_success)).expect(SHOWN));
     }
 
     fn encode_import(&self) {
@@ -302,6 +377,12 @@ impl Inputs {
 
     fn failure_get(&self) {
         let error = self.providers.got(black_box(&self.get.failure)).expect_err(SHOWN);
+        black_box(Status::from(error).into_http::<tonic::body::Body>());
+    }
+
+    fn failure_flink(&self) {
+        let error =
+            self.providers.flink_savepoint(black_box(&self.flink_failure)).expect_err(SHOWN);
         black_box(Status::from(error).into_http::<tonic::body::Body>());
     }
 

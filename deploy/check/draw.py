@@ -48,7 +48,7 @@ def shown(value: float, unit: str) -> str:
         return duration(value)
     if unit == "percentunit":
         return f"{value * 100:.3g} %"
-    return short(value) + {"reqps": "/s", "cps": "/s"}.get(unit, "")
+    return short(value) + {"reqps": "/s", "cps": "/s", "bytes": "B"}.get(unit, "")
 
 
 def ticks(low: float, high: float, unit: str) -> list[float]:
@@ -171,7 +171,7 @@ def chart(page, panel, prometheus, box, start, end, step):
             if len(run) == 1:
                 page.rect(x(run[0]) - 2, y(points[run[0]]) - 2, 4, 4, colour)
         label = name if len(name) <= 52 else name[:51] + "…"
-        room = 24 + 6.4 * len(label)
+        room = 24 + sum(7.9 if letter.isupper() else 6.4 for letter in label)
         if legend_x + room > left + width - 60 and legend_x > x0:
             if legend_y > y1 + 36 + 17 * (LEGEND_LINES - 2):
                 hidden += 1

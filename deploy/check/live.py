@@ -74,9 +74,9 @@ def main() -> int:
         for query, least in (
             ("sum(rate(grpc_server_handled_total[15s]))", 10),
             ('sum(rate(grpc_server_handled_total{grpc_code!="OK"}[15s]))', 0.1),
-            ("sum(upstream_retries_total)", 1),
-            ("sum(upstream_shed_total)", 1),
-            ("sum(credential_refreshes_total)", 1),
+            ("sum(savepoint_gateway_upstream_retries_total)", 1),
+            ("sum(savepoint_gateway_upstream_shed_total)", 1),
+            ("sum(savepoint_gateway_credential_refreshes_total)", 1),
         ):
             try:
                 wait_until(lambda q=query, at_least=least: float(panels.instant(stack.prometheus, q)[0]["value"][1]) >= at_least, query)

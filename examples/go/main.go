@@ -39,7 +39,10 @@ const serviceConfig = `
 {"methodConfig": [{
   "name": [
     {"service": "savepoint.v1.SavepointService", "method": "GetSavepoint"},
-    {"service": "savepoint.v1.SavepointService", "method": "ListSavepoints"}
+    {"service": "savepoint.v1.SavepointService", "method": "ListSavepoints"},
+    {"service": "savepoint.dli.v1.DliService", "method": "GetJob"},
+    {"service": "savepoint.flink.v1.FlinkService", "method": "GetSavepoint"},
+    {"service": "savepoint.flink.v1.FlinkService", "method": "GetJob"}
   ],
   "retryPolicy": {
     "maxAttempts": 4, "initialBackoff": "0.1s", "maxBackoff": "1s", "backoffMultiplier": 2,
@@ -96,14 +99,28 @@ func watchSavepoint(
 	ctx context.Context, conn *grpc.ClientConn, request *savepointv1.WatchSavepointRequest,
 ) (*savepointv1.Savepoint, error) {
 	client := savepointv1.NewSavepointServiceClient(conn)
+	return waitUntilComplete(ctx, func() (func() (*savepointv1.Savepoint, error), error) {
+		watch, err := client.WatchSavepoint(ctx, request)
+		return func() (*savepointv1.Savepoint, error) {
+			message, err := watch.Recv()
+			return message.GetSavepoint(), err
+		}, err
+	})
+}
+
+// waitUntilComplete does the same with any call that sends savepoints: begin returns what receives
+// the next one.
+func waitUntilComplete(
+	ctx context.Context, begin func() (func() (*savepointv1.Savepoint, error), error),
+) (*savepointv1.Savepoint, error) {
 	backoff := firstBackoff
 	for {
 		var savepoint *savepointv1.Savepoint
-		watch, err := client.WatchSavepoint(ctx, request)
+		receive, err := begin()
 		for err == nil {
-			var message *savepointv1.WatchSavepointResponse
-			if message, err = watch.Recv(); err == nil {
-				savepoint, backoff = message.GetSavepoint(), firstBackoff
+			var next *savepointv1.Savepoint
+			if next, err = receive(); err == nil {
+				savepoint, backoff = next, firstBackoff
 			}
 		}
 		switch {

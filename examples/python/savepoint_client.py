@@ -22,7 +22,10 @@ SERVICE_CONFIG = """
 {"methodConfig": [{
   "name": [
     {"service": "savepoint.v1.SavepointService", "method": "GetSavepoint"},
-    {"service": "savepoint.v1.SavepointService", "method": "ListSavepoints"}
+    {"service": "savepoint.v1.SavepointService", "method": "ListSavepoints"},
+    {"service": "savepoint.dli.v1.DliService", "method": "GetJob"},
+    {"service": "savepoint.flink.v1.FlinkService", "method": "GetSavepoint"},
+    {"service": "savepoint.flink.v1.FlinkService", "method": "GetJob"}
   ],
   "retryPolicy": {
     "maxAttempts": 4, "initialBackoff": "0.1s", "maxBackoff": "1s", "backoffMultiplier": 2,
@@ -85,12 +88,17 @@ def watch_savepoint(
 ) -> savepoint_pb2.Savepoint:
     """Waits until the savepoint is complete. One that failed raises SavepointFailed."""
     stub = savepoint_pb2_grpc.SavepointServiceStub(channel)
+    return wait_until_complete(stub.WatchSavepoint, request, timeout_seconds)
+
+
+def wait_until_complete(watch, request: Message, timeout_seconds: float) -> savepoint_pb2.Savepoint:
+    """The same with any stub that sends savepoints."""
     end = time.monotonic() + timeout_seconds
     backoff = FIRST_BACKOFF_SECONDS
     while True:
         savepoint = savepoint_pb2.Savepoint()
         try:
-            for message in stub.WatchSavepoint(request, timeout=end - time.monotonic()):
+            for message in watch(request, timeout=end - time.monotonic()):
                 savepoint = message.savepoint
                 backoff = FIRST_BACKOFF_SECONDS
         except grpc.RpcError as error:

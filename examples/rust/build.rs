@@ -4,7 +4,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     const PROTO: &str = "../../proto";
     println!("cargo::rerun-if-changed={PROTO}");
     let protos = protox::compile(
-        ["savepoint/v1/savepoint.proto"],
+        [
+            "savepoint/v1/savepoint.proto",
+            "savepoint/dli/v1/dli.proto",
+            "savepoint/flink/v1/flink.proto",
+        ],
         [PROTO.to_owned(), format!("{PROTO}/third_party")],
     )?;
     // The types of google.protobuf come from prost-types.

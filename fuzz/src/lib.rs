@@ -13,8 +13,9 @@ use savepoint_gateway::rpc::reason::Reason;
 use savepoint_gateway::test_util::{Providers, SECRETS};
 use savepoint_gateway::transport::Response;
 use serde::Deserializer;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
+use serde_json::de::StrRead;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -72,6 +73,8 @@ pub fn within_bounds<T>(input: usize, run: impl FnOnce() -> T) -> T {
     const ALWAYS: usize = 256 * 1024;
     const HELD_FOR_A_BYTE: usize = 8;
     const ALLOCATED_FOR_A_BYTE: usize = 256;
+    // What all inputs share is not counted.
+    LazyLock::force(&PROVIDERS);
     ALLOCATED.set(0);
     HELD.set(0);
     HELD_AT_MOST.set(0);
@@ -145,19 +148,50 @@ pub fn whole(body: &'static [u8]) -> Response {
 
 /// Whether the body is an object that says success in this field, as the contract takes it.
 pub fn says_success(answer: &Response, field: &str) -> bool {
-    let Ok(body) = str::from_utf8(&answer.body) else { return false };
-    let mut reader = serde_json::Deserializer::from_str(body);
-    let says = match reader.deserialize_map(ValueOf(field)) {
-        Ok(Value::Bool(says)) => says,
-        Ok(Value::String(says)) => says.eq_ignore_ascii_case("true"),
+    is_true(value_of(answer, field))
+}
+
+/// Whether the only element of the list says so, or the object that came without a list.
+pub fn element_says_success(answer: &Response, field: &str) -> bool {
+    says_success(answer, field)
+        || is_true(found(answer, |reader| reader.deserialize_seq(OnlyOf(field))))
+}
+
+fn is_true(says: Option<Value>) -> bool {
+    match says {
+        Some(Value::Bool(says)) => says,
+        Some(Value::String(says)) => says.eq_ignore_ascii_case("true"),
         _ => false,
-    };
-    says && reader.end().is_ok() && answer.whole && (200..300).contains(&answer.status)
+    }
+}
+
+/// What the body of a whole 2xx says in this field; none if that cannot be read.
+pub fn value_of(answer: &Response, field: &str) -> Option<Value> {
+    found(answer, |reader| reader.deserialize_map(ValueOf(field)))
+}
+
+fn found<'a>(
+    answer: &'a Response,
+    find: impl FnOnce(&mut serde_json::Deserializer<StrRead<'a>>) -> serde_json::Result<Value>,
+) -> Option<Value> {
+    let body = str::from_utf8(&answer.body).ok()?;
+    let mut reader = serde_json::Deserializer::from_str(body);
+    let says = find(&mut reader).ok()?;
+    let is_success = answer.whole && (200..300).contains(&answer.status);
+    (reader.end().is_ok() && is_success).then_some(says)
 }
 
 /// Reads one field of an object. A reader of everything would refuse what JSON allows elsewhere in
 /// it: half a surrogate pair, or a number that no float holds.
 struct ValueOf<'a>(&'a str);
+
+impl<'de> DeserializeSeed<'de> for ValueOf<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Value, D::Error> {
+        from.deserialize_map(self)
+    }
+}
 
 impl<'de> Visitor<'de> for ValueOf<'_> {
     type Value = Value;
@@ -176,6 +210,23 @@ impl<'de> Visitor<'de> for ValueOf<'_> {
             }
         }
         Ok(found)
+    }
+}
+
+/// Reads one field of the only element of a list; null if there are more or none.
+struct OnlyOf<'a>(&'a str);
+
+impl<'de> Visitor<'de> for OnlyOf<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        let found = list.next_element_seed(ValueOf(self.0))?.unwrap_or_default();
+        let more = list.next_element::<IgnoredAny>()?.is_some();
+        Ok(if more { Value::Null } else { found })
     }
 }
 
@@ -198,10 +249,16 @@ pub fn check_savepoint(savepoint: &Savepoint) {
         assert_eq!(origin, format!("SAVEPOINT_ORIGIN_{}", savepoint.provider_origin));
     }
     let failed = status.failure.and_then(|failure| failure.fail_time);
-    for time in [savepoint.create_time, savepoint.update_time, failed].into_iter().flatten() {
-        assert!((-62_135_596_800..=253_402_300_799).contains(&time.seconds), "{time:?}");
-        assert!((0..1_000_000_000).contains(&time.nanos), "{time:?}");
-    }
+    [savepoint.create_time, savepoint.update_time, failed]
+        .into_iter()
+        .flatten()
+        .for_each(|time| check_time(time.seconds, time.nanos));
+}
+
+/// That it is one that every library can read.
+pub fn check_time(seconds: i64, nanos: i32) {
+    assert!((-62_135_596_800..=253_402_300_799).contains(&seconds), "{seconds}");
+    assert!((0..1_000_000_000).contains(&nanos), "{nanos}");
 }
 
 /// What every status keeps to, whatever a provider said.
@@ -240,7 +297,8 @@ pub fn check_error(error: Error) -> Status {
     status
 }
 
-fn check_text(what: &str, text: &str) {
+/// What every text keeps to that is made for people.
+pub fn check_text(what: &str, text: &str) {
     assert!(!text.chars().any(char::is_control), "{what}: {text:?}");
     check_no_secret(what, text);
 }

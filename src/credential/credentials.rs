@@ -12,7 +12,9 @@ use tokio::sync::Notify;
 use super::metrics::CredentialMetrics;
 use super::{Credential, Fetch, Lease, Source, SourceClient};
 use crate::clock::Clock;
-use crate::refresh::{CLOCK_CHECK, FetchError, MIN_INTERVAL, Refresh, Upkeep, until};
+use crate::refresh::{
+    CLOCK_CHECK, FetchError, MIN_INTERVAL, Refresh, Upkeep, reload_outcome, until,
+};
 use crate::rpc::Error;
 use crate::rpc::operation::Provider;
 use crate::rpc::reason::Reason;
@@ -26,7 +28,7 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The credentials for requests to one provider.
 #[derive(Debug, Clone)]
-pub struct Credentials(Arc<Refreshed>);
+pub struct Credentials(Arc<Refreshed>, Arc<str>);
 
 #[derive(Debug)]
 struct Refreshed {
@@ -45,11 +47,28 @@ impl Credentials {
     /// Credentials of a source, refreshed by [`Credentials::run`]. `first` is used until the first
     /// fetch is done.
     pub fn refreshed(source: impl Source, first: Option<Lease>) -> Self {
-        Self(Arc::new(Refreshed {
+        let refreshed = Refreshed {
             source: Box::new(source),
             refresh: Refresh::new(first),
             rejected: Notify::new(),
-        }))
+        };
+        Self(Arc::new(refreshed), "".into())
+    }
+
+    /// The same with the name of their source, such as `env` or `dir:/path`.
+    #[must_use]
+    pub(crate) fn of_source(self, name: &str) -> Self {
+        Self(self.0, name.into())
+    }
+
+    /// The name of their source; empty if they have been made without an option.
+    pub(crate) fn source_name(&self) -> &str {
+        &self.1
+    }
+
+    /// When the current credential expires, if that is known.
+    pub(crate) fn expires(&self) -> Option<Timestamp> {
+        self.0.refresh.map(|lease| lease.expires).flatten()
     }
 
     /// The credential for the next request. Waits only if there is none and a fetch is in progress.
@@ -97,8 +116,7 @@ impl Credentials {
     /// Returns once the credential has expired and there is no new one.
     pub(crate) async fn expired(&self, clock: &dyn Clock) {
         loop {
-            let expires = self.0.refresh.map(|lease| lease.expires).flatten();
-            let left = expires.map(|expires| until(clock.now(), expires));
+            let left = self.expires().map(|expires| until(clock.now(), expires));
             if left.is_some_and(|left| left.is_zero()) {
                 return;
             }
@@ -187,7 +205,7 @@ impl Upkeep for LeaseUpkeep<'_> {
             None => self.metrics.unchanged(),
             Some(lease) => {
                 self.metrics.obtained(now, lease.expires);
-                if old.is_none_or(|old| old.credential != lease.credential) {
+                if self.is_new(lease, old) {
                     tracing::info!(
                         %provider,
                         first = old.is_none(),
@@ -227,6 +245,15 @@ impl Upkeep for LeaseUpkeep<'_> {
 
     async fn may_reload(&self, ready: bool) -> bool {
         ready || self.poll().is_some() || self.refreshed.source.has_changed().await
+    }
+
+    fn is_new(&self, new: &Lease, old: Option<&Lease>) -> bool {
+        old.is_none_or(|old| old.credential != new.credential)
+    }
+
+    fn reloaded(&self, changed: Option<bool>) {
+        let outcome = reload_outcome(changed);
+        tracing::info!(provider = %self.provider, outcome, "reload of credential");
     }
 
     fn reload_refused(&self, left: Duration) {
@@ -379,7 +406,7 @@ mod tests {
         // From minute 45 to 59, every 46 seconds after backing off: `chance` is 0.5.
         assert_eq!(scripted.asked(), 22);
         let text = scripted.metrics.encode(0, crate::telemetry::Exposition::OpenMetrics);
-        let line = r#"credential_last_refresh_success{provider="huawei-dli"} 0"#;
+        let line = r#"savepoint_gateway_credential_last_refresh_success{provider="huawei-dli"} 0"#;
         assert!(text.lines().any(|found| found == line), "{text}");
         tokio::time::sleep(Duration::from_secs(2 * 60)).await;
         assert_eq!(scripted.current().await, Err(Reason::CredentialsUnavailable));

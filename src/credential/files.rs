@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 
-use super::{Credential, Fetch, Lease, Source, SourceClient};
+use super::{Credential, Fetch, InvalidCredential, Lease, Source, SourceClient};
 use crate::clock::Clock;
 use crate::files::{self, FileError, POLL, Reader, SETTLE};
 use crate::refresh::FetchError;
@@ -40,6 +40,11 @@ impl Directory {
     /// A file with a token that is sent as it is.
     pub fn of_token(path: impl Into<PathBuf>) -> Self {
         Self::of(path.into(), token)
+    }
+
+    /// A file with the value of the `Authorization` header.
+    pub fn of_authorization(path: impl Into<PathBuf>) -> Self {
+        Self::of(path.into(), authorization)
     }
 
     fn of(path: PathBuf, content: fn(&Path) -> Result<Credential, Vec<String>>) -> Self {
@@ -178,8 +183,19 @@ fn usable(path: &Path, secret: &str, fault: fn(&str) -> Option<&'static str>) ->
 }
 
 fn token(path: &Path) -> Result<Credential, Vec<String>> {
+    only_part(path, Credential::token)
+}
+
+fn authorization(path: &Path) -> Result<Credential, Vec<String>> {
+    only_part(path, Credential::of_authorization)
+}
+
+fn only_part(
+    path: &Path,
+    credential: fn(Secret) -> Result<Credential, InvalidCredential>,
+) -> Result<Credential, Vec<String>> {
     let of_path = |error| format!("{}: {error}", path.display());
-    let credential = |token| Credential::token(token).map_err(of_path);
+    let credential = |text| credential(text).map_err(of_path);
     read_part(path).and_then(credential).map_err(|problem| vec![problem])
 }
 

@@ -31,19 +31,23 @@ impl CredentialMetrics {
     ) -> Vec<Self> {
         let registry = &metrics.registry;
         let obtained = registry.add_seconds(
-            "credential_obtained_timestamp",
+            "savepoint_gateway_credential_obtained_timestamp",
             "When the current credential was obtained",
             Family::default(),
         );
         let expiry = registry.add_seconds(
-            "credential_expiry_timestamp",
+            "savepoint_gateway_credential_expiry_timestamp",
             "When the current credential expires; 0 if that is not known",
             Family::default(),
         );
-        let fresh: Family<_, _> =
-            registry.add("credential_last_refresh_success", "Whether the last refresh succeeded");
-        let refreshes: Family<Labels<2>, Counter> =
-            registry.add("credential_refreshes", "Refreshes that obtained a credential, or failed");
+        let fresh: Family<_, _> = registry.add(
+            "savepoint_gateway_credential_last_refresh_success",
+            "Whether the last refresh succeeded",
+        );
+        let refreshes: Family<Labels<2>, Counter> = registry.add(
+            "savepoint_gateway_credential_refreshes",
+            "Refreshes that obtained a credential, or failed",
+        );
         let of_provider = |provider: &'static Provider| {
             let provider = ("provider", provider.name);
             let refresh = |outcome| [provider, ("outcome", outcome)];

@@ -30,6 +30,8 @@ pub(crate) use source::{Changed, Fetch};
 use std::fmt;
 
 use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
 use needles::Needles;
 
@@ -46,6 +48,31 @@ pub struct Credential {
 enum Kind {
     Key(Box<AccessKey>),
     Token(Secret),
+    Authorization(Authorization),
+    Nothing,
+}
+
+/// The value of an `Authorization` header.
+struct Authorization {
+    value: Secret,
+    /// What follows the scheme, such as `Bearer`.
+    token: Option<Secret>,
+    /// The password in the token of `Basic`.
+    password: Option<Secret>,
+}
+
+impl Authorization {
+    fn new(value: Secret) -> Self {
+        let (scheme, token) = value.expose().split_once(' ').unwrap_or_default();
+        let token = token.trim();
+        let is_basic = scheme.eq_ignore_ascii_case("basic");
+        let decoded = is_basic.then(|| STANDARD.decode(token).ok()).flatten();
+        let decoded = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
+        let password = decoded.as_deref().and_then(|pair| pair.split_once(':'));
+        let secret = |text: &str| (!text.is_empty()).then(|| Secret::new(text));
+        let (token, password) = (secret(token), password.and_then(|(_, word)| secret(word)));
+        Self { value, token, password }
+    }
 }
 
 /// An access key, with the security token of a temporary one.
@@ -93,6 +120,20 @@ impl Credential {
         Ok(Self::of(Kind::Token(token)))
     }
 
+    /// The value of the `Authorization` header, such as `Bearer abc`.
+    ///
+    /// # Errors
+    /// If it is empty or cannot be sent in a header.
+    pub fn of_authorization(value: Secret) -> Result<Self, InvalidCredential> {
+        check("authorization", &value.expose().replace(' ', ""))?;
+        Ok(Self::of(Kind::Authorization(Authorization::new(value))))
+    }
+
+    /// For a provider that needs none.
+    pub fn none() -> Self {
+        Self::of(Kind::Nothing)
+    }
+
     fn of(kind: Kind) -> Self {
         let mut credential = Self { kind, needles: Needles::default() };
         let mut needles = Needles::default();
@@ -108,9 +149,9 @@ impl Credential {
     pub fn access_key(&self) -> Result<&AccessKey, Error> {
         match &self.kind {
             Kind::Key(key) => Ok(key),
-            Kind::Token(_) => Err(Error::new(
+            Kind::Token(_) | Kind::Authorization(_) | Kind::Nothing => Err(Error::new(
                 Reason::CredentialsUnavailable,
-                "the credential is a token, and this request needs a signature",
+                "the credential is no key, and this request needs a signature",
             )),
         }
     }
@@ -118,8 +159,16 @@ impl Credential {
     /// The token to send instead of a signature.
     pub(crate) fn auth_token(&self) -> Option<&Secret> {
         match &self.kind {
-            Kind::Key(_) => None,
             Kind::Token(token) => Some(token),
+            Kind::Key(_) | Kind::Authorization(_) | Kind::Nothing => None,
+        }
+    }
+
+    /// The value of the `Authorization` header.
+    pub(crate) fn authorization(&self) -> Option<&Secret> {
+        match &self.kind {
+            Kind::Authorization(authorization) => Some(&authorization.value),
+            Kind::Key(_) | Kind::Token(_) | Kind::Nothing => None,
         }
     }
 
@@ -137,6 +186,12 @@ impl Credential {
                 Some(key.access_key_id.as_str()),
             ],
             Kind::Token(token) => [Some(token.expose()), None, None],
+            Kind::Authorization(authorization) => [
+                Some(authorization.value.expose()),
+                authorization.token.as_ref().map(Secret::expose),
+                authorization.password.as_ref().map(Secret::expose),
+            ],
+            Kind::Nothing => [None, None, None],
         };
         known.into_iter().flatten()
     }

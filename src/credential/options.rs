@@ -50,13 +50,19 @@ impl<W> Sources<W> {
             None => self.rows.iter().find(|(_, names, _)| problems.any_variable(names)),
         };
         match (chosen, text) {
-            (Some((_, _, make)), text) => {
+            (Some((form, _, make)), text) => {
                 let rest = text.and_then(|text| text.split_once(':'));
-                return make(problems, rest.map(|(_, rest)| rest), with);
+                let credentials = make(problems, rest.map(|(_, rest)| rest), with)?;
+                return Some(credentials.of_source(shown(text.unwrap_or(form))));
             }
-            (None, Some(_)) => {
+            (None, Some(text)) => {
                 let forms = self.forms().join(", ");
-                problems.report(self.flag, format_args!("is not one of {forms}"));
+                let kind = text.split_once(':').map_or(text, |(kind, _)| kind);
+                // Anything else may be a secret that was set in the wrong place.
+                let is_word = kind.len() < 20
+                    && kind.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'-' | b'_'));
+                let shown = if is_word { format!("{kind:?} ") } else { String::new() };
+                problems.report(self.flag, format_args!("{shown}is not one of {forms}"));
             }
             (None, None) => problems.add(format!(
                 "{}, or select another source with {}",
@@ -65,6 +71,14 @@ impl<W> Sources<W> {
             )),
         }
         None
+    }
+}
+
+/// The name of a source. A URI may contain a secret, a path does not.
+fn shown(text: &str) -> &str {
+    match text.split_once(':') {
+        Some((kind, rest)) if rest.contains("://") => kind,
+        _ => text,
     }
 }
 

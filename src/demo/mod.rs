@@ -18,6 +18,8 @@ use crate::clock::SystemClock;
 use crate::gateway::{Config, Gateway, GatewayOptions, Providers, StartError};
 use crate::healthcheck;
 use crate::options::{ConfigError, Problems, environment};
+use crate::pb::dli::dli_service_client::DliServiceClient;
+use crate::pb::dli::{GetJobRequest, JobState, ResumeJobRequest};
 use crate::pb::savepoint_service_client::SavepointServiceClient;
 use crate::pb::{
     CreateSavepointRequest, GetSavepointRequest, ImportSavepointRequest, WatchSavepointRequest,
@@ -95,8 +97,10 @@ pub async fn run(options: &DemoOptions) -> Result<(), DemoError> {
     let clock = Arc::new(SystemClock);
     let huawei = Simulator::start(Api::Huawei, clock.clone()).await?;
     let alibaba = Simulator::start(Api::Alibaba, clock.clone()).await?;
-    let providers =
-        Providers::from(huawei.huawei_setup()?).or(Providers::from(alibaba.alibaba_setup()?));
+    let flink = Simulator::start(Api::Flink, clock.clone()).await?;
+    let providers = Providers::from(huawei.huawei_setup()?)
+        .or(Providers::from(alibaba.alibaba_setup()?))
+        .or(Providers::from(flink.flink_setup("local")?));
     let (config, log) = options.config(providers)?;
     let sink = LogSink::new(io::stderr(), log.format, log.level)?;
     install(&sink).map_err(io::Error::other)?;
@@ -110,9 +114,11 @@ pub async fn run(options: &DemoOptions) -> Result<(), DemoError> {
     });
     let showing = async {
         let channel = healthcheck::connect(&address).await?;
-        let client = SavepointServiceClient::new(channel);
+        let jobs = DliServiceClient::new(channel.clone());
+        let client = SavepointServiceClient::new(channel.clone());
         let mut demo = Demo {
-            client: client.clone(),
+            client,
+            jobs,
             messages: Messages::new().map_err(io::Error::other)?,
             show: Show::new(options.verbose),
             huawei: &huawei,
@@ -121,6 +127,7 @@ pub async fn run(options: &DemoOptions) -> Result<(), DemoError> {
         demo.show.title("savepoint-gateway demo: no provider account, everything on loopback");
         demo.show.item("gateway", &format!("{address}; metrics and probes: {admin}"));
         demo.import().await?;
+        demo.resume().await?;
         demo.get().await?;
         demo.create_and_watch().await?;
         demo.fail().await?;
@@ -129,10 +136,13 @@ pub async fn run(options: &DemoOptions) -> Result<(), DemoError> {
         if options.once {
             return Ok(());
         }
-        show.title("The gateway keeps serving; Ctrl-C stops it. Three things to try:");
+        show.title("The gateway keeps serving; Ctrl-C stops it. Four things to try:");
         show.line(&format!("grpcurl -plaintext {address} describe savepoint.v1.SavepointService"));
         show.line(&format!(
             r#"grpcurl -plaintext -d '{{"namespace":"ns","savepoint_id":"simulate-throttled"}}' {address} savepoint.v1.SavepointService/GetSavepoint"#
+        ));
+        show.line(&format!(
+            r#"grpcurl -plaintext -d '{{"job_id":"{FLINK_JOB}"}}' {address} savepoint.flink.v1.FlinkService/GetJob"#
         ));
         show.line(&format!("curl http://{admin}/metrics"));
         if let Some(rate) = options.rate {
@@ -141,7 +151,7 @@ pub async fn run(options: &DemoOptions) -> Result<(), DemoError> {
         show.print()?;
         match options.rate {
             Some(rate) => tokio::select! {
-                () = traffic::keep_calling(client, rate) => Ok(()),
+                () = traffic::keep_calling(channel, rate) => Ok(()),
                 ended = wait_for_the_end() => ended,
             },
             None => wait_for_the_end().await,
@@ -162,22 +172,26 @@ pub async fn run(options: &DemoOptions) -> Result<(), DemoError> {
 async fn serve_simulators(verbose: bool) -> Result<(), DemoError> {
     let clock = Arc::new(SystemClock);
     let huawei = Simulator::start_fixed(Api::Huawei, clock.clone()).await?;
-    let alibaba = Simulator::start_fixed(Api::Alibaba, clock).await?;
+    let alibaba = Simulator::start_fixed(Api::Alibaba, clock.clone()).await?;
+    let flink = Simulator::start_fixed(Api::Flink, clock).await?;
     let mut show = Show::new(verbose);
-    show.title("Simulators of both providers. In another terminal:");
+    // As it was called, so that the line works where it is not installed.
+    let program = std::env::args().next().unwrap_or_else(|| "savepoint-gateway".to_owned());
+    show.title("Simulators of all providers. In another terminal:");
     for line in [
         format!("export HUAWEICLOUD_SDK_AK={EXAMPLE_ID} HUAWEICLOUD_SDK_SK={EXAMPLE_SECRET}"),
         format!(
             "export ALIBABA_CLOUD_ACCESS_KEY_ID={EXAMPLE_ID} ALIBABA_CLOUD_ACCESS_KEY_SECRET={EXAMPLE_SECRET}"
         ),
         format!(
-            "savepoint-gateway serve --huawei-endpoint http://{} --huawei-project-id {PROJECT_ID} \\",
+            "{program} serve --huawei-endpoint http://{} --huawei-project-id {PROJECT_ID} \\",
             huawei.address()
         ),
         format!(
-            "  --alibaba-endpoint http://{} --alibaba-workspace {WORKSPACE}",
+            "  --alibaba-endpoint http://{} --alibaba-workspace {WORKSPACE} \\",
             alibaba.address()
         ),
+        format!("  --flink-cluster local=http://{} --enable-job-control", flink.address()),
     ] {
         show.line(&line);
     }
@@ -198,9 +212,17 @@ async fn wait_for_the_end() -> Result<(), DemoError> {
 type Client = SavepointServiceClient<tonic::transport::Channel>;
 
 const NAMESPACE: &str = "default-namespace";
+/// Not the job of the examples, which runs after this: a running job takes no import.
+const JOB: i64 = 137_229;
+/// The simulated cluster runs any job.
+const FLINK_JOB: &str = "fae2ea4e711c8a93bba26029a6f845cd";
+
+/// How often a started job is read. The simulator needs two.
+const MAX_READS: usize = 50;
 
 struct Demo<'a> {
     client: Client,
+    jobs: DliServiceClient<tonic::transport::Channel>,
     messages: Messages,
     show: Show,
     huawei: &'a Simulator,
@@ -216,7 +238,7 @@ impl Demo<'_> {
         self.show.title("1. ImportSavepoint, to Huawei Cloud DLI");
         let request = ImportSavepointRequest {
             project_id: PROJECT_ID.into(),
-            job_id: 137_228,
+            job_id: JOB,
             savepoint_path: "obs://bucket-name/dir/savepoint/".into(),
         };
         self.message("request", "ImportSavepointRequest", &request);
@@ -226,8 +248,29 @@ impl Demo<'_> {
         Ok(self.show.print()?)
     }
 
+    /// The other half of an import, which alone starts nothing.
+    async fn resume(&mut self) -> Result<(), DemoError> {
+        self.show.title("2. ResumeJob, then GetJob until the job runs");
+        let (project_id, job_id) = (PROJECT_ID.to_owned(), JOB);
+        let resume = ResumeJobRequest { project_id: project_id.clone(), job_id };
+        self.jobs.resume_job(resume).await.map_err(unexpected)?;
+        self.show.rest(self.huawei);
+        for _ in 0..MAX_READS {
+            let get = GetJobRequest { project_id: project_id.clone(), job_id };
+            let response = self.jobs.get_job(get).await.map_err(unexpected)?;
+            let job = response.into_inner().job.unwrap_or_default();
+            self.show.item("job", &format!("{}  {}", job.provider_state, job.state_description));
+            self.show.print()?;
+            if job.state() == JobState::Running {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        Err(DemoError::Unexpected("the job does not run".into()))
+    }
+
     async fn get(&mut self) -> Result<(), DemoError> {
-        self.show.title("2. GetSavepoint, from Alibaba Cloud Realtime Compute");
+        self.show.title("3. GetSavepoint, from Alibaba Cloud Realtime Compute");
         let request = GetSavepointRequest {
             workspace: WORKSPACE.into(),
             namespace: NAMESPACE.into(),
@@ -241,7 +284,7 @@ impl Demo<'_> {
     }
 
     async fn create_and_watch(&mut self) -> Result<(), DemoError> {
-        self.show.title("3. CreateSavepoint, then WatchSavepoint until it is complete");
+        self.show.title("4. CreateSavepoint, then WatchSavepoint until it is complete");
         let request = CreateSavepointRequest {
             workspace: WORKSPACE.into(),
             namespace: NAMESPACE.into(),
@@ -276,7 +319,7 @@ impl Demo<'_> {
 
     async fn fail(&mut self) -> Result<(), DemoError> {
         self.show.title(
-            "4. ImportSavepoint again: HTTP 200 with \"is_success\": \"false\" is a failure",
+            "5. ImportSavepoint again: HTTP 200 with \"is_success\": \"false\" is a failure",
         );
         let request = ImportSavepointRequest {
             job_id: 900_003,

@@ -1,14 +1,17 @@
 //! The composition root: builds, runs and drains the server, the providers and the background
 //! tasks.
 
+mod clients;
+mod announce;
 mod descriptors;
 mod setup;
 mod tasks;
 mod worker;
 
+pub(crate) use clients::Clients;
 pub use descriptors::{Shortage, raise_descriptor_limit};
-pub(crate) use setup::GatewayOptions;
 pub use setup::{Config, Providers, ServeOptions};
+pub(crate) use setup::{GatewayOptions, Usage};
 pub use tasks::Reloader;
 
 use std::cell::RefCell;
@@ -22,6 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::options::Address;
+use crate::options::problems::named;
 use crate::otlp::Export;
 use crate::providers::Setup;
 use crate::rpc::Error;
@@ -45,8 +49,8 @@ const LAST_SPANS: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address is not available.
-    #[error("cannot listen on {address}")]
-    Bind { address: String, source: io::Error },
+    #[error("{} cannot listen on {address}: {source}{}", named(.flag), way_out(.flag, .source))]
+    Bind { flag: &'static str, address: String, source: io::Error },
     #[error("cannot set up TLS")]
     Tls(#[from] rustls::Error),
     #[error("cannot start a worker")]
@@ -54,6 +58,32 @@ pub enum StartError {
     /// The HTTP client cannot be made.
     #[error("cannot set up the gateway: {0}")]
     Gateway(String),
+}
+
+impl StartError {
+    /// The option that is to blame, if there is one.
+    pub fn flag(&self) -> Option<&'static str> {
+        if let Self::Bind { flag, .. } = self { Some(flag) } else { None }
+    }
+}
+
+/// What to do if an address is not available, as the end of a sentence.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the others say enough")]
+fn way_out(flag: &str, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("; is another gateway running? {flag} 127.0.0.1:0 takes a free port")
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "; this host has no such address, and 0.0.0.0 stands for all that it has".to_owned()
+        }
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 and folders of others need a right that the process lacks"
+                .to_owned()
+        }
+        io::ErrorKind::NotFound => "; does the folder exist?".to_owned(),
+        _ => String::new(),
+    }
 }
 
 impl From<Error> for StartError {
@@ -87,12 +117,12 @@ impl Gateway {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
-        let bind = async |address: &Address| {
+        let bind = async |flag: &'static str, address: &Address| {
             let bound = listener::bind(address, config.server.socket_mode).await;
-            bound.map_err(|source| StartError::Bind { address: address.to_string(), source })
+            bound.map_err(|source| StartError::Bind { flag, address: address.to_string(), source })
         };
-        let bound = bind(&config.server.listen).await?;
-        let admin = bind(&config.server.admin_listen).await?;
+        let bound = bind("--listen", &config.server.listen).await?;
+        let admin = bind("--admin-listen", &config.server.admin_listen).await?;
         let traces = &config.traces;
         let (export, queue) = match &traces.export {
             Some(export) => {
@@ -136,14 +166,17 @@ impl Gateway {
         trust.warn();
         let health = HealthState::new(OPERATIONS);
         let shared = Arc::new(Shared::new(config.server.clone(), telemetry, clock, health));
+        for setup in config.providers.each() {
+            shared.telemetry.metrics().show(setup.provider);
+        }
         let changes = TaskTracker::new();
-        let make_handlers = handlers(&config, &shared, &trust);
+        let upstream = upstreams(&config, &shared, &trust);
         let workers = (0..config.workers)
             .map(|index| {
                 let handlers = Handlers {
                     job_control: config.job_control,
                     detached: changes.clone(),
-                    ..make_handlers()?
+                    ..config.providers.handlers(&upstream)?
                 };
                 Worker::start(index, &shared, Service::new(handlers), extra.clone())
             })
@@ -219,28 +252,38 @@ fn trust(config: &Config) -> Result<Trust, StartError> {
     })
 }
 
-/// A factory for the handlers of a worker. Each worker has its own connection pools; limits of a
+/// How this gateway connects to providers.
+fn client_options(config: &Config, trust: &Trust, max_idle: usize) -> ClientOptions {
+    ClientOptions {
+        connect_timeout: config.upstream.connect_timeout,
+        max_idle,
+        trust: trust.clone(),
+        proxy: config.upstream.proxy.clone(),
+    }
+}
+
+/// A factory for the clients of a worker. Each worker has its own connection pools; limits of a
 /// provider are shared by all workers.
-fn handlers<'a>(
+fn upstreams<'a>(
     config: &'a Config,
     shared: &'a Shared,
     trust: &'a Trust,
-) -> impl Fn() -> Result<Handlers, Error> + use<'a> {
+) -> impl Fn(&Setup) -> Result<Upstream, Error> + use<'a> {
     let limits = RefCell::new(BTreeMap::new());
     let poll_timeout = config.server.timeouts.default;
     let watches = Arc::new(Watches::new(config.watch_limits, poll_timeout, &shared.telemetry));
-    let upstream = move |setup: &Setup| {
-        let pool = Pool::new(&ClientOptions {
-            connect_timeout: config.upstream.connect_timeout,
-            // Each worker has a pool. An idle connection holds memory and a file descriptor.
-            max_idle: config.max_idle.div_ceil(config.workers),
-            trust: trust.clone(),
-            proxy: config.upstream.proxy.clone(),
-        });
+    move |setup: &Setup| {
+        // Each worker has a pool. An idle connection holds memory and a file descriptor.
+        let max_idle = config.max_idle.div_ceil(config.workers);
+        let pool = Pool::new(&client_options(config, trust, max_idle));
         let mut limits = limits.borrow_mut();
         let limits = limits
-            .entry(setup.provider.name)
-            .or_insert_with(|| Arc::new(Limits::new(config.max_in_flight, config.backoff)));
+            // One cluster must not take what another needs.
+            .entry((setup.provider.name, setup.endpoint.origin().to_owned()))
+            .or_insert_with(|| {
+                let limits = Limits::new(config.max_in_flight, config.backoff);
+                Arc::new(limits.with_share(config.max_in_flight_per_caller))
+            });
         Ok(Upstream {
             provider: setup.provider,
             endpoint: setup.endpoint.clone(),
@@ -251,6 +294,5 @@ fn handlers<'a>(
             clock: Arc::clone(&shared.clock),
             telemetry: shared.telemetry.clone(),
         })
-    };
-    move || config.providers.handlers(&upstream)
+    }
 }

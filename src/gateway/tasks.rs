@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use super::{Config, Providers};
+use super::{Config, Providers, client_options};
 use crate::clock::Clock;
 use crate::credential::{CredentialMetrics, SourceClient};
 use crate::providers::LookupContext;
@@ -13,7 +13,7 @@ use crate::server::{Shared, Stage};
 use crate::service::OPERATIONS;
 use crate::telemetry::providers_of;
 use crate::tls::Trust;
-use crate::transport::{ClientOptions, Pool, Proxy};
+use crate::transport::{ClientOptions, Pool};
 
 /// Starts the tasks that refresh credentials, certificates and lookups. They end with the set.
 pub(super) fn start(config: &Config, shared: &Shared, trust: &Trust) -> Result<JoinSet<()>, Error> {
@@ -22,26 +22,23 @@ pub(super) fn start(config: &Config, shared: &Shared, trust: &Trust) -> Result<J
     if let Some(tls) = &config.server.tls {
         tasks.spawn(Arc::clone(tls).run(shared.tls_metrics.server.clone(), clock()));
     }
+    if let Some(policy) = &config.server.policy {
+        tasks.spawn(Arc::clone(&policy.file).run(shared.policy_metrics.clone(), clock()));
+    }
     if let Some(identity) = &config.upstream.identity {
         tasks.spawn(Arc::clone(identity).run(shared.tls_metrics.upstream.clone(), clock()));
     }
-    let client = |proxy: Option<Proxy>| {
-        Pool::new(&ClientOptions {
-            connect_timeout: config.upstream.connect_timeout,
-            max_idle: 1,
-            trust: trust.clone(),
-            proxy,
-        })
-    };
-    let client = SourceClient::new(client(config.upstream.proxy.clone()), client(None));
-    let known = providers_of(OPERATIONS);
-    let metrics = CredentialMetrics::register(shared.telemetry.metrics(), known.iter().copied());
-    for (provider, metrics) in known.into_iter().zip(metrics) {
-        let Some(setup) = config.providers.each().find(|setup| setup.provider == provider) else {
-            continue;
-        };
+    let remote = client_options(config, trust, 1);
+    let local = ClientOptions { proxy: None, ..remote.clone() };
+    let client = SourceClient::new(Pool::new(&remote), Pool::new(&local));
+    // Clusters of one provider have the same credentials.
+    let of_provider = |provider| config.providers.each().find(|setup| setup.provider == provider);
+    let setups: Vec<_> = providers_of(OPERATIONS).into_iter().filter_map(of_provider).collect();
+    let providers = setups.iter().map(|setup| setup.provider);
+    let metrics = CredentialMetrics::register(shared.telemetry.metrics(), providers);
+    for (setup, metrics) in setups.into_iter().zip(metrics) {
         let credentials = setup.credentials.clone();
-        tasks.spawn(credentials.clone().run(provider, client.clone(), clock(), metrics));
+        tasks.spawn(credentials.clone().run(setup.provider, client.clone(), clock(), metrics));
         for lookup in &setup.lookups {
             let with = LookupContext {
                 credentials: credentials.clone(),
@@ -135,6 +132,9 @@ impl Reloader {
         }
         if let Some(tls) = &self.0.server.tls {
             tls.reload();
+        }
+        if let Some(policy) = &self.0.server.policy {
+            policy.file.reload();
         }
         if let Some(identity) = &self.0.upstream.identity {
             identity.reload();

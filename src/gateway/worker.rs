@@ -4,9 +4,10 @@
 //! between threads, so there is little contention for locks.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::net::TcpStream;
@@ -21,9 +22,9 @@ use crate::caller::Peer;
 use crate::clock::Clock;
 use crate::refresh::{CLOCK_CHECK, until};
 use crate::server::listener::{Accepted, Bound, is_of_one_connection};
-use crate::server::{self, Connection, ExtraServices, GrpcPort, Services, Shared};
+use crate::server::{self, Connection, ExtraServices, GrpcPort, Services, Shared, WrongProtocol};
 use crate::telemetry::Telemetry;
-use crate::tls::ServerTls;
+use crate::tls::{ServerTls, words};
 
 /// How long accepting pauses if the process is out of file descriptors or memory, to avoid a busy
 /// loop.
@@ -72,8 +73,13 @@ impl<S: Services> Worker<S> {
         let open = Open::new(Arc::clone(&self.connections), self.shared.telemetry.clone());
         let (port, shared) = (self.port.clone(), Arc::clone(&self.shared));
         let serving = async move {
+            let peer = accepted.peer();
             if let Err(error) = serve(accepted, port, &shared).await {
-                tracing::debug!(error = %error, "connection ended");
+                if error.get_ref().is_some_and(|cause| cause.is::<WrongProtocol>()) {
+                    turned_away(peer, &error.to_string(), "connection refused", &shared);
+                } else {
+                    tracing::debug!(error = %error, "connection ended");
+                }
             }
             drop(open);
         };
@@ -135,7 +141,9 @@ async fn serve<S: Services>(
         ((Either::Left(stream), peer), Some(tls)) => {
             // TLS state is large; connections without TLS must not reserve space for it.
             Box::pin(async {
-                let Some(stream) = handshake(tls, stream, shared).await? else { return Ok(()) };
+                let Some(stream) = handshake(tls, stream, &peer, shared).await? else {
+                    return Ok(());
+                };
                 let mut limits = limits;
                 let peer = Peer { caller: ServerTls::caller(&stream), ..peer };
                 // A caller's certificate ends its connection, as the end of its age would.
@@ -181,6 +189,7 @@ impl Drop for AbortOnDrop {
 async fn handshake(
     tls: &ServerTls,
     stream: TcpStream,
+    peer: &Peer,
     shared: &Shared,
 ) -> io::Result<Option<TlsStream<TcpStream>>> {
     let handshake = tokio::time::timeout(shared.config.peer_timeout, tls.accept(stream));
@@ -188,10 +197,20 @@ async fn handshake(
         result = handshake => result.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
         () = shared.drain.cancelled() => return Ok(None),
     };
-    if result.is_err() {
+    if let Err(error) = &result {
         shared.tls_metrics.handshake_failed();
+        turned_away(peer.address, &words::of_handshake(error), "TLS handshake failed", shared);
     }
     result.map(Some)
+}
+
+/// Tells of a peer that did not get as far as a call.
+fn turned_away(peer: Option<SocketAddr>, error: &str, what: &'static str, shared: &Shared) {
+    if let Some(left_out) = shared.turned_away.allows(Instant::now()) {
+        let peer = peer.map(tracing::field::display);
+        let left_out = (left_out > 0).then_some(left_out);
+        tracing::warn!(peer, error, left_out, "{what}");
+    }
 }
 
 /// Counts an open connection until dropped.

@@ -1,6 +1,7 @@
 //! Addresses to listen on.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -15,6 +16,22 @@ pub enum Address {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("is neither host:port, such as 127.0.0.1:50051, nor unix:/path")]
 pub struct InvalidAddress;
+
+impl Address {
+    /// Whether other hosts may reach it: it is neither a Unix socket nor on loopback.
+    pub(crate) fn is_open(&self) -> bool {
+        let Self::Tcp(text) = self else { return false };
+        let host = text.rsplit_once(':').map_or(text.as_str(), |(host, _)| host);
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let address = host.parse::<IpAddr>();
+        address.map_or(host != "localhost", |address| !address.is_loopback())
+    }
+
+    /// Whether each of two listeners at this address gets its own port.
+    pub(crate) fn is_any_port(&self) -> bool {
+        matches!(self, Self::Tcp(text) if text.ends_with(":0"))
+    }
+}
 
 impl FromStr for Address {
     type Err = InvalidAddress;
@@ -45,6 +62,23 @@ impl fmt::Display for Address {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_loopback_and_sockets_are_closed() {
+        for (text, open) in [
+            ("127.0.0.1:1", false),
+            ("127.9.9.9:1", false),
+            ("[::1]:1", false),
+            ("localhost:1", false),
+            ("unix:/a", false),
+            ("0.0.0.0:1", true),
+            ("[::]:1", true),
+            ("10.0.0.1:1", true),
+            ("name:1", true),
+        ] {
+            assert_eq!(text.parse::<Address>().unwrap().is_open(), open, "{text}");
+        }
+    }
 
     #[test]
     fn addresses_are_host_and_port_or_a_socket() {

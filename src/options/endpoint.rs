@@ -2,7 +2,7 @@
 
 use http::header::HOST;
 use http::request::Builder;
-use http::{HeaderValue, Method, Request};
+use http::{HeaderMap, HeaderValue, Method, Request};
 use url::{Host, Url};
 
 use crate::text;
@@ -14,6 +14,9 @@ pub struct Endpoint {
     host: HeaderValue,
     tls: bool,
 }
+
+/// Room for the headers of a signed request, so that their map never grows.
+const HEADERS: usize = 12;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEndpoint {
@@ -78,7 +81,13 @@ impl Endpoint {
     pub(crate) fn request(&self, method: Method, path: &str) -> Builder {
         // Of the right size at once, so that the URI takes it over without a copy.
         let uri = [&self.origin, path].concat();
-        Request::builder().method(method).uri(uri).header(HOST, &self.host)
+        let mut request = Request::builder().method(method).uri(uri);
+        // None if the URI is invalid, which the builder reports at its end.
+        if let Some(headers) = request.headers_mut() {
+            *headers = HeaderMap::with_capacity(HEADERS);
+            headers.insert(HOST, self.host.clone());
+        }
+        request
     }
 
     /// `scheme://host[:port]`, without a slash at the end.

@@ -10,6 +10,16 @@ pub type Lookup<'a> = &'a dyn Fn(&str) -> Result<Option<String>, NotText>;
 #[derive(Debug, Clone, Copy)]
 pub struct NotText;
 
+/// The names of all variables of the process with this prefix, in order. Those that are not UTF-8
+/// are shown as well as they can be.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub fn names(prefix: &str) -> Vec<String> {
+    let all = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+    let mut names: Vec<_> = all.filter(|name| name.starts_with(prefix)).collect();
+    names.sort();
+    names
+}
+
 /// Reads the environment of the process. Empty counts as unset.
 ///
 /// # Errors

@@ -17,10 +17,42 @@ pub struct ConfigError {
     problems: Vec<String>,
 }
 
+impl ConfigError {
+    /// Each problem, as one line.
+    pub(crate) fn problems(&self) -> &[String] {
+        &self.problems
+    }
+
+    /// The error with these problems; there is at least one.
+    pub(crate) fn new(problems: Vec<String>) -> Self {
+        Self { problems }
+    }
+}
+
 /// The variable of a flag, for example `SAVEPOINT_GATEWAY_MAX_TIMEOUT` of `--max-timeout`.
 pub(crate) fn variable_of(flag: &str) -> String {
     let name = flag.trim_start_matches('-').to_uppercase().replace('-', "_");
-    format!("SAVEPOINT_GATEWAY_{name}")
+    format!("{PREFIX}{name}")
+}
+
+/// What the variables of all options begin with.
+pub(crate) const PREFIX: &str = "SAVEPOINT_GATEWAY_";
+
+/// A flag with its variable, or a variable.
+pub(crate) fn named(name: &str) -> String {
+    if name.starts_with("--") { format!("{name} ({})", variable_of(name)) } else { name.to_owned() }
+}
+
+/// In place of a value that is never shown.
+pub(crate) const HIDDEN: &str = "";
+
+/// A value as a problem shows it; not if it could have a password in it, as URLs can.
+pub(crate) fn shown(value: &str) -> String {
+    if value.contains(['@', '?', '#']) || value.len() > 200 {
+        "the value, which is not shown because it may have a password,".to_owned()
+    } else {
+        format!("{value:?}")
+    }
 }
 
 /// The value of an option; empty counts as unset.
@@ -71,16 +103,12 @@ impl<'a> Problems<'a> {
 
     /// Reports a problem of a flag, which is printed with its variable, or of a variable.
     pub(crate) fn report(&mut self, name: &str, why: impl Display) {
-        if name.starts_with("--") {
-            self.add(format!("{name} ({}): {why}", variable_of(name)));
-        } else {
-            self.add(format!("{name}: {why}"));
-        }
+        self.add(format!("{}: {why}", named(name)));
     }
 
     /// Reports what does not stop the start, such as a value that is meant for another program.
     pub(crate) fn warn(&mut self, name: &str, why: impl Display) {
-        self.warnings.push(format!("{name}: {why}"));
+        self.warnings.push(format!("{}: {why}", named(name)));
     }
 
     /// The warnings so far, to be logged once there is a log.
@@ -131,7 +159,8 @@ impl<'a> Problems<'a> {
     }
 
     pub(crate) fn endpoint(&mut self, name: &str, text: &str, insecure: bool) -> Option<Endpoint> {
-        Endpoint::parse(text, insecure).map_err(|error| self.report(name, error)).ok()
+        let endpoint = Endpoint::parse(text, insecure);
+        endpoint.map_err(|error| self.report(name, format_args!("{} {error}", shown(text)))).ok()
     }
 
     /// Two options that must be set together: both values, or none.
@@ -146,17 +175,35 @@ impl<'a> Problems<'a> {
             (None, Some(_)) => (first.0, second.0),
             (None, None) => return None,
         };
-        self.report(missing, format_args!("is missing, while {set} is set"));
+        self.report(missing, format_args!("is missing, while {set} is set: set both, or neither"));
         None
+    }
+
+    /// Reports those of these options that are set, because they have no effect unless something
+    /// else is. The value of a secret is [`HIDDEN`].
+    pub(crate) fn without_effect(&mut self, options: &[(&str, Option<&str>)], unless: &str) {
+        for (name, value) in options {
+            match value {
+                None => {}
+                Some(HIDDEN) => self.report(name, format_args!("has no effect {unless}")),
+                Some(value) => {
+                    self.report(name, format_args!("{} has no effect {unless}", shown(value)));
+                }
+            }
+        }
     }
 
     /// A variable that holds a secret or a name; an empty one counts as unset. A fault of its text
     /// is reported without the text.
     pub(crate) fn variable(&mut self, name: &str) -> Option<String> {
-        let value = self.foreign_variable(name).unwrap_or_else(|NotText| {
-            self.report(name, "is not UTF-8 text");
-            None
-        })?;
+        let value = match self.foreign_variable(name) {
+            Ok(value) => value?,
+            Err(NotText) => {
+                self.report(name, "is not UTF-8 text");
+                // It is set, and the text is never used, because there is a problem.
+                return Some('\u{FEFF}'.to_string());
+            }
+        };
         if let Some(fault) = text::fault(&value) {
             self.report(name, fault);
         }

@@ -1,8 +1,10 @@
 //! The providers, one module each with the same layout, and their configuration.
 
 pub mod alibaba;
+pub mod flink;
 pub mod huawei;
 
+use std::borrow::Cow;
 use std::fmt::Debug;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,12 +14,17 @@ use crate::credential::{Credentials, SourceClient};
 use crate::options::{Endpoint, Problems};
 use crate::rpc::operation::Provider;
 use crate::telemetry::Telemetry;
+use crate::upstream::Probed;
 
 #[derive(Debug, Clone)]
 pub struct Setup {
     pub provider: &'static Provider,
+    /// The name of the cluster, where the provider has several.
+    pub(crate) cluster: Option<String>,
     pub endpoint: Endpoint,
     pub credentials: Credentials,
+    /// What stands in for a field that requests leave out, for the log.
+    pub(crate) default: Option<String>,
     /// Facts to look up before every call can be served.
     pub(crate) lookups: Vec<Arc<dyn Lookup>>,
 }
@@ -25,7 +32,16 @@ pub struct Setup {
 impl Setup {
     /// A provider without lookups.
     pub fn new(provider: &'static Provider, endpoint: Endpoint, credentials: Credentials) -> Self {
-        Self { provider, endpoint, credentials, lookups: Vec::new() }
+        let (default, lookups) = (None, Vec::new());
+        Self { provider, cluster: None, endpoint, credentials, default, lookups }
+    }
+
+    /// Its name for people.
+    pub fn name(&self) -> Cow<'static, str> {
+        match &self.cluster {
+            Some(cluster) => Cow::Owned(format!("{} {cluster}", self.provider)),
+            None => Cow::Borrowed(self.provider.name),
+        }
     }
 
     /// Whether any part of it uses TLS.
@@ -47,8 +63,20 @@ pub(crate) trait Lookup: Debug + Send + Sync {
     /// What cannot be served without the fact, and why; none if it is known.
     fn missing(&self) -> Option<String>;
 
+    /// The fact, for people; none if it is not known.
+    fn known(&self) -> Option<String>;
+
     fn is_tls(&self) -> bool;
 }
+
+/// A client of a provider that can prove that the provider accepts what it signs.
+pub(crate) trait Probe: Debug + Send + Sync {
+    /// Makes one request that changes nothing, and that counts as little as possible if it fails.
+    fn probe(&self) -> Pin<Box<dyn Future<Output = Probed> + Send + '_>>;
+}
+
+/// What is probed: a provider, or one cluster of it.
+pub(crate) type Probing = (Setup, Box<dyn Probe>);
 
 #[derive(Debug, Clone)]
 pub(crate) struct LookupContext {

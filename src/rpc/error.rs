@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use super::operation::{Operation, Provider};
 use super::reason::{Outcome, Reason};
+use crate::text::clip;
 
 /// The error of a failed call.
 ///
 /// It is opaque: [`Error::reason`] classifies it, and [`crate::rpc::status`] converts it to a gRPC
 /// status. Texts of a provider are cleaned and redacted before they are stored here.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{}", .0.message)]
+#[error("{}{}", .0.message, .0.provider_text())]
 pub struct Error(Box<Inner>);
 
 #[derive(Debug, Clone)]
@@ -45,6 +46,14 @@ pub(crate) struct ProviderError {
     /// Details that help to fix a denied request, for example the denied action, as metadata names
     /// and values.
     pub(crate) hints: Vec<(&'static str, String)>,
+}
+
+impl Inner {
+    /// What the provider said, as the end of a sentence.
+    fn provider_text(&self) -> String {
+        let text = self.provider_error.message.as_ref();
+        text.map_or_else(String::new, |text| format!(": {text}"))
+    }
 }
 
 impl Error {
@@ -82,25 +91,22 @@ impl Error {
         provider_error: ProviderError,
         expected: &str,
     ) -> Self {
-        let provider = operation.provider;
         #[expect(clippy::wildcard_enum_match_arm, reason = "the provider's own words say the rest")]
         let mut message = match reason {
-            Reason::MalformedResponse => {
-                format!("{provider} responded without a valid {expected}")
-            }
-            Reason::TruncatedResponse => format!("the response of {provider} was truncated"),
-            Reason::RedirectRefused => format!("{provider} sent a redirect, which is not followed"),
+            Reason::MalformedResponse => format!("the response has no valid {expected}"),
+            Reason::TruncatedResponse => "the response was truncated".to_owned(),
+            Reason::RedirectRefused => "sent a redirect, which is not followed".to_owned(),
             Reason::EndpointMisconfigured => {
-                format!("{provider} does not serve this operation at the configured endpoint")
+                "does not serve this operation at the configured endpoint".to_owned()
             }
-            Reason::ReportedFailure => format!("{provider} reported that the call failed"),
+            Reason::ReportedFailure => "reported that the call failed".to_owned(),
             Reason::CredentialsRejected => {
-                format!("{provider} rejected the gateway's credential or signature")
+                "rejected the gateway's credential or signature".to_owned()
             }
             Reason::ClockSkew => {
-                format!("{provider} rejected the date of the signature: check the gateway's clock")
+                "rejected the date of the signature: check the gateway's clock".to_owned()
             }
-            _ => format!("{provider} returned an error"),
+            _ => "returned an error".to_owned(),
         };
         // Writing to a string cannot fail.
         if let Some(status) = provider_error.http_status {
@@ -109,9 +115,6 @@ impl Error {
                 let _ = write!(message, ", {code}");
             }
             message.push(')');
-        }
-        if let Some(text) = &provider_error.message {
-            let _ = write!(message, ": {text}");
         }
         let mut error = Self::new(reason, message).with_operation(operation);
         error.0.provider_error = provider_error;
@@ -135,6 +138,54 @@ impl Error {
     pub(crate) fn with_attempts(mut self, attempts: u32) -> Self {
         self.0.attempts = attempts;
         self
+    }
+
+    /// Adds what the caller should know to the message.
+    #[must_use]
+    pub(crate) fn with_advice(mut self, advice: &str) -> Self {
+        let message = &mut self.0.message;
+        let end = message.trim_end_matches('.').len();
+        message.truncate(end);
+        message.push_str("; ");
+        message.push_str(advice);
+        self
+    }
+
+    /// What went wrong, in the gateway's own words: without who, and without any text of the
+    /// provider.
+    pub fn own_text(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The whole text for a caller, whose client may show nothing else: who, what, whether the
+    /// change is in doubt, the provider's own text as far as there is room, and the reason.
+    pub(crate) fn told(&self, bytes: usize) -> String {
+        let doubt = match (self.outcome(), self.0.operation) {
+            (Some(Outcome::Unknown), Some(operation)) => operation.doubt(),
+            _ => "",
+        };
+        let reason = format!(" ({})", self.reason().row().name);
+        let mut told = format!("{}: {}", self.who(), self.0.message);
+        let room = bytes.saturating_sub(doubt.len() + reason.len());
+        told.truncate(clip(&told, room).len());
+        told.push_str(doubt);
+        let room = bytes.saturating_sub(reason.len());
+        let text = self.0.provider_text();
+        told.push_str(clip(&text, room.saturating_sub(told.len())));
+        told.push_str(&reason);
+        told
+    }
+
+    /// Whose trouble it is: the provider's must not read as if the connection to the gateway had
+    /// failed.
+    fn who(&self) -> &'static str {
+        let name = self.reason().row().name;
+        let is_of_provider = self.0.provider_error.http_status.is_some()
+            || (name.starts_with("PROVIDER_") && self.reason() != Reason::NotConfigured);
+        match self.provider().filter(|_| is_of_provider) {
+            Some(provider) => provider.name,
+            None => "savepoint-gateway",
+        }
     }
 
     pub fn reason(&self) -> Reason {

@@ -14,10 +14,14 @@ pub struct Provider {
     pub name: &'static str,
     /// The provider's error codes. The first matching pattern applies.
     pub(crate) codes: &'static [(Pattern, Reason)],
+    /// Its error messages, where its code does not tell the reason.
+    pub(crate) messages: &'static [(Pattern, Reason)],
     /// Fields with an error code, most specific first, each with the fields of its message.
     pub(crate) error_fields: &'static [(&'static str, &'static [&'static str])],
     /// Fields with a message if there is no code.
     pub(crate) text_fields: &'static [&'static str],
+    /// Its stack traces, if that is how it reports errors.
+    pub(crate) stack_traces: Option<StackTraces>,
     pub request_id: RequestId,
     /// Fields of an error body that help to fix a denied request: the path to each, and its name in
     /// the status details.
@@ -35,6 +39,16 @@ pub struct RequestId {
     pub fields: &'static [&'static str],
     /// Whether the body takes precedence over the header.
     pub(crate) body_first: bool,
+}
+
+/// Where a provider puts the stack traces of Java. Their exception is the code, and the rest of their
+/// first line the message.
+#[derive(Debug)]
+pub(crate) struct StackTraces {
+    /// The field with the list of them.
+    pub(crate) field: &'static str,
+    /// First lines that tell nothing. The last cause is added to them.
+    pub(crate) vague: &'static [&'static str],
 }
 
 #[derive(Debug)]
@@ -75,8 +89,16 @@ impl Provider {
     }
 
     pub(crate) fn reason_of(&self, code: &str) -> Option<Reason> {
-        self.codes.iter().find(|(pattern, _)| pattern.matches(code)).map(|(_, reason)| *reason)
+        matching(self.codes, code)
     }
+
+    pub(crate) fn reason_of_message(&self, message: &str) -> Option<Reason> {
+        matching(self.messages, message)
+    }
+}
+
+fn matching(patterns: &[(Pattern, Reason)], text: &str) -> Option<Reason> {
+    patterns.iter().find(|(pattern, _)| pattern.matches(text)).map(|(_, reason)| *reason)
 }
 
 impl PartialEq for Provider {
@@ -133,6 +155,18 @@ pub struct Operation {
     pub(crate) changes_something: bool,
     /// Whether it starts or stops jobs, so that it is served only with `--enable-job-control`.
     pub(crate) controls_jobs: bool,
+}
+
+impl Operation {
+    /// What a caller must know of a change in doubt, as the end of a sentence.
+    pub(crate) fn doubt(&self) -> &'static str {
+        let makes_savepoint = self.name.starts_with("Create") || self.name.starts_with("Trigger");
+        if makes_savepoint {
+            "; the savepoint may have been made all the same"
+        } else {
+            "; the job may have been changed"
+        }
+    }
 }
 
 impl PartialEq for Operation {

@@ -95,6 +95,8 @@ reasons! {
     NotConfigured,
     /// This gateway starts and stops no jobs.
     MethodDisabled,
+    /// The policy does not allow the call to this caller. Nothing was sent.
+    CallerNotAllowed,
     /// The gateway has no credential, or not the project of a request that does not name one.
     /// Nothing was sent.
     CredentialsUnavailable,
@@ -197,6 +199,7 @@ impl Reason {
             Self::DeadlineExceeded =>       (C::DeadlineExceeded,   "DEADLINE_EXCEEDED",              Unknown,    Never),
             Self::NotConfigured =>          (C::Unimplemented,      "PROVIDER_NOT_CONFIGURED",        NotApplied, Never),
             Self::MethodDisabled =>         (C::Unimplemented,      "METHOD_DISABLED",                NotApplied, Never),
+            Self::CallerNotAllowed =>       (C::PermissionDenied,   "CALLER_NOT_ALLOWED",             NotApplied, Never),
             Self::CredentialsUnavailable => (C::Unavailable,        "CREDENTIALS_UNAVAILABLE",        NotApplied, Never),
             Self::Overloaded =>             (C::ResourceExhausted,  "GATEWAY_OVERLOADED",             NotApplied, Never),
             Self::Draining =>               (C::Unavailable,        "GATEWAY_DRAINING",               Unknown,    Never),

@@ -82,8 +82,7 @@ fn build(error: &Error, cut: &Cut) -> Status {
         // (https://github.com/grpc/proposal/blob/master/A6-client-retries.md#pushback).
         metadata.insert("grpc-retry-pushback-ms", MetadataValue::from_static("-1"));
     }
-    let message = error.to_string();
-    let message = clip(&message, cut.message);
+    let message = error.told(cut.message);
     Status::with_error_details_and_metadata(row.code, message, details, metadata)
 }
 

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Response;
@@ -50,6 +50,7 @@ impl Record {
         let (service, method) = method_names(operation);
         let trace = self.call.trace().map(|trace| &trace.context);
         let is_stream = operation.is_some_and(|operation| operation.kind == Kind::ServerStream);
+        let target = self.call.target();
         let watched = is_stream.then(|| self.call.watched());
         let line = Line {
             timestamp: SystemClock.now(),
@@ -59,21 +60,41 @@ impl Record {
             method,
             code: code_names(code).pascal,
             reason: ended.reason.map(|reason: Reason| reason.row().name),
+            error: ended.error.as_deref(),
+            fields: &ended.fields,
             outcome: ended.outcome.map(Outcome::as_str),
             provider: operation.map(|operation| operation.provider.name),
+            endpoint: self.call.endpoint(),
+            project_id: target.and_then(|target| target.project_id.as_deref()),
+            job_id: target.and_then(|target| target.job_id.as_deref()),
+            workspace: target.and_then(|target| target.workspace.as_deref()),
+            namespace: target.and_then(|target| target.namespace.as_deref()),
+            deployment_id: target.and_then(|target| target.deployment_id.as_deref()),
+            cluster: target.and_then(|target| target.cluster.as_deref()),
             http_status: self.call.http_status(),
             provider_code: ended.provider_code.as_deref(),
             provider_request_id: ended.provider_request_id.as_deref(),
-            attempts: self.call.attempts(),
+            attempts: self.call.requests(),
             messages: watched.map(|(messages, _)| messages),
             polls: watched.map(|(_, polls)| polls),
             duration_ms: (self.began.elapsed().as_secs_f64() * 1e6).round() / 1e3,
+            deadline_ms: operation.map(|_| {
+                let deadline = self.call.deadline().instant().into_std();
+                let limit = deadline.saturating_duration_since(self.began);
+                let rounded = (limit + Duration::from_micros(500)).as_millis();
+                u64::try_from(rounded).unwrap_or(u64::MAX)
+            }),
             peer: self.call.peer().address,
             caller: self.call.peer().caller.as_str(),
+            policy: self
+                .call
+                .access()
+                .filter(|access| access.would_refuse())
+                .map(|_| "would_refuse"),
             trace_id: trace.map(|trace| trace.trace_id),
             span_id: trace.map(|trace| trace.span_id),
         };
-        let mut bytes = Vec::with_capacity(384);
+        let mut bytes = Vec::with_capacity(512);
         // Writing to a vector cannot fail.
         let _ = match self.telemetry.log().format {
             LogFormat::Json => serde_json::to_writer(&mut bytes, &line).map_err(Into::into),
@@ -89,6 +110,10 @@ impl Drop for Record {
         let code = self.code.unwrap_or(Code::Cancelled);
         let operation = self.call.operation();
         self.telemetry.metrics().handled(operation, code, self.began.elapsed());
+        if let Some(operation) = operation.filter(|_| code != Code::Ok) {
+            let reason = self.call.reason().unwrap_or(Reason::Cancelled);
+            self.telemetry.metrics().failed(operation, reason.row().name);
+        }
         if let (Some(trace), Some(operation)) = (self.call.trace(), operation) {
             let reason = self.call.reason().map(|reason| reason.row().name);
             trace.end(operation, code, reason, self.call.peer());
@@ -225,9 +250,27 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    fields: &'a [&'static str],
+    #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     provider: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    project_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workspace: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deployment_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     http_status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -241,8 +284,13 @@ struct Line<'a> {
     polls: Option<u32>,
     duration_ms: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    deadline_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     peer: Option<std::net::SocketAddr>,
     caller: &'a str,
+    /// Whether it was let pass only because of `--policy-dry-run`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trace_id: Option<TraceId>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -271,17 +319,37 @@ impl Line<'_> {
             ("reason", self.reason),
             ("outcome", self.outcome),
             ("provider", self.provider),
+            ("endpoint", self.endpoint),
+            ("project_id", self.project_id),
+            ("job_id", self.job_id),
+            ("workspace", self.workspace),
+            ("namespace", self.namespace),
+            ("deployment_id", self.deployment_id),
+            ("cluster", self.cluster),
             ("http_status", http_status.as_deref()),
             ("provider_code", self.provider_code),
             ("provider_request_id", self.provider_request_id),
             ("attempts", attempts.as_deref()),
             ("messages", messages.as_deref()),
             ("polls", polls.as_deref()),
+            ("policy", self.policy),
             ("trace_id", trace_id.as_deref()),
         ] {
             if let Some(value) = value {
                 write!(out, " {name}={value}")?;
             }
+        }
+        if !self.fields.is_empty() {
+            write!(out, " fields={}", self.fields.join(","))?;
+        }
+        if let Some(deadline) = self.deadline_ms {
+            write!(out, " deadline_ms={deadline}")?;
+        }
+        if let Some(peer) = self.peer {
+            write!(out, " peer={peer}")?;
+        }
+        if let Some(error) = self.error {
+            write!(out, " error={error:?}")?;
         }
         match self.caller {
             // A name with spaces must not look like further fields.

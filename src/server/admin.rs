@@ -57,7 +57,7 @@ pub(crate) async fn serve(bound: Bound, shared: Arc<Shared>, missing: Arc<Missin
         max_idle: Some(MAX_IDLE),
         crowd: Crowd::default(),
         max_streams: STREAMS,
-        memory: RequestMemory::new(MEMORY, Gauge::default()),
+        memory: RequestMemory::new(MEMORY, Gauge::default(), None),
         http_1: true,
         // Probes must work during a drain.
         drain: CancellationToken::new(),

@@ -117,13 +117,8 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(peer: Peer, limits: &ConnectionLimits) -> Arc<Self> {
         let (closing, in_flight) = (limits.drain.child_token(), InFlight::default());
-        Arc::new(Self {
-            peer,
-            closing,
-            in_flight,
-            memory: limits.memory.clone(),
-            refuses: AtomicBool::new(false),
-        })
+        let memory = limits.memory.of(&peer.caller);
+        Arc::new(Self { peer, closing, in_flight, memory, refuses: AtomicBool::new(false) })
     }
 
     /// Returns when the connection closes, with the error for its streams.
@@ -177,7 +172,8 @@ where
         Opening::Http2 => None,
         Opening::Other(begun) if limits.http_1 => Some(begun),
         Opening::Other(_) => {
-            return refuse(stream).await;
+            refuse(stream).await?;
+            return Err(wrong_protocol("the caller speaks HTTP/1.1, and this port only HTTP/2"));
         }
     };
     let service = service_fn({
@@ -186,11 +182,13 @@ where
             let (handler, connection) = (handler.clone(), Arc::clone(&connection));
             // At once, not when the call has its turn: very many can come in before.
             let guard = admit(&mut request, &connection);
-            async move {
+            // Boxed, because the task of a call would otherwise keep its space while the response
+            // is read, which for a stream can be hours, and each layer that takes it would move it.
+            Box::pin(async move {
                 let guard = guard?;
                 let response = handler.handle(request, connection).await;
                 Ok::<_, h2::Error>(TrackedBody::wrap(response, guard))
-            }
+            })
         }
     });
     match begun {
@@ -359,6 +357,18 @@ enum Opening {
     Other(Vec<u8>),
 }
 
+/// The first byte of a TLS connection (RFC 8446, section 5.1).
+const TLS_HANDSHAKE: u8 = 22;
+
+fn wrong_protocol(text: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, WrongProtocol(text))
+}
+
+/// Why a peer cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct WrongProtocol(&'static str);
+
 /// Reads just enough to detect the protocol.
 async fn read_opening(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Opening> {
     let mut bytes = [0; PREFACE.len()];
@@ -375,7 +385,13 @@ async fn read_opening(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Openi
             return if is_http_1 {
                 Ok(Opening::Other(bytes[..filled].to_vec()))
             } else {
-                Err(io::Error::new(io::ErrorKind::InvalidData, "the peer does not speak HTTP"))
+                let is_tls = bytes[0] == TLS_HANDSHAKE;
+                Err(wrong_protocol(match is_tls {
+                    true => {
+                        "the caller speaks TLS, and this port does not: set --tls-cert and --tls-key"
+                    }
+                    false => "the caller does not speak HTTP",
+                }))
             };
         }
     }

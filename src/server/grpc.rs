@@ -28,6 +28,7 @@ use super::shared::Shared;
 use super::stream_end;
 use crate::call::Call;
 use crate::pb::health::health_server::HealthServer;
+use crate::policy::Access;
 use crate::rpc::operation::{Kind, Operation};
 use crate::rpc::reason::{Outcome, Reason};
 use crate::rpc::{Deadline, Error, Timeouts};
@@ -114,12 +115,16 @@ impl<S: Services> GrpcService<S> {
         };
         let deadline = Deadline::from_headers(request.headers(), timeouts);
         let trace = shared.telemetry.trace(operation, request.headers());
-        let call = Call::new(operation, deadline, stop.clone(), connection.peer.clone(), trace);
+        let peer = connection.peer.clone();
+        let enforcement = operation.zip(shared.config.policy.as_ref());
+        let access = enforcement.map(|(operation, enforcement)| {
+            Access::new(enforcement, &shared.policy_metrics, &peer.caller, operation)
+        });
+        let call = Call::judged(operation, deadline, stop.clone(), peer, trace, access);
         let record = Record::begin(shared.telemetry.clone(), call.clone());
 
         // A future that panicked is dropped and never polled again, so nothing sees broken state.
-        let answering =
-            Box::pin(AssertUnwindSafe(self.answer(operation, kind, request, &call, connection)));
+        let answering = AssertUnwindSafe(self.answer(operation, kind, request, &call, connection));
         let mut response = match answering.catch_unwind().await {
             Ok(response) => response,
             Err(_) => rescue::failed(rescue::panicked(), &call),
@@ -173,6 +178,10 @@ impl<S: Services> GrpcService<S> {
             let text = format!("the metadata is larger than {METADATA_BYTES} bytes");
             return rescue::failed(Error::new(Reason::MessageTooLarge, text), call);
         }
+        // Health and reflection are open, since probes need them.
+        if let Some(Err(error)) = call.access().map(Access::judge_caller) {
+            return rescue::failed(error, call);
+        }
         let Inner { services, others, message_bytes, .. } = &*self.0;
         let limited = async |answering: Pin<&mut (dyn Future<Output = Response<Body>> + Send)>| {
             tokio::select! {
@@ -223,6 +232,15 @@ async fn limit_of_stream(call: &Call, connection: &Connection) -> Error {
     tokio::select! {
         error = call.limit() => error,
         error = connection.closed() => error,
+        error = right_lost(call) => error,
+    }
+}
+
+/// Returns when the policy has changed, and allows the call no longer.
+async fn right_lost(call: &Call) -> Error {
+    match call.access() {
+        Some(access) => access.lost().await,
+        None => std::future::pending().await,
     }
 }
 

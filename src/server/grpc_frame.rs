@@ -217,7 +217,7 @@ mod tests {
     #[tokio::test]
     async fn an_unfinished_message_has_its_share_and_keeps_no_buffer_of_the_connection() {
         let held = Gauge::default();
-        let memory = RequestMemory::new(2 * MESSAGE_BYTES, held.clone());
+        let memory = RequestMemory::new(2 * MESSAGE_BYTES, held.clone(), None);
         let buffer = Bytes::from(announced(12_288, 60_000));
         for ends in [&[100][..], &[3, 8], &[5, 6, 7], &[12_292]] {
             let starts = [0].iter().chain(ends);

@@ -48,6 +48,14 @@ pub(crate) enum Accepted {
 }
 
 impl Accepted {
+    /// The address of the peer; none for Unix sockets.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(_, peer) => Some(*peer),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// The connection on the present runtime, and its peer.
     pub(crate) fn into_stream(self) -> io::Result<(Either<TcpStream, UnixStream>, Peer)> {
         Ok(match self {

@@ -35,6 +35,7 @@ mod write_limit;
 
 #[cfg(feature = "internals")]
 pub(crate) use access_log::Record;
+pub(crate) use connection::WrongProtocol;
 pub(crate) use connection::{Connection, serve};
 pub use extra_services::ExtraServices;
 pub use grpc::Services;

@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue};
 
 use crate::options::problems::non_empty;
 use crate::options::{Address, Problems};
+use crate::policy::Enforcement;
 use crate::rpc::Timeouts;
 use crate::rpc::operation::Kind;
 use crate::tls::ServerTls;
@@ -18,54 +19,102 @@ pub(crate) const ADMIN_LISTEN: &str = "127.0.0.1:9464";
 
 /// The options of the server.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Server")]
+#[command(next_help_heading = "Listeners")]
 pub(crate) struct ServerOptions {
-    /// Address of the gRPC port: host:port or unix:/path [default: 127.0.0.1:50051]
+    /// gRPC port [default: 127.0.0.1:50051]
+    ///
+    /// host:port or unix:/path
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Address of /metrics, /livez, /readyz and grpc.health.v1 [default: 127.0.0.1:9464]
+    /// Probes and metrics [default: 127.0.0.1:9464]
+    ///
+    /// host:port or unix:/path; serves /metrics, /livez, /readyz and grpc.health.v1
     #[arg(long, value_name = "ADDRESS")]
     admin_listen: Option<String>,
     /// Mode of Unix sockets, in octal such as 0660 [default: by the umask]
-    #[arg(long, value_name = "MODE")]
+    #[arg(long, hide_short_help = true, value_name = "MODE")]
     socket_mode: Option<String>,
-    /// Deadline of calls that do not set one
-    #[arg(long, value_name = "DURATION", default_value = "30s")]
-    default_timeout: String,
+    /// Deadline of calls that set none
+    ///
+    /// [default: 30s, or --max-timeout if that is shorter]
+    #[arg(long, help_heading = "Limits", value_name = "DURATION")]
+    default_timeout: Option<String>,
     /// Maximum deadline of any call
-    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    #[arg(long, help_heading = "Limits", value_name = "DURATION", default_value = "60s")]
     max_timeout: String,
     /// Maximum deadline of a watch, and the deadline of watches that do not set one
-    #[arg(long, value_name = "DURATION", default_value = "1h")]
+    #[arg(
+        long,
+        help_heading = "Limits",
+        hide_short_help = true,
+        value_name = "DURATION",
+        default_value = "1h"
+    )]
     max_watch: String,
     /// Maximum number of connections; further ones are closed at once, and idle ones from seven
     /// eighths on
-    #[arg(long, value_name = "COUNT", default_value = "10000")]
+    #[arg(
+        long,
+        help_heading = "Limits",
+        hide_short_help = true,
+        value_name = "COUNT",
+        default_value = "10000"
+    )]
     max_connections: String,
     /// Maximum age of a connection, plus or minus 10 %; 0s for no limit
-    #[arg(long, value_name = "DURATION", default_value = "0s")]
+    #[arg(
+        long,
+        help_heading = "Limits",
+        hide_short_help = true,
+        value_name = "DURATION",
+        default_value = "0s"
+    )]
     max_connection_age: String,
     /// Maximum time of a connection without a call after its first; 0s for no limit
-    #[arg(long, value_name = "DURATION", default_value = "0s")]
+    #[arg(
+        long,
+        help_heading = "Limits",
+        hide_short_help = true,
+        value_name = "DURATION",
+        default_value = "0s"
+    )]
     max_connection_idle: String,
     /// Time limit for each step that a peer must complete: TLS handshake, HTTP/2 preface, first call,
     /// a started frame, reading a response
-    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    #[arg(
+        long,
+        help_heading = "Limits",
+        hide_short_help = true,
+        value_name = "DURATION",
+        default_value = "10s"
+    )]
     peer_timeout: String,
     /// On SIGTERM, time limit for calls in flight
-    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    #[arg(
+        long,
+        help_heading = "Limits",
+        hide_short_help = true,
+        value_name = "DURATION",
+        default_value = "10s"
+    )]
     drain_timeout: String,
     /// On SIGTERM, how long to keep serving while health reports NOT_SERVING
-    #[arg(long, value_name = "DURATION", default_value = "0s")]
+    #[arg(
+        long,
+        help_heading = "Limits",
+        hide_short_help = true,
+        value_name = "DURATION",
+        default_value = "0s"
+    )]
     drain_delay: String,
     /// Serve gRPC-Web to pages of these origins, separated by commas; * for all [default: none]
-    #[arg(long, value_name = "ORIGINS")]
+    #[arg(long, hide_short_help = true, value_name = "ORIGINS")]
     grpc_web_allow_origin: Option<String>,
     /// Further request headers that these pages may send, separated by commas [default: none]
-    #[arg(long, value_name = "HEADERS")]
+    #[arg(long, hide_short_help = true, value_name = "HEADERS")]
     grpc_web_allow_header: Option<String>,
     /// Serve reflection, which describes the services to tools
-    #[arg(long, value_name = "BOOLEAN", default_value = "true")]
+    #[arg(long, hide_short_help = true, value_name = "BOOLEAN", default_value = "true")]
     reflection: String,
 }
 
@@ -76,6 +125,8 @@ pub struct ServerConfig {
     /// The mode of Unix sockets; none leaves it to the umask.
     pub socket_mode: Option<u32>,
     pub tls: Option<Arc<ServerTls>>,
+    /// Who may call what; none: everyone everything.
+    pub policy: Option<Enforcement>,
     pub timeouts: Timeouts,
     /// Maximum deadline of a watch.
     pub max_watch: Duration,
@@ -83,6 +134,8 @@ pub struct ServerConfig {
     pub max_connections: usize,
     /// What callers may make the process hold, in bytes.
     pub max_request_memory: usize,
+    /// The same for each caller.
+    pub max_request_memory_per_caller: Option<usize>,
     /// Maximum age of a connection.
     pub max_connection_age: Option<Duration>,
     /// Maximum time of a connection without a call.
@@ -111,10 +164,12 @@ impl Default for ServerConfig {
             admin_listen: free(),
             socket_mode: None,
             tls: None,
+            policy: None,
             timeouts: Timeouts { default: seconds(30), max: seconds(60) },
             max_watch: seconds(60 * 60),
             max_connections: 10_000,
             max_request_memory: 24 * 1024 * 1024 + 10_000 * 12 * 1024,
+            max_request_memory_per_caller: None,
             max_connection_age: None,
             max_connection_idle: None,
             peer_timeout: seconds(10),
@@ -149,15 +204,15 @@ impl ServerOptions {
         };
         let listen = address("--listen", listen, LISTEN);
         let admin_listen = address("--admin-listen", admin_listen, ADMIN_LISTEN);
+        if let (Some(listen), Some(admin)) = (&listen, &admin_listen) {
+            self.addresses(problems, listen, admin);
+        }
         ServerConfig {
             listen: listen.unwrap_or_else(|| defaults.listen.clone()),
             admin_listen: admin_listen.unwrap_or_else(|| defaults.admin_listen.clone()),
             socket_mode: non_empty(&self.socket_mode)
                 .and_then(|text| problems.read("--socket-mode", text, mode)),
-            timeouts: Timeouts {
-                default: problems.positive_duration("--default-timeout", &self.default_timeout),
-                max: problems.positive_duration("--max-timeout", &self.max_timeout),
-            },
+            timeouts: self.timeouts(problems, &defaults),
             max_watch: problems.positive_duration("--max-watch", &self.max_watch),
             max_connections: problems.count("--max-connections", &self.max_connections, 10_000_000),
             max_connection_age: limit(
@@ -176,11 +231,39 @@ impl ServerOptions {
         }
     }
 
+    /// What two valid addresses rule out.
+    fn addresses(&self, problems: &mut Problems<'_>, listen: &Address, admin: &Address) {
+        if listen == admin && !listen.is_any_port() {
+            let why = format_args!("\"{admin}\" is the address of --listen, too: set another one");
+            problems.report("--admin-listen", why);
+        }
+        if ![listen, admin].iter().any(|address| matches!(address, Address::Unix(_))) {
+            let options = [("--socket-mode", non_empty(&self.socket_mode))];
+            let unless = "without a Unix socket, such as --listen unix:/run/gateway.sock";
+            problems.without_effect(&options, unless);
+        }
+    }
+
+    fn timeouts(&self, problems: &mut Problems<'_>, defaults: &ServerConfig) -> Timeouts {
+        let flag = "--default-timeout";
+        let max = problems.positive_duration("--max-timeout", &self.max_timeout);
+        let given = non_empty(&self.default_timeout);
+        let default = match given {
+            Some(text) => problems.positive_duration(flag, text),
+            None => defaults.timeouts.default.min(max),
+        };
+        if let Some(text) = given.filter(|_| default > max && !max.is_zero()) {
+            let max = &self.max_timeout;
+            problems.report(flag, format_args!("{text:?} is longer than --max-timeout, {max:?}"));
+        }
+        Timeouts { default, max }
+    }
+
     fn web_headers(&self, problems: &mut Problems<'_>) -> Vec<HeaderName> {
         let flag = "--grpc-web-allow-header";
         let list = non_empty(&self.grpc_web_allow_header);
-        if list.is_some() && non_empty(&self.grpc_web_allow_origin).is_none() {
-            problems.report(flag, "has no effect without --grpc-web-allow-origin");
+        if non_empty(&self.grpc_web_allow_origin).is_none() {
+            problems.without_effect(&[(flag, list)], "without --grpc-web-allow-origin");
         }
         let header = |text: &str| HeaderName::try_from(text).map_err(|_| "is not a header's name");
         items(list).filter_map(|text| problems.read(flag, text, header)).collect()

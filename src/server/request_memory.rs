@@ -8,6 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::HeaderMap;
 
+use crate::caller::Caller;
+use crate::policy::{self, Shares};
 use crate::rpc::Error;
 use crate::rpc::reason::{Outcome, Reason};
 use crate::telemetry::Gauge;
@@ -27,13 +29,19 @@ const FIELD_BYTES: usize = 256;
 
 /// A budget in bytes, which calls share.
 #[derive(Debug, Clone)]
-pub(crate) struct RequestMemory(Arc<Budget>);
+pub(crate) struct RequestMemory {
+    budget: Arc<Budget>,
+    /// Who holds it; none before that is known.
+    caller: Option<Caller>,
+}
 
 #[derive(Debug)]
 struct Budget {
     most: usize,
     /// The metric is the account.
     held: Gauge,
+    /// What each caller holds, if that is limited.
+    of_caller: Option<Arc<Shares>>,
 }
 
 /// Neither the call nor its refusal has room.
@@ -51,22 +59,27 @@ pub(super) enum Admission {
 
 impl RequestMemory {
     /// A budget of `most` bytes, which is shown by this metric.
-    pub(crate) fn new(most: usize, held: Gauge) -> Self {
-        Self(Arc::new(Budget { most, held }))
+    pub(crate) fn new(most: usize, held: Gauge, of_caller: Option<Arc<Shares>>) -> Self {
+        Self { budget: Arc::new(Budget { most, held, of_caller }), caller: None }
+    }
+
+    /// The same budget, for the calls of this caller.
+    pub(super) fn of(&self, caller: &Caller) -> Self {
+        Self { budget: Arc::clone(&self.budget), caller: Some(caller.clone()) }
     }
 
     /// For tests and benchmarks.
     #[cfg(any(test, feature = "internals"))]
     pub(super) fn unlimited() -> Self {
-        Self::new(usize::MAX, Gauge::default())
+        Self::new(usize::MAX, Gauge::default(), None)
     }
 
     /// The share of a call with these headers.
     pub(super) fn admit(&self, headers: &HeaderMap) -> Result<Admission, Exhausted> {
-        if let Some(share) = self.share(CALL_BYTES + size_of_headers(headers), self.0.most) {
+        if let Ok(share) = self.take(CALL_BYTES + size_of_headers(headers)) {
             return Ok(Admission::Admitted(share));
         }
-        let with_refusals = self.0.most.saturating_add(self.0.most / REFUSALS_SHARE);
+        let with_refusals = self.budget.most.saturating_add(self.budget.most / REFUSALS_SHARE);
         let share = self.share(REFUSAL_BYTES, with_refusals).ok_or(Exhausted)?;
         Ok(Admission::Refused(share))
     }
@@ -76,14 +89,22 @@ impl RequestMemory {
     /// # Errors
     /// [`Reason::Overloaded`] if there is no room.
     pub(super) fn take(&self, bytes: usize) -> Result<Share, Error> {
-        self.share(bytes, self.0.most).ok_or_else(overloaded)
+        let of_caller = match (&self.budget.of_caller, &self.caller) {
+            (Some(shares), Some(caller)) => {
+                Some(shares.take(caller, bytes).ok_or_else(overloaded)?)
+            }
+            _ => None,
+        };
+        let mut share = self.share(bytes, self.budget.most).ok_or_else(overloaded)?;
+        share.of_caller = of_caller;
+        Ok(share)
     }
 
     fn share(&self, bytes: usize, most: usize) -> Option<Share> {
         let signed = i64::try_from(bytes).ok()?;
         // Taken at once, so that two calls cannot both see the same room.
-        let share = Share { memory: self.clone(), bytes: signed };
-        let before = self.0.held.inc_by(signed);
+        let share = Share { memory: self.clone(), bytes: signed, of_caller: None };
+        let before = self.budget.held.inc_by(signed);
         let fits = usize::try_from(before).is_ok_and(|before| before.saturating_add(bytes) <= most);
         fits.then_some(share)
     }
@@ -99,6 +120,7 @@ pub(super) fn overloaded() -> Error {
 pub(super) struct Share {
     memory: RequestMemory,
     bytes: i64,
+    of_caller: Option<policy::Share>,
 }
 
 impl Share {
@@ -118,7 +140,7 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.memory.0.held.dec_by(self.bytes);
+        self.memory.budget.held.dec_by(self.bytes);
     }
 }
 
@@ -135,7 +157,7 @@ mod tests {
     use super::*;
 
     fn memory(most: usize) -> RequestMemory {
-        RequestMemory::new(most, Gauge::default())
+        RequestMemory::new(most, Gauge::default(), None)
     }
 
     #[test]
@@ -159,7 +181,7 @@ mod tests {
         let rest = memory.take(CALL_BYTES).unwrap();
         assert!(memory.take(1).is_err());
         drop((held, rest));
-        assert_eq!(memory.0.held.get(), 0);
+        assert_eq!(memory.budget.held.get(), 0);
         drop(memory.take(10 * CALL_BYTES).unwrap());
     }
 

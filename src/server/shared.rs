@@ -10,7 +10,8 @@ use super::connection::{ConnectionLimits, Crowd};
 use super::health::HealthState;
 use super::request_memory::RequestMemory;
 use crate::clock::Clock;
-use crate::telemetry::Telemetry;
+use crate::policy::{PolicyMetrics, Shares};
+use crate::telemetry::{Seldom, Telemetry};
 use crate::tls::TlsMetrics;
 
 /// Maximum number of concurrent calls of one connection.
@@ -22,12 +23,15 @@ pub(crate) struct Shared {
     pub(crate) config: ServerConfig,
     pub(crate) telemetry: Telemetry,
     pub(crate) tls_metrics: TlsMetrics,
+    pub(crate) policy_metrics: PolicyMetrics,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) health: HealthState,
     /// Tells connections to close gracefully.
     pub(crate) drain: CancellationToken,
     pub(crate) stop: CancellationToken,
     pub(crate) connections: TaskTracker,
+    /// Limits the log lines of peers that do not get as far as a call.
+    pub(crate) turned_away: Seldom,
     pub(super) limits: ConnectionLimits,
 }
 
@@ -48,6 +52,7 @@ impl Shared {
             memory: RequestMemory::new(
                 config.max_request_memory,
                 telemetry.metrics().request_memory.clone(),
+                config.max_request_memory_per_caller.map(Shares::new),
             ),
             http_1: !config.grpc_web_origins.is_empty(),
             drain: drain.clone(),
@@ -55,6 +60,7 @@ impl Shared {
         };
         Self {
             tls_metrics: TlsMetrics::register(telemetry.metrics()),
+            policy_metrics: PolicyMetrics::register(telemetry.metrics()),
             config,
             telemetry,
             clock,
@@ -62,6 +68,7 @@ impl Shared {
             drain,
             stop: CancellationToken::new(),
             connections,
+            turned_away: Seldom::default(),
             limits,
         }
     }

@@ -59,16 +59,30 @@ async fn log_the_outcome<T>(change: Change<T>, call: Call) {
     let result = change.await.map_err(|error| call.failed(error));
     let ended = call.ended();
     let method = call.operation().map(|operation| operation.name);
+    let target = call.target();
+    let project_id = target.and_then(|target| target.project_id.as_deref());
+    let job_id = target.and_then(|target| target.job_id.as_deref());
+    let cluster = target.and_then(|target| target.cluster.as_deref());
+    let deployment_id = target.and_then(|target| target.deployment_id.as_deref());
     let trace_id = call.trace().map(|trace| tracing::field::display(trace.context.trace_id));
     match result {
         Ok(_) => tracing::info!(
             method,
+            project_id,
+            job_id,
+            deployment_id,
+            cluster,
             provider_request_id = ended.provider_request_id,
             trace_id,
             "the caller left; the call succeeded"
         ),
         Err(error) => tracing::warn!(
             method,
+            project_id,
+            job_id,
+            deployment_id,
+            cluster,
+            error = error.own_text(),
             reason = error.reason().row().name,
             outcome = ended.outcome.map(Outcome::as_str),
             provider_request_id = ended.provider_request_id,

@@ -2,6 +2,7 @@
 
 mod detach;
 mod dli;
+mod flink;
 mod savepoint;
 
 use std::convert::Infallible;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use tokio_stream::Stream;
+use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::task::TaskTracker;
 use tonic::codec::CompressionEncoding;
 use tonic::{Request, Response, Status};
@@ -18,8 +19,10 @@ use tower_service::Service as _;
 
 use crate::call::Call;
 use crate::pb::dli::dli_service_server;
+use crate::pb::flink::flink_service_server;
 use crate::pb::savepoint_service_server;
 use crate::providers::alibaba::Alibaba;
+use crate::providers::flink::Flink;
 use crate::providers::huawei::Huawei;
 use crate::rpc::Error;
 use crate::rpc::operation::Operation;
@@ -31,7 +34,7 @@ use detach::DetachOnDrop;
 pub static OPERATIONS: &[&Operation] = &all::<{ count(LISTS) }>(LISTS);
 
 /// The RPCs of each service.
-const LISTS: &[&[&Operation]] = &[savepoint::OPERATIONS, dli::OPERATIONS];
+const LISTS: &[&[&Operation]] = &[savepoint::OPERATIONS, dli::OPERATIONS, flink::OPERATIONS];
 
 const fn count(lists: &[&[&Operation]]) -> usize {
     let (mut count, mut list) = (0, 0);
@@ -62,6 +65,7 @@ const fn all<const N: usize>(lists: &[&[&'static Operation]]) -> [&'static Opera
 pub struct Handlers {
     pub huawei: Option<Arc<Huawei>>,
     pub alibaba: Option<Arc<Alibaba>>,
+    pub flink: Option<Arc<Flink>>,
     /// Whether RPCs that start and stop jobs are served.
     pub(crate) job_control: bool,
     /// Running changes whose caller has left. A shutdown waits for them.
@@ -159,7 +163,8 @@ macro_rules! services {
 
 services!(
     savepoints: savepoint_service_server::SavepointServiceServer,
-    dli: dli_service_server::DliServiceServer
+    dli: dli_service_server::DliServiceServer,
+    flinks: flink_service_server::FlinkServiceServer
 );
 
 /// The message of a request, and the call that the server attached to it.
@@ -173,6 +178,19 @@ fn begin<T>(request: Request<T>) -> Result<(T, Call), Status> {
 
 fn finish<T>(result: Result<T, Error>, call: &Call) -> Result<Response<T>, Status> {
     result.map(Response::new).map_err(|error| call.failed(error).into())
+}
+
+/// The response of a watch, whose failures are recorded.
+fn watching<T: 'static>(
+    watch: Result<impl Stream<Item = Result<T, Error>> + Send + 'static, Error>,
+    call: Call,
+) -> Result<Response<Messages<T>>, Status> {
+    finish(watch, &call).map(|response| {
+        response.map(|watch| {
+            let failed = move |error| Status::from(call.failed(error));
+            Box::pin(watch.map(move |next| next.map_err(&failed))) as Messages<T>
+        })
+    })
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
 //! The handlers of `savepoint.v1.SavepointService`.
 
-use tokio_stream::StreamExt as _;
 use tonic::{Request, Response, Status};
 
-use super::{Handlers, Messages, begin, finish};
+use super::{Handlers, Messages, begin, finish, watching};
 use crate::pb::savepoint_service_server::SavepointService;
 use crate::pb::{
     CreateSavepointRequest, CreateSavepointResponse, GetSavepointRequest, GetSavepointResponse,
@@ -48,12 +47,7 @@ impl SavepointService for Handlers {
     ) -> Result<Response<Self::WatchSavepointStream>, Status> {
         let (request, call) = begin(request)?;
         let alibaba = self.provider(&self.alibaba, &call)?;
-        finish(alibaba.watch_savepoint(request, &call), &call).map(|response| {
-            response.map(|watch| {
-                let failed = move |error| Status::from(call.failed(error));
-                Box::pin(watch.map(move |next| next.map_err(&failed))) as Self::WatchSavepointStream
-            })
-        })
+        watching(alibaba.watch_savepoint(request, &call), call.clone())
     }
 
     async fn list_savepoints(

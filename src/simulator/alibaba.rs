@@ -10,7 +10,7 @@ use super::savepoints::Savepoint;
 use super::scenario::Answer::{Own, Same};
 use super::scenario::{Scenario, Specific};
 use super::{Reply, State, part, unsigned};
-use crate::providers::alibaba::sign;
+use crate::providers::alibaba::{NO_SAVEPOINT, sign};
 use crate::signing::{hex_sha256, percent_decode};
 use crate::text::bytes_of_hex;
 
@@ -112,6 +112,7 @@ impl Operation {
     fn succeed(self, state: &State, fails: bool) -> Reply {
         let fails = fails && self.scenario().is_some_and(|scenario| scenario.fails_savepoint());
         match self {
+            Self::Get { savepoint, .. } if savepoint == NO_SAVEPOINT => not_found(),
             Self::Get { namespace, savepoint } => {
                 let mut found = state.savepoints.read(&namespace, &savepoint);
                 found.fails |= fails;
@@ -202,6 +203,10 @@ fn business_error(code: &str, message: &str) -> Reply {
     )
 }
 
+fn not_found() -> Reply {
+    business_error("990301", "The savepoint does not exist.")
+}
+
 /// What a provider answers in a scenario; none if it succeeds.
 fn failure(scenario: Scenario, count: u32, action: &str) -> Option<Reply> {
     let specific = match scenario.answer {
@@ -212,7 +217,7 @@ fn failure(scenario: Scenario, count: u32, action: &str) -> Option<Reply> {
         Specific::RejectedArgument => {
             gateway_error(400, "InvalidNamespaceParameter.Format", "The namespace is not valid.")
         }
-        Specific::NotFound => business_error("990301", "The savepoint does not exist."),
+        Specific::NotFound => not_found(),
         Specific::ReportedFailure => business_error("990000", "The workspace is being upgraded."),
         Specific::Throttled => {
             gateway_error(400, "Throttling.User", "Request was denied due to user flow control.")

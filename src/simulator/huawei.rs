@@ -76,6 +76,9 @@ enum Operation {
     },
     #[serde(skip)]
     Show,
+    /// Of no job.
+    #[serde(skip)]
+    List,
 }
 
 #[derive(Deserialize)]
@@ -89,7 +92,12 @@ impl Operation {
     /// such API.
     fn of(request: &Request<Bytes>) -> Option<(&str, Option<(i64, Self)>)> {
         let rest = request.uri().path().strip_prefix("/v1.0/")?;
-        let (project, rest) = rest.split_once("/streaming/jobs/")?;
+        let (project, rest) = rest.split_once("/streaming/jobs")?;
+        if rest.is_empty() {
+            let is_get = request.method() == Method::GET;
+            return is_get.then_some((project, Some((0, Self::List))));
+        }
+        let rest = rest.strip_prefix('/')?;
         let body = || serde_json::from_slice::<Self>(request.body()).ok();
         let is_post = request.method() == Method::POST;
         let found = match rest.split_once('/').map_or((rest, ""), |parts| parts) {
@@ -103,7 +111,11 @@ impl Operation {
                 Self::Run { job_ids: [job], resume_savepoint: false } => {
                     Some((job, Self::Stop { job_ids: [job], trigger_savepoint: false }))
                 }
-                Self::Run { .. } | Self::Import { .. } | Self::Trigger { .. } | Self::Show => None,
+                Self::Run { .. }
+                | Self::Import { .. }
+                | Self::Trigger { .. }
+                | Self::Show
+                | Self::List => None,
             }),
             (job, "import-savepoint") if is_post => {
                 let job = job.parse().ok()?;
@@ -125,6 +137,7 @@ impl Operation {
             Self::Run { .. } => "dli:jobs:startFlinkJob",
             Self::Stop { .. } => "dli:jobs:stopFlinkJob",
             Self::Show => "dli:jobs:get",
+            Self::List => "dli:jobs:list",
         }
     }
 
@@ -146,6 +159,11 @@ impl Operation {
                         "job_detail": jobs.read(job, now),
                     }),
                 );
+            }
+            Self::List => {
+                let list = json!({"total_count": 0, "jobs": []});
+                let answer = json!({"is_success": "true", "message": "", "job_list": list});
+                return Reply::json(200, answer);
             }
         };
         let answer = match (changed, self) {

@@ -147,3 +147,33 @@ impl Jobs {
         detail
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the job says that it was started from, and whether it still has a savepoint.
+    fn started(jobs: &Jobs, resumes: bool) -> (String, bool) {
+        jobs.run(1, resumes, Timestamp::UNIX_EPOCH).unwrap();
+        let detail = jobs.read(1, Timestamp::UNIX_EPOCH);
+        (
+            detail["status_desc"].as_str().unwrap().to_owned(),
+            detail["has_savepoint"].as_bool().unwrap(),
+        )
+    }
+
+    #[test]
+    fn a_start_without_resuming_begins_empty_and_says_so() {
+        let imported = Jobs::default();
+        imported.import(1, "obs://bucket/dir", Timestamp::UNIX_EPOCH).unwrap();
+        let without = "started without state, although there is a savepoint".to_owned();
+        assert_eq!(started(&imported, false), (without, true));
+
+        let resumed = Jobs::default();
+        resumed.import(1, "obs://bucket/dir", Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(started(&resumed, true), ("started from obs://bucket/dir".to_owned(), true));
+
+        let nothing = "started without state: there is no savepoint".to_owned();
+        assert_eq!(started(&Jobs::default(), true), (nothing, false));
+    }
+}

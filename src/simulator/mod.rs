@@ -1,4 +1,4 @@
-//! Simulators of both REST APIs on loopback, with signature checks, documented responses, and every
+//! Simulators of all REST APIs on loopback, with signature checks, documented responses, and every
 //! failure of the table.
 //!
 //! They are for the demo and for users' own integration tests. Signatures are checked with the
@@ -6,6 +6,7 @@
 //! SDKs.
 
 mod alibaba;
+mod flink;
 mod huawei;
 mod jobs;
 mod nonces;
@@ -39,6 +40,7 @@ use crate::clock::{Clock, random};
 use crate::credential::{Credential, Credentials};
 use crate::options::Endpoint;
 use crate::providers::alibaba::{self as alibaba_room, ALIBABA};
+use crate::providers::flink as flink_room;
 use crate::providers::huawei::{self as huawei_room, HUAWEI};
 use crate::secret::Secret;
 use crate::text::hex;
@@ -57,6 +59,7 @@ pub(crate) struct Seen {
 pub enum Api {
     Huawei,
     Alibaba,
+    Flink,
 }
 
 #[derive(Debug)]
@@ -86,6 +89,7 @@ struct State {
     counts: Mutex<std::collections::HashMap<&'static str, u32>>,
     jobs: jobs::Jobs,
     savepoints: savepoints::Savepoints,
+    cluster: flink::Cluster,
 }
 
 const SEEN: usize = 100;
@@ -110,6 +114,7 @@ impl Simulator {
         let port = match api {
             Api::Huawei => 50061,
             Api::Alibaba => 50062,
+            Api::Flink => 50063,
         };
         Self::start_at(api, clock, port, EXAMPLE_ID.into(), EXAMPLE_SECRET.into()).await
     }
@@ -137,6 +142,7 @@ impl Simulator {
             counts: Mutex::default(),
             jobs: jobs::Jobs::default(),
             savepoints: savepoints::Savepoints::default(),
+            cluster: flink::Cluster::default(),
         });
         let serving = tokio::spawn(serve(listener, Arc::clone(&state)));
         Ok(Self { address, state, serving })
@@ -144,6 +150,11 @@ impl Simulator {
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The id and the secret of its access key, for variables and files.
+    pub fn key(&self) -> [&str; 2] {
+        [&self.state.access_key_id, self.state.access_key_secret.expose()]
     }
 
     /// The configuration for calling this simulator of Huawei Cloud.
@@ -163,6 +174,16 @@ impl Simulator {
     pub fn alibaba_setup(&self) -> io::Result<alibaba_room::Setup> {
         let (endpoint, credentials) = self.access()?;
         Ok(alibaba_room::Setup::new(endpoint, credentials, Some(WORKSPACE.to_owned())))
+    }
+
+    /// The configuration for calling this simulator of Apache Flink, under this name.
+    ///
+    /// # Errors
+    /// As [`Simulator::huawei_setup`].
+    pub fn flink_setup(&self, name: &str) -> io::Result<flink_room::Setup> {
+        let (endpoint, _) = self.access()?;
+        let credentials = Credentials::fixed(Credential::none());
+        Ok(flink_room::Setup::new([(name.to_owned(), endpoint)], &credentials))
     }
 
     fn access(&self) -> io::Result<(Endpoint, Credentials)> {
@@ -263,9 +284,10 @@ impl State {
         let (head, body) = request.into_parts();
         let body = Limited::new(body, BODY_BYTES).collect().await.map_err(|_| HangUp)?.to_bytes();
         let request = Request::from_parts(head, body);
-        let (reply, provider) = match self.api {
-            Api::Huawei => (huawei::answer(self, &request), &HUAWEI),
-            Api::Alibaba => (alibaba::answer(self, &request), &ALIBABA),
+        let (reply, id_header) = match self.api {
+            Api::Huawei => (huawei::answer(self, &request), Some(HUAWEI.request_id.header)),
+            Api::Alibaba => (alibaba::answer(self, &request), Some(ALIBABA.request_id.header)),
+            Api::Flink => (flink::answer(self, &request), None),
         };
         let Reply::Response(mut response) = reply else {
             self.note(&request, 0);
@@ -275,8 +297,10 @@ impl State {
             return Err(HangUp);
         };
         self.note(&request, response.status().as_u16());
-        let id = HeaderValue::from_str(&hex(&random::<16>())).map_err(|_| HangUp)?;
-        response.headers_mut().insert(provider.request_id.header, id);
+        if let Some(header) = id_header {
+            let id = HeaderValue::from_str(&hex(&random::<16>())).map_err(|_| HangUp)?;
+            response.headers_mut().insert(header, id);
+        }
         Ok(response)
     }
 

@@ -6,8 +6,9 @@ use Answer::{Own, Same};
 
 /// A failure that a request selects by its id.
 ///
-/// ImportSavepoint selects it with `job_id`, GetSavepoint and WatchSavepoint with the savepoint id
-/// `simulate-{name}`, ListSavepoints and CreateSavepoint with that deployment id.
+/// RPCs of DLI select it with `job_id`; GetSavepoint and WatchSavepoint of Alibaba Cloud with the
+/// savepoint id `simulate-{name}`, ListSavepoints and CreateSavepoint with that deployment id; RPCs of
+/// Apache Flink with [`Scenario::flink_job`], and ResumeJob with the jar id `simulate-{name}`.
 #[derive(Debug, Clone, Copy)]
 pub struct Scenario {
     /// Its name, for example `throttled`.
@@ -92,6 +93,11 @@ pub const SCENARIOS: [Scenario; 23] = [
 ];
 
 impl Scenario {
+    /// The id of a job on Apache Flink: `job_id` with leading zeros, 32 digits.
+    pub fn flink_job(&self) -> String {
+        format!("{:032}", self.job_id)
+    }
+
     pub(super) fn of_job(job_id: i64) -> Option<Self> {
         SCENARIOS.into_iter().find(|scenario| scenario.job_id == job_id)
     }

@@ -7,6 +7,7 @@
 //! - Names of `grpc_server_*`: <https://github.com/grpc-ecosystem/go-grpc-middleware/tree/main/providers/prometheus>
 //! - Labels of `http_client_*`: <https://opentelemetry.io/docs/specs/semconv/http/http-metrics/>
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use tonic::Code;
 
 use super::SpanMetrics;
 use super::exposition::Exposition;
+use super::process::Process;
 use super::registry::{Labels, MetricRegistry};
 use crate::rpc::operation::{Kind, Operation, Provider, Rest};
 use crate::rpc::status::code_names;
@@ -34,7 +36,7 @@ struct ExchangeLabels {
     error_type: &'static str,
 }
 
-/// The value of `grpc_service` and `grpc_method` for everything outside the savepoint service:
+/// The value of `grpc_service` and `grpc_method` for everything outside the contract's services:
 /// health, reflection, unknown names.
 const OTHER: &str = "_OTHER";
 
@@ -45,16 +47,25 @@ pub(crate) fn method_names(operation: Option<&'static Operation>) -> (&'static s
 
 /// All metrics of the process.
 ///
-/// Series are looked up once, at start-up, so that a call costs only a few atomic additions.
+/// Series are looked up once, so that a call costs only a few atomic additions. Those of a provider
+/// exist from the start, at zero, if it is configured ([`Metrics::show`]), so that a first failure
+/// shows as an increase; else from the first call on.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     pub(crate) registry: MetricRegistry,
-    methods: Vec<MethodMetrics>,
-    others: MethodMetrics,
-    providers: Vec<ProviderMetrics>,
+    started: Family<Labels<3>, Counter>,
+    handled: Family<Labels<4>, Counter>,
+    handling: Family<Labels<3>, Histogram, fn() -> Histogram>,
+    methods: Vec<(&'static Operation, OnceLock<MethodMetrics>)>,
+    others: OnceLock<MethodMetrics>,
+    retries: Family<Labels<1>, Counter>,
+    shed: Family<Labels<1>, Counter>,
+    in_flight: Family<Labels<1>, Gauge>,
+    providers: Vec<(&'static Provider, OnceLock<ProviderMetrics>)>,
+    failures: Family<Labels<3>, Counter>,
     exchanges: Family<ExchangeLabels, Histogram, fn() -> Histogram>,
     /// The series of `exchanges` for HTTP 200, the usual status.
-    exchanges_ok: Vec<(&'static Provider, &'static str, Histogram)>,
+    exchanges_ok: Vec<(&'static Provider, &'static str, OnceLock<Histogram>)>,
     pub(crate) spans: SpanMetrics,
     pub(crate) connections: Gauge,
     /// What callers make the process hold, in bytes.
@@ -66,7 +77,6 @@ pub(crate) struct Metrics {
 
 #[derive(Debug)]
 struct MethodMetrics {
-    operation: Option<&'static Operation>,
     started: Counter,
     handled: [Counter; CODES],
     handling: Histogram,
@@ -74,7 +84,6 @@ struct MethodMetrics {
 
 #[derive(Debug)]
 struct ProviderMetrics {
-    provider: &'static Provider,
     retries: Counter,
     shed: Counter,
     in_flight: Gauge,
@@ -113,8 +122,7 @@ pub(crate) fn providers_of(operations: &[&'static Operation]) -> Vec<&'static Pr
 }
 
 impl Metrics {
-    /// Metrics of these operations. All known series exist from the start, at zero, so that a first
-    /// failure shows as an increase.
+    /// Metrics of these operations.
     pub(crate) fn new(operations: &[&'static Operation]) -> Self {
         let registry = MetricRegistry::default();
         let started: Family<Labels<3>, Counter> =
@@ -132,24 +140,29 @@ impl Metrics {
             Family::<_, _, fn() -> Histogram>::new_with_constructor(histogram),
         );
         let retries: Family<Labels<1>, Counter> =
-            registry.add("upstream_retries", "Attempts after the first");
-        let shed: Family<Labels<1>, Counter> =
-            registry.add("upstream_shed", "RPCs rejected because too many were in flight");
+            registry.add("savepoint_gateway_upstream_retries", "Attempts after the first");
+        let shed: Family<Labels<1>, Counter> = registry.add(
+            "savepoint_gateway_upstream_shed",
+            "RPCs rejected because too many were in flight",
+        );
         let in_flight: Family<Labels<1>, Gauge> =
-            registry.add("upstream_in_flight", "RPCs in flight to a provider");
-        let connections = registry.add("grpc_server_connections", "Open connections");
+            registry.add("savepoint_gateway_upstream_in_flight", "RPCs in flight to a provider");
+        let connections = registry.add("savepoint_gateway_connections", "Open connections");
         let request_memory = registry.add(
-            "grpc_server_request_memory_bytes",
+            "savepoint_gateway_request_memory_bytes",
             "Memory taken by the requests of callers, of --max-request-memory",
         );
         let connections_refused = registry.add(
-            "grpc_server_connections_refused",
+            "savepoint_gateway_connections_refused",
             "Connections closed at once because there were too many",
         );
         let log_lines_dropped = registry.add(
-            "log_lines_dropped",
+            "savepoint_gateway_log_lines_dropped",
             "Log lines lost: their reader was too slow or gone, or they could not be written",
         );
+        let failures: Family<Labels<3>, Counter> =
+            registry.add("savepoint_gateway_failures", "RPCs that failed, by reason");
+        registry.lock().register_collector(Box::new(Process));
         let spans = SpanMetrics::new(&registry);
         registry.lock().register(
             "savepoint_gateway_build",
@@ -157,7 +170,56 @@ impl Metrics {
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
 
-        let method = |operation: Option<&'static Operation>| {
+        let mut exchanges_ok: Vec<(&'static Provider, &'static str, _)> = Vec::new();
+        for operation in operations {
+            for Rest { http_method, .. } in operation.rest {
+                let provider = operation.provider;
+                if !exchanges_ok.iter().any(|(p, m, _)| *p == provider && m == http_method) {
+                    exchanges_ok.push((provider, http_method, OnceLock::new()));
+                }
+            }
+        }
+        let providers = providers_of(operations).into_iter();
+        let metrics = Self {
+            started,
+            handled,
+            handling,
+            methods: operations.iter().map(|operation| (*operation, OnceLock::new())).collect(),
+            others: OnceLock::new(),
+            retries,
+            shed,
+            in_flight,
+            providers: providers.map(|provider| (provider, OnceLock::new())).collect(),
+            registry,
+            failures,
+            exchanges,
+            exchanges_ok,
+            spans,
+            connections,
+            request_memory,
+            connections_refused,
+            log_lines_dropped,
+        };
+        metrics.method(None);
+        metrics
+    }
+
+    /// Makes the series of a provider exist, at zero.
+    pub(crate) fn show(&self, provider: &'static Provider) {
+        for (operation, _) in self.methods.iter().filter(|(known, _)| known.provider == provider) {
+            self.method(Some(operation));
+            for rest in operation.rest {
+                self.exchange_ok(provider, rest);
+            }
+        }
+        self.provider(provider);
+    }
+
+    fn method(&self, operation: Option<&'static Operation>) -> &MethodMetrics {
+        let found = self.methods.iter().find(|(known, _)| Some(*known) == operation);
+        let place = found.map_or(&self.others, |(_, place)| place);
+        place.get_or_init(|| {
+            let operation = found.map(|(known, _)| *known);
             let (grpc_service, grpc_method) = method_names(operation);
             let grpc_type = operation.map_or(Kind::Unary, |operation| operation.kind).as_str();
             let labels = [
@@ -171,54 +233,33 @@ impl Metrics {
                 [kind, service, method, ("grpc_code", code_names(code).pascal)]
             };
             MethodMetrics {
-                operation,
-                started: started.get_or_create_owned(&labels),
-                handled: std::array::from_fn(|code| handled.get_or_create_owned(&ended(code))),
-                handling: handling.get_or_create_owned(&labels),
+                started: self.started.get_or_create_owned(&labels),
+                handled: std::array::from_fn(|code| self.handled.get_or_create_owned(&ended(code))),
+                handling: self.handling.get_or_create_owned(&labels),
             }
-        };
-        let of_provider = |provider: &'static Provider| {
-            let labels = [("provider", provider.name)];
-            ProviderMetrics {
-                provider,
-                retries: retries.get_or_create_owned(&labels),
-                shed: shed.get_or_create_owned(&labels),
-                in_flight: in_flight.get_or_create_owned(&labels),
-            }
-        };
-        let mut exchanges_ok: Vec<(&'static Provider, &'static str, Histogram)> = Vec::new();
-        for operation in operations {
-            for Rest { http_method, .. } in operation.rest {
-                let provider = operation.provider;
-                if !exchanges_ok.iter().any(|(p, m, _)| *p == provider && m == http_method) {
-                    let labels = exchange(provider, http_method, Ok(200));
-                    let histogram = exchanges.get_or_create_owned(&labels);
-                    exchanges_ok.push((provider, http_method, histogram));
-                }
-            }
-        }
-        Self {
-            methods: operations.iter().map(|operation| method(Some(operation))).collect(),
-            others: method(None),
-            providers: providers_of(operations).into_iter().map(of_provider).collect(),
-            registry,
-            exchanges,
-            exchanges_ok,
-            spans,
-            connections,
-            request_memory,
-            connections_refused,
-            log_lines_dropped,
-        }
-    }
-
-    fn method(&self, operation: Option<&'static Operation>) -> &MethodMetrics {
-        let found = self.methods.iter().find(|method| method.operation == operation);
-        found.unwrap_or(&self.others)
+        })
     }
 
     fn provider(&self, provider: &'static Provider) -> Option<&ProviderMetrics> {
-        self.providers.iter().find(|metrics| metrics.provider == provider)
+        let (_, place) = self.providers.iter().find(|(known, _)| *known == provider)?;
+        Some(place.get_or_init(|| {
+            let labels = [("provider", provider.name)];
+            ProviderMetrics {
+                retries: self.retries.get_or_create_owned(&labels),
+                shed: self.shed.get_or_create_owned(&labels),
+                in_flight: self.in_flight.get_or_create_owned(&labels),
+            }
+        }))
+    }
+
+    fn exchange_ok(&self, provider: &'static Provider, rest: &'static Rest) -> Option<&Histogram> {
+        let (_, http_method, place) =
+            self.exchanges_ok.iter().find(|(known, http_method, _)| {
+                *known == provider && *http_method == rest.http_method
+            })?;
+        Some(place.get_or_init(|| {
+            self.exchanges.get_or_create_owned(&exchange(provider, http_method, Ok(200)))
+        }))
     }
 
     pub(crate) fn started(&self, operation: Option<&'static Operation>) {
@@ -236,6 +277,16 @@ impl Metrics {
         method.handling.observe(took.as_secs_f64());
     }
 
+    /// Counts a failed RPC of the contract. There are too many reasons for series without failures.
+    pub(crate) fn failed(&self, operation: &'static Operation, reason: &'static str) {
+        let labels = [
+            ("grpc_service", operation.service),
+            ("grpc_method", operation.name),
+            ("reason", reason),
+        ];
+        self.failures.get_or_create(&labels).inc();
+    }
+
     /// Records a request to a provider: its status, or the reason if there was no response.
     pub(crate) fn upstream_request(
         &self,
@@ -245,11 +296,9 @@ impl Metrics {
         took: Duration,
     ) {
         let seconds = took.as_secs_f64();
-        let prepared = self.exchanges_ok.iter().find(|(known, http_method, _)| {
-            *known == provider && *http_method == rest.http_method && result == Ok(200)
-        });
+        let prepared = if result == Ok(200) { self.exchange_ok(provider, rest) } else { None };
         match prepared {
-            Some((_, _, histogram)) => histogram.observe(seconds),
+            Some(histogram) => histogram.observe(seconds),
             None => {
                 let labels = exchange(provider, rest.http_method, result);
                 self.exchanges.get_or_create(&labels).observe(seconds);
@@ -294,6 +343,7 @@ mod tests {
     #[test]
     fn names_and_labels_match_common_dashboards() {
         let metrics = Metrics::new(&[&IMPORT_SAVEPOINT, &GET_SAVEPOINT]);
+        metrics.show(IMPORT_SAVEPOINT.provider);
         let get = Some(&GET_SAVEPOINT);
         metrics.started(get);
         metrics.handled(get, Code::NotFound, Duration::from_millis(3));
@@ -308,9 +358,15 @@ mod tests {
             r#"grpc_server_handling_seconds_count{grpc_type="unary",grpc_service="savepoint.v1.SavepointService",grpc_method="GetSavepoint"} 1"#,
             r#"http_client_request_duration_seconds_count{provider="alibaba-flink",http_request_method="GET",http_response_status_code="404",error_type=""} 1"#,
             r#"http_client_request_duration_seconds_count{provider="alibaba-flink",http_request_method="GET",http_response_status_code="200",error_type=""} 1"#,
-            "log_lines_dropped_total 7",
+            "savepoint_gateway_log_lines_dropped_total 7",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
+        // Not configured, and not called: no series, for example of another method.
+        let fresh = Metrics::new(&[&IMPORT_SAVEPOINT, &GET_SAVEPOINT]);
+        fresh.show(GET_SAVEPOINT.provider);
+        let text = fresh.encode(0, Exposition::OpenMetrics);
+        assert!(text.contains("GetSavepoint") && !text.contains("ImportSavepoint"), "{text}");
+        assert!(!text.contains(IMPORT_SAVEPOINT.provider.name), "{text}");
     }
 }

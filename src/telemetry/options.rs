@@ -10,11 +10,15 @@ use crate::options::{Problems, environment};
 
 /// The options of the log, which is written to standard error.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Logs")]
+#[command(next_help_heading = "Telemetry")]
 pub(crate) struct LogOptions {
-    /// json or text [default: text on a terminal, else json]
+    /// json or text
+    ///
+    /// [default: text on a terminal, else json]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
+    /// Least severe lines of the log
+    ///
     /// off, error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log_level: String,

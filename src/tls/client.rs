@@ -8,7 +8,7 @@ use rustls::client::ResolvesClientCert;
 use rustls::sign::CertifiedKey;
 
 use super::pem::{FileProblem, PemFile, When, pair};
-use super::reload::{Loaded, PemSource, Reloading};
+use super::reload::{FileSource, Loaded, Reloading};
 use super::x509::not_after;
 
 /// A certificate and its key. New connections use the current one; open connections continue.
@@ -46,11 +46,12 @@ impl ResolvesClientCert for ClientIdentity {
     }
 }
 
-impl PemSource for Pair {
+impl FileSource for Pair {
     type Content = [PemFile; 2];
     type Output = CertifiedKey;
 
     const WHOSE: &str = "upstream client";
+    const FLAG: &str = "--upstream-client-cert";
 
     fn read(&self, when: When) -> Self::Content {
         [

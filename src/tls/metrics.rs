@@ -5,6 +5,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
+use super::reload::ReloadMetrics;
 use crate::telemetry::{Labels, Metrics};
 
 /// The certificates, and failed TLS handshakes of callers.
@@ -26,9 +27,10 @@ pub(crate) struct CertificateMetrics {
 impl TlsMetrics {
     pub(crate) fn register(metrics: &Metrics) -> Self {
         Self {
-            handshakes_failed: metrics
-                .registry
-                .add("tls_handshakes_failed", "Connections whose TLS handshake failed"),
+            handshakes_failed: metrics.registry.add(
+                "savepoint_gateway_tls_handshakes_failed",
+                "Connections whose TLS handshake failed",
+            ),
             server: CertificateMetrics::register(metrics, "tls", "of the gRPC port"),
             upstream: CertificateMetrics::register(
                 metrics,
@@ -47,12 +49,12 @@ impl CertificateMetrics {
     fn register(metrics: &Metrics, prefix: &str, which: &str) -> Self {
         let registry = &metrics.registry;
         let expiry = registry.add_seconds(
-            format!("{prefix}_certificate_expiry_timestamp"),
+            format!("savepoint_gateway_{prefix}_certificate_expiry_timestamp"),
             format!("When the certificate {which} expires; 0 where there is none"),
             Gauge::default(),
         );
         let reloads: Family<Labels<1>, Counter> = registry.add(
-            format!("{prefix}_reloads"),
+            format!("savepoint_gateway_{prefix}_reloads"),
             format!("Changes of the files of the certificate {which}, loaded or rejected"),
         );
         Self {
@@ -61,14 +63,14 @@ impl CertificateMetrics {
             refused: reloads.get_or_create_owned(&[("outcome", "failure")]),
         }
     }
+}
 
-    /// Sets the expiry of the current certificate.
-    pub(super) fn in_use(&self, not_after: Option<Timestamp>) {
+impl ReloadMetrics for CertificateMetrics {
+    fn in_use(&self, not_after: Option<Timestamp>) {
         self.expiry.set(not_after.map_or(0, Timestamp::as_second));
     }
 
-    /// Counts a change of the files, by whether it was loaded.
-    pub(super) fn reloaded(&self, taken: bool) {
+    fn reloaded(&self, taken: bool) {
         if taken { &self.taken } else { &self.refused }.inc();
     }
 }

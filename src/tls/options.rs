@@ -10,20 +10,25 @@ use crate::options::{Address, Problems};
 
 /// The options of TLS for callers.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "TLS")]
+#[command(next_help_heading = "Listeners")]
 pub(crate) struct TlsOptions {
-    /// Certificate of the gRPC port with its intermediates, PEM
+    /// Certificate of the gRPC port, PEM
+    ///
+    /// With its intermediates
     #[arg(long, value_name = "FILE")]
     tls_cert: Option<String>,
     /// Key of the certificate, PEM
     #[arg(long, value_name = "FILE")]
     tls_key: Option<String>,
-    /// CAs of callers' certificates, PEM; without it callers need no certificate
+    /// CAs of callers' certificates, PEM
+    ///
+    /// Without it callers need no certificate
     #[arg(long, value_name = "FILE")]
     tls_client_ca: Option<String>,
     /// Whether callers must present a certificate if --tls-client-ca is set: required or optional
-    #[arg(long, value_name = "WHETHER", default_value = "required")]
-    tls_client_auth: String,
+    /// [default: required]
+    #[arg(long, hide_short_help = true, value_name = "WHETHER")]
+    tls_client_auth: Option<String>,
 }
 
 impl TlsOptions {
@@ -34,18 +39,22 @@ impl TlsOptions {
         listen: &Address,
         http_1: bool,
     ) -> Option<Arc<ServerTls>> {
-        let auth = match self.tls_client_auth.as_str() {
-            "" => None,
-            text => problems.parse("--tls-client-auth", text),
-        };
+        let auth = non_empty(&self.tls_client_auth);
         let client_ca = non_empty(&self.tls_client_ca);
+        if client_ca.is_none() {
+            let options = [("--tls-client-auth", auth)];
+            problems.without_effect(&options, "without --tls-client-ca");
+        }
+        let auth = auth.and_then(|text| problems.parse("--tls-client-auth", text));
         let (cert, key) = (non_empty(&self.tls_cert), non_empty(&self.tls_key));
-        if cert.or(key).is_none() && client_ca.is_some() {
-            problems.report("--tls-client-ca", "needs --tls-cert and --tls-key");
+        if cert.or(key).is_none() {
+            let options = [("--tls-client-ca", client_ca)];
+            problems.without_effect(&options, "without --tls-cert and --tls-key");
         }
         let (cert, key) = problems.pair(("--tls-cert", cert), ("--tls-key", key))?;
         if matches!(listen, Address::Unix(_)) {
-            problems.report("--tls-cert", "cannot be used with a Unix socket in --listen");
+            let why = format_args!("cannot be used with --listen {listen}, a Unix socket");
+            problems.report("--tls-cert", why);
         }
         let files = TlsFiles {
             cert: cert.into(),

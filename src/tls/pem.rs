@@ -10,6 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
+use super::words;
 use super::x509::subject;
 use crate::files::{self, FileError};
 use crate::text;
@@ -83,7 +84,7 @@ impl PemFile {
                     Err(error) => {
                         let subject = subject(&certificate).map(|name| format!(" ({name})"));
                         let reason = if let rustls::Error::InvalidCertificate(reason) = error {
-                            reason.to_string()
+                            words::of_certificate(&reason)
                         } else {
                             error.to_string()
                         };
@@ -139,6 +140,6 @@ pub(crate) fn pair(
             let certificate = cert.path.display();
             Err(vec![key.problem(format_args!("does not match the certificate {certificate}"))])
         }
-        Err(error) => Err(vec![cert.problem(error)]),
+        Err(error) => Err(vec![cert.problem(words::of_file(&error))]),
     }
 }

@@ -1,4 +1,4 @@
-//! Values built from PEM files, and rebuilt when one of them changes.
+//! Values built from files, and rebuilt when one of them changes: certificates, and the policy.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,21 +7,26 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
-use super::metrics::CertificateMetrics;
 use super::pem::{FileProblem, When};
 use crate::clock::Clock;
 use crate::files::{POLL, Reader, SETTLE};
-use crate::refresh::{FetchError, Refresh, Upkeep};
+use crate::refresh::{FetchError, Refresh, Upkeep, reload_outcome};
 
-/// PEM files, and how a value is built from them.
-pub trait PemSource: fmt::Debug + Clone + Send + Sync + 'static {
+/// Files, and how a value is built from them.
+pub trait FileSource: fmt::Debug + Clone + Send + Sync + 'static {
     type Content: PartialEq + Send + Sync + 'static;
     type Output: Send + Sync;
 
-    /// Whose certificate it is, for the log.
+    /// What it is, for the log.
+    const WHAT: &str = "certificate";
+
+    /// Whose it is, for the log.
     const WHOSE: &str;
 
-    /// Reads the files. [`PemSource::load`] reports those that cannot be read.
+    /// The option that names the file.
+    const FLAG: &str;
+
+    /// Reads the files. [`FileSource::load`] reports those that cannot be read.
     fn read(&self, when: When) -> Self::Content;
 
     fn load(&self, content: &Self::Content) -> Result<Loaded<Self::Output>, Vec<FileProblem>>;
@@ -36,8 +41,24 @@ pub struct Loaded<T> {
     pub(super) unusable: Vec<FileProblem>,
 }
 
+impl<T> Loaded<T> {
+    /// A value that does not expire.
+    pub(crate) fn new(value: T) -> Self {
+        Self { value: Arc::new(value), not_after: None, unusable: Vec::new() }
+    }
+}
+
+/// Metrics of files that are reloaded.
+pub(crate) trait ReloadMetrics: Send + Sync {
+    /// Sets the expiry of the value in use.
+    fn in_use(&self, _not_after: Option<Timestamp>) {}
+
+    /// Counts a change of the files, by whether it was loaded.
+    fn reloaded(&self, taken: bool);
+}
+
 /// The value of the current files, or of their last valid version.
-pub struct Reloading<S: PemSource> {
+pub struct Reloading<S: FileSource> {
     source: S,
     poll: Duration,
     settle: Duration,
@@ -54,14 +75,14 @@ struct Last<C> {
     result: Result<(), FetchError>,
 }
 
-impl<S: PemSource> fmt::Debug for Reloading<S> {
+impl<S: FileSource> fmt::Debug for Reloading<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.source.fmt(f)
     }
 }
 
-impl<S: PemSource> Reloading<S> {
-    pub(super) fn of(source: S) -> Result<Self, Vec<FileProblem>> {
+impl<S: FileSource> Reloading<S> {
+    pub(crate) fn of(source: S) -> Result<Self, Vec<FileProblem>> {
         let content = source.read(When::Start);
         let loaded = source.load(&content)?;
         Ok(Self {
@@ -81,30 +102,63 @@ impl<S: PemSource> Reloading<S> {
         Self { poll, settle, ..self }
     }
 
-    pub(super) fn current(&self) -> Arc<S::Output> {
+    pub(super) fn source(&self) -> &S {
+        &self.source
+    }
+
+    pub(crate) fn current(&self) -> Arc<S::Output> {
         self.refresh.map(|loaded| Arc::clone(&loaded.value)).unwrap_or_else(|| self.first.clone())
+    }
+
+    /// When the certificate expires, if its file says so.
+    pub(crate) fn not_after(&self) -> Option<Timestamp> {
+        self.refresh.map(|loaded| loaded.not_after).flatten()
+    }
+
+    /// Certificates in the files that are ignored.
+    pub(crate) fn ignored(&self) -> Vec<FileProblem> {
+        self.refresh.map(|loaded| loaded.unusable.clone()).unwrap_or_default()
     }
 
     pub(crate) fn reload(&self) {
         self.refresh.reload();
     }
 
+    /// Returns once `holds` is true for the current value.
+    pub(crate) async fn until(&self, holds: impl Fn(&S::Output) -> bool + Send + Sync) {
+        self.refresh.until(|loaded| holds(&loaded.value)).await;
+    }
+
     /// Applies valid changes of the files. Exactly one task must run this.
-    pub(crate) async fn run(self: Arc<Self>, metrics: CertificateMetrics, clock: Arc<dyn Clock>) {
-        self.refresh.map(|loaded| {
-            metrics.in_use(loaded.not_after);
-            FileProblem::warn(&loaded.unusable);
-        });
-        self.refresh.run(&PemUpkeep { reloading: &self, metrics }, &*clock).await;
+    pub(crate) async fn run(self: Arc<Self>, metrics: impl ReloadMetrics, clock: Arc<dyn Clock>) {
+        let upkeep = FileUpkeep { reloading: &self, metrics: &metrics, clock: &*clock };
+        self.refresh.map(|loaded| upkeep.in_use(loaded));
+        self.refresh.run(&upkeep, &*clock).await;
     }
 }
 
-struct PemUpkeep<'a, S: PemSource> {
+struct FileUpkeep<'a, S: FileSource> {
     reloading: &'a Reloading<S>,
-    metrics: CertificateMetrics,
+    metrics: &'a dyn ReloadMetrics,
+    clock: &'a dyn Clock,
 }
 
-impl<S: PemSource> Upkeep for PemUpkeep<'_, S> {
+impl<S: FileSource> FileUpkeep<'_, S> {
+    fn in_use(&self, loaded: &Loaded<S::Output>) {
+        self.metrics.in_use(loaded.not_after);
+        FileProblem::warn(&loaded.unusable);
+        if let Some(not_after) = loaded.not_after.filter(|time| *time <= self.clock.now()) {
+            tracing::warn!(
+                option = S::FLAG,
+                whose = S::WHOSE,
+                %not_after,
+                "the certificate has expired, and peers that check it refuse it: replace the files"
+            );
+        }
+    }
+}
+
+impl<S: FileSource> Upkeep for FileUpkeep<'_, S> {
     type Value = Loaded<S::Output>;
 
     async fn fetch(&self) -> Result<Option<Self::Value>, FetchError> {
@@ -140,19 +194,26 @@ impl<S: PemSource> Upkeep for PemUpkeep<'_, S> {
         _: bool,
     ) -> Option<Duration> {
         if let Some(loaded) = new {
-            self.metrics.in_use(loaded.not_after);
             self.metrics.reloaded(true);
             let not_after = loaded.not_after.map(tracing::field::display);
-            tracing::info!(whose = S::WHOSE, not_after, "certificate reloaded");
-            FileProblem::warn(&loaded.unusable);
+            tracing::info!(whose = S::WHOSE, not_after, "{} reloaded", S::WHAT);
+            self.in_use(loaded);
         }
         Some(self.reloading.poll)
     }
 
     fn failed(&self, error: &FetchError, _: Option<&Self::Value>, repeated: bool) {
         if !repeated {
-            tracing::warn!(whose = S::WHOSE, error = %error, "keeping the previous certificate");
+            tracing::warn!(whose = S::WHOSE, error = %error, "keeping the previous {}", S::WHAT);
         }
+    }
+
+    fn reloaded(&self, changed: Option<bool>) {
+        tracing::info!(
+            whose = S::WHOSE,
+            outcome = reload_outcome(changed),
+            "reload of certificate"
+        );
     }
 
     fn poll(&self) -> Option<Duration> {
@@ -181,11 +242,12 @@ mod tests {
         }
     }
 
-    impl PemSource for Files {
+    impl FileSource for Files {
         type Content = [&'static str; 3];
         type Output = ();
 
         const WHOSE: &str = "test";
+        const FLAG: &str = "--tls-cert";
 
         fn read(&self, _: When) -> Self::Content {
             *self.0.lock().unwrap()
@@ -201,7 +263,7 @@ mod tests {
         }
     }
 
-    fn metrics() -> CertificateMetrics {
+    fn metrics() -> impl ReloadMetrics {
         let sink = LogSink::new(std::io::sink(), LogFormat::Json, LevelFilter::OFF).unwrap();
         TlsMetrics::register(Telemetry::new(sink, &[]).metrics()).server
     }

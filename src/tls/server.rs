@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::pem::{FileProblem, PemFile, When, pair};
-use super::reload::{Loaded, PemSource, Reloading};
+use super::reload::{FileSource, Loaded, Reloading};
 use super::x509::{names, not_after};
 use crate::caller::Caller;
 
@@ -64,6 +64,11 @@ impl ServerTls {
         Self::of(files)
     }
 
+    /// Whether callers must present a certificate; none if they are not asked for one.
+    pub(crate) fn client_auth(&self) -> Option<ClientAuth> {
+        self.source().client_ca.as_ref().map(|(_, auth)| *auth)
+    }
+
     /// When the certificate of this caller expires, if it presented one.
     pub(crate) fn caller_not_after(stream: &TlsStream<TcpStream>) -> Option<Timestamp> {
         not_after(stream.get_ref().1.peer_certificates()?.first()?)
@@ -84,11 +89,12 @@ impl ServerTls {
 /// The contents of certificate, key and client CAs.
 type Content = (PemFile, PemFile, Option<(PemFile, ClientAuth)>);
 
-impl PemSource for TlsFiles {
+impl FileSource for TlsFiles {
     type Content = Content;
     type Output = ServerConfig;
 
     const WHOSE: &str = "server";
+    const FLAG: &str = "--tls-cert";
 
     fn read(&self, when: When) -> Content {
         let client_ca = self.client_ca.as_ref();

@@ -114,6 +114,11 @@ impl Trust {
         Ok(Self { config: Arc::new(config), unusable: unusable.into() })
     }
 
+    /// Certificates that are ignored.
+    pub(crate) fn ignored(&self) -> &[FileProblem] {
+        &self.unusable
+    }
+
     /// Tells of certificates that are ignored.
     pub(crate) fn warn(&self) {
         FileProblem::warn(&self.unusable);

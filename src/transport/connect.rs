@@ -34,9 +34,9 @@ const OTHER_FAMILY_AFTER: Duration = Duration::from_millis(300);
 pub(crate) type Connector = InTime<HttpsConnector<Route>>;
 
 type Tcp = HttpConnector<Resolver>;
-type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
+pub(super) type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 
 /// A connector that tries every address of a name within `limit`.
 pub(crate) fn connector(
@@ -47,28 +47,14 @@ pub(crate) fn connector(
     resolving(Resolver::System(GaiResolver::new()), tls, limit, proxy)
 }
 
-fn resolving(
+pub(super) fn resolving(
     resolver: Resolver,
     tls: &Arc<rustls::ClientConfig>,
     limit: Duration,
     proxy: Option<&Proxy>,
 ) -> Connector {
-    let mut tcp = HttpConnector::new_with_resolver(resolver);
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    // The limit is divided among the addresses, so that one that drops SYNs leaves time for the
-    // next.
-    tcp.set_connect_timeout(Some(limit));
-    tcp.set_happy_eyeballs_timeout(Some(OTHER_FAMILY_AFTER.min(limit / 2)));
-    tcp.set_keepalive(Some(PROBE_AFTER));
-    tcp.set_keepalive_interval(Some(PROBE_INTERVAL));
-    tcp.set_keepalive_retries(Some(2));
-    tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
-    let proxy = proxy.map(|proxy| {
-        let to_proxy = HttpsConnector::from((tcp.clone(), Arc::clone(tls)));
-        (proxy.clone(), to_proxy)
-    });
-    InTime { inner: HttpsConnector::from((Route { tcp, proxy }, Arc::clone(tls))), limit }
+    let route = Route::new(resolver, tls, limit, proxy);
+    InTime { inner: HttpsConnector::from((route, Arc::clone(tls))), limit }
 }
 
 /// The way to a host: direct, or through the proxy. Plain endpoints never use the proxy.
@@ -76,6 +62,32 @@ fn resolving(
 pub(crate) struct Route {
     tcp: Tcp,
     proxy: Option<(Proxy, HttpsConnector<Tcp>)>,
+}
+
+impl Route {
+    pub(super) fn new(
+        resolver: Resolver,
+        tls: &Arc<rustls::ClientConfig>,
+        limit: Duration,
+        proxy: Option<&Proxy>,
+    ) -> Self {
+        let mut tcp = HttpConnector::new_with_resolver(resolver);
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        // The limit is divided among the addresses, so that one that drops SYNs leaves time for the
+        // next.
+        tcp.set_connect_timeout(Some(limit));
+        tcp.set_happy_eyeballs_timeout(Some(OTHER_FAMILY_AFTER.min(limit / 2)));
+        tcp.set_keepalive(Some(PROBE_AFTER));
+        tcp.set_keepalive_interval(Some(PROBE_INTERVAL));
+        tcp.set_keepalive_retries(Some(2));
+        tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+        let proxy = proxy.map(|proxy| {
+            let to_proxy = HttpsConnector::from((tcp.clone(), Arc::clone(tls)));
+            (proxy.clone(), to_proxy)
+        });
+        Self { tcp, proxy }
+    }
 }
 
 impl Service<Uri> for Route {
@@ -107,9 +119,9 @@ impl Service<Uri> for Route {
 
 /// The name lookup, with its own error type.
 #[derive(Clone)]
-enum Resolver {
+pub(super) enum Resolver {
     System(GaiResolver),
-    #[cfg(test)]
+    /// Every name has these addresses.
     Fixed(Vec<SocketAddr>),
 }
 
@@ -125,7 +137,6 @@ impl Service<Name> for Resolver {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), NotResolved>> {
         match self {
             Self::System(system) => system.poll_ready(cx).map_err(NotResolved),
-            #[cfg(test)]
             Self::Fixed(_) => Poll::Ready(Ok(())),
         }
     }
@@ -139,7 +150,6 @@ impl Service<Name> for Resolver {
                     Ok(found.collect::<Vec<_>>().into_iter())
                 })
             }
-            #[cfg(test)]
             Self::Fixed(found) => Box::pin(std::future::ready(Ok(found.clone().into_iter()))),
         }
     }

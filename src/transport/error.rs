@@ -3,12 +3,11 @@
 use std::error::Error as StdError;
 use std::io;
 
-use rustls::AlertDescription;
-
 use super::WriteStarted;
 use super::tunnel::TunnelError;
 use crate::rpc::Error;
 use crate::rpc::reason::Reason;
+use crate::tls::words;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -46,11 +45,12 @@ pub(super) fn classify(
     let peer = if tunnel.is_some() { "proxy" } else { "provider" };
     let tls = causes().find_map(tls_error);
     if let Some(rustls::Error::InvalidCertificate(why)) = tls {
-        let text = format!("the {peer}'s certificate is not trusted: {why:?}");
+        let text =
+            format!("the {peer}'s certificate is not trusted: {}", words::of_certificate(why));
         return Error::new(Reason::CertificateRejected, text);
     }
     if let Some(rustls::Error::AlertReceived(alert)) = tls
-        && is_about_our_certificate(*alert)
+        && words::is_about_a_certificate(*alert)
     {
         // With TLS 1.3 this arrives after the handshake, but before any of the request was read.
         let text =
@@ -94,24 +94,6 @@ fn refused_by_proxy(status: u16) -> Error {
         _ => (Reason::ProxyRefused, ""),
     };
     Error::new(reason, format!("the proxy refused the connection with HTTP {status}{fix}"))
-}
-
-/// Whether this alert rejects the client certificate that the peer requested.
-///
-/// # Reference
-/// <https://www.rfc-editor.org/rfc/rfc8446#section-6.2>
-fn is_about_our_certificate(alert: AlertDescription) -> bool {
-    matches!(
-        alert,
-        AlertDescription::BadCertificate
-            | AlertDescription::UnsupportedCertificate
-            | AlertDescription::CertificateRevoked
-            | AlertDescription::CertificateExpired
-            | AlertDescription::CertificateUnknown
-            | AlertDescription::UnknownCA
-            | AlertDescription::AccessDenied
-            | AlertDescription::CertificateRequired
-    )
 }
 
 /// An error and its causes, outermost first.

@@ -6,6 +6,7 @@ mod large_bodies;
 mod options;
 mod pool;
 mod proxy;
+mod reach;
 mod response;
 mod tunnel;
 mod write_started;
@@ -17,6 +18,7 @@ pub use options::UpstreamConfig;
 pub(crate) use options::UpstreamOptions;
 pub use pool::Pool;
 pub use proxy::Proxy;
+pub(crate) use reach::Reach;
 pub use response::Response;
 pub use write_started::WriteStarted;
 

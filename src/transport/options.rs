@@ -8,25 +8,27 @@ use clap::Args;
 
 use super::Proxy;
 use crate::options::Problems;
-use crate::options::problems::{non_empty, non_empty_secret};
+use crate::options::problems::{HIDDEN, non_empty, non_empty_secret};
 use crate::secret::Secret;
 use crate::tls::{ClientIdentity, FileProblem, Trust};
 
 /// The options of connections to providers.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Connections to providers")]
+#[command(next_help_heading = "All providers")]
 pub(crate) struct UpstreamOptions {
-    /// CAs of providers' certificates, PEM, instead of the platform's
-    #[arg(long, value_name = "FILE")]
+    /// CAs of providers' certificates, PEM
+    ///
+    /// Instead of the platform's
+    #[arg(long, hide_short_help = true, value_name = "FILE")]
     upstream_ca: Option<String>,
     /// Client certificate for providers that request one, PEM
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, hide_short_help = true, value_name = "FILE")]
     upstream_client_cert: Option<String>,
     /// Key of the client certificate, PEM
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, hide_short_help = true, value_name = "FILE")]
     upstream_client_key: Option<String>,
     /// HTTP proxy for https endpoints, used with CONNECT
-    #[arg(long, value_name = "URL")]
+    #[arg(long, hide_short_help = true, value_name = "URL")]
     upstream_proxy: Option<Secret>,
 }
 
@@ -58,6 +60,15 @@ impl UpstreamOptions {
         }
     }
 
+    /// Which of them are set.
+    pub(crate) fn set(&self) -> [(&'static str, Option<&str>); 3] {
+        [
+            ("--upstream-ca", non_empty(&self.upstream_ca)),
+            ("--upstream-client-cert", non_empty(&self.upstream_client_cert)),
+            ("--upstream-proxy", non_empty_secret(&self.upstream_proxy).map(|_| HIDDEN)),
+        ]
+    }
+
     fn ca(&self, problems: &mut Problems<'_>) -> Option<Trust> {
         let trust = Trust::of_file("--upstream-ca", Path::new(non_empty(&self.upstream_ca)?));
         trust.map_err(|found| FileProblem::report(vec![found], problems)).ok()
@@ -73,10 +84,19 @@ impl UpstreamOptions {
     }
 
     fn proxy(&self, problems: &mut Problems<'_>) -> Option<Proxy> {
-        let proxy = Proxy::parse(non_empty_secret(&self.upstream_proxy)?);
+        let text = non_empty_secret(&self.upstream_proxy)?;
+        let proxy = Proxy::parse(text);
         if proxy.is_none() {
-            // Not shown: it may contain a password.
-            problems.report("--upstream-proxy", "is not a URL such as http://proxy.example:3128");
+            // Of its text only the scheme is shown: it may contain a password.
+            let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+            let scheme = scheme.filter(|scheme| {
+                scheme.len() < 10 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            });
+            let shown = scheme.map(|scheme| format!("\"{scheme}://...\" ")).unwrap_or_default();
+            problems.report(
+                "--upstream-proxy",
+                format_args!("{shown}is not a URL such as http://proxy.example:3128"),
+            );
         }
         proxy
     }

@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
+use super::stack_trace;
 use crate::json;
 use crate::rpc::operation::Provider;
 use crate::rpc::reason::Reason;
@@ -43,15 +44,16 @@ impl ErrorBody {
         // Some services put a byte order mark in front.
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         read_object(body, provider)
-            .unwrap_or_else(|| Self { message: plain_text(body), ..Self::default() })
+            .unwrap_or_else(|| Self { message: plain_text(body, provider), ..Self::default() })
     }
 
-    /// The reason by the provider's own code, if it is a known one.
+    /// The reason by the provider's own code or message, if it is a known one.
     pub(super) fn reason_of_code(&self, provider: &Provider) -> Option<Reason> {
         if self.is_contradictory {
             return None;
         }
-        reason_of(self.code.as_deref()?, provider)
+        let code = self.code.as_deref().and_then(|code| reason_of(code, provider));
+        code.or_else(|| provider.reason_of_message(self.message.as_deref()?))
     }
 }
 
@@ -62,7 +64,8 @@ fn reason_of(code: &str, provider: &Provider) -> Option<Reason> {
 fn read_object(body: &[u8], provider: &'static Provider) -> Option<ErrorBody> {
     let body = std::str::from_utf8(body).ok()?;
     let mut from = serde_json::Deserializer::from_str(body);
-    let mut reader = Reader { provider, said: ErrorBody::default(), first_reason: None };
+    let said = ErrorBody::default();
+    let mut reader = Reader { provider, said, first_reason: None, trace: None };
     let value = Value { reader: &mut reader, place: Place::Top, depth: DEPTH + 1, wanted: false };
     let Found::Object(failure) = value.deserialize(&mut from).ok()? else { return None };
     from.end().ok()?;
@@ -71,15 +74,21 @@ fn read_object(body: &[u8], provider: &'static Provider) -> Option<ErrorBody> {
     if let Some((code, message)) = failure {
         said.code = Some(code);
         said.message = message;
+    } else if let Some(Line { exception, message }) = reader.trace {
+        (said.code, said.message) = (exception, Some(message));
     }
     Some(said)
 }
 
-/// The text of a body that is not a JSON object, unless it is markup.
-fn plain_text(body: &[u8]) -> Option<String> {
+/// The text of a body that is not a JSON object, unless it is markup. If it may be a stack trace, at
+/// most its first line, and nothing of broken JSON that may hold one.
+fn plain_text(body: &[u8], provider: &Provider) -> Option<String> {
     let text = String::from_utf8_lossy(&body[..body.len().min(TEXT_BYTES)]);
-    let text = text.trim();
-    (!text.is_empty() && !text.starts_with('<')).then(|| text.to_owned())
+    let (text, hides) = match &provider.stack_traces {
+        Some(_) => (stack_trace::first_line(text.trim()), &['<', '{', '[', '"'][..]),
+        None => (text.trim(), &['<'][..]),
+    };
+    (!text.is_empty() && !text.starts_with(hides)).then(|| text.to_owned())
 }
 
 /// A code, and the text next to it.
@@ -89,6 +98,16 @@ struct Reader {
     provider: &'static Provider,
     said: ErrorBody,
     first_reason: Option<Reason>,
+    /// What its stack traces say.
+    trace: Option<Line>,
+}
+
+/// The first line of a stack trace.
+#[derive(Debug)]
+struct Line {
+    /// The simple name of the exception.
+    exception: Option<String>,
+    message: String,
 }
 
 impl Reader {
@@ -207,6 +226,14 @@ impl<'de> Visitor<'de> for Value<'_> {
                 Place::Top => Place::Named(&name),
                 Place::Named(_) | Place::Deeper => Place::Deeper,
             };
+            let traces = provider.stack_traces.as_ref();
+            if let Some(traces) =
+                traces.filter(|traces| matches!(at, Place::Top) && name == traces.field)
+            {
+                reader.said.is_contradictory |= reader.trace.is_some();
+                map.next_value_seed(Traces { reader, vague: traces.vague })?;
+                continue;
+            }
             let found = map.next_value_seed(Value { reader, place, depth, wanted })?;
             if is_success {
                 reader.note_success(&found);
@@ -232,6 +259,79 @@ impl<'de> Visitor<'de> for Value<'_> {
             reader.said.hints.sort_by_key(|(key, _)| order(key));
         }
         Ok(Found::Object(object.failure(reader)))
+    }
+}
+
+/// Reads a list of stack traces, and keeps what the last one says that names an exception, else the
+/// first one.
+struct Traces<'a> {
+    reader: &'a mut Reader,
+    vague: &'static [&'static str],
+}
+
+impl<'de> DeserializeSeed<'de> for Traces<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Traces<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of stack traces")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while let Some(read) = list.next_element_seed(Trace { vague: self.vague })? {
+            let kept = &mut self.reader.trace;
+            if kept.is_none() || read.exception.is_some() {
+                *kept = Some(read);
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Trace {
+    vague: &'static [&'static str],
+}
+
+impl<'de> DeserializeSeed<'de> for Trace {
+    type Value = Line;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Line, D::Error> {
+        from.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Trace {
+    type Value = Line;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a stack trace")
+    }
+
+    fn visit_str<E: de::Error>(self, trace: &str) -> Result<Line, E> {
+        let first = stack_trace::read(trace);
+        let is_vague = self.vague.contains(&first.message);
+        let cause = is_vague.then(|| stack_trace::last_cause(trace)).flatten();
+        let said = cause.unwrap_or(first);
+        let message = match cause {
+            Some(cause) => {
+                let start = first.message.trim_end_matches('.');
+                format!("{start}: {}", clip(cause.message, TEXT_BYTES))
+            }
+            None => clip(first.message, TEXT_BYTES).to_owned(),
+        };
+        let exception = said.simple_name().filter(|name| name.len() <= CODE_BYTES);
+        Ok(Line { exception: exception.map(str::to_owned), message })
     }
 }
 

@@ -1,19 +1,22 @@
 //! Calls a provider: credential, request, response and retries.
 
 mod error_body;
+mod probe;
 mod provider_error;
 mod reply;
 mod retry;
+mod stack_trace;
 mod values;
 mod watch;
 
+pub(crate) use probe::{Probed, Proof};
 pub(crate) use provider_error::NotSuccess;
 #[cfg(feature = "internals")]
 pub(crate) use provider_error::retry_after;
-pub(crate) use reply::{ProviderText, Reply};
+pub(crate) use reply::{ProviderText, Reply, string};
 pub use retry::Backoff;
 pub(crate) use values::{named, timestamp};
-pub(crate) use watch::Seen;
+pub(crate) use watch::{Observation, Seen};
 pub use watch::{WatchLimits, Watches};
 
 use std::pin::pin;
@@ -30,6 +33,7 @@ use crate::call::Call;
 use crate::clock::Clock;
 use crate::credential::{Credential, Credentials};
 use crate::options::Endpoint;
+use crate::policy::Shares;
 use crate::rpc::operation::{Operation, Provider, Rest};
 use crate::rpc::reason::{Outcome, Reason};
 use crate::rpc::{Error, deadline::Deadline};
@@ -64,6 +68,8 @@ pub struct Limits {
     budget: RetryBudget,
     backoff: Backoff,
     large_bodies: LargeBodies,
+    /// Calls in flight of each caller, if they are limited.
+    of_caller: Option<Arc<Shares>>,
 }
 
 impl Limits {
@@ -71,7 +77,13 @@ impl Limits {
     pub fn new(max_in_flight: usize, backoff: Backoff) -> Self {
         let in_flight = Semaphore::new(max_in_flight);
         let (budget, large_bodies) = (RetryBudget::default(), LargeBodies::default());
-        Self { in_flight, budget, backoff, large_bodies }
+        Self { in_flight, budget, backoff, large_bodies, of_caller: None }
+    }
+
+    /// The same, with a maximum number of calls in flight for each caller.
+    #[must_use]
+    pub fn with_share(self, most: Option<usize>) -> Self {
+        Self { of_caller: most.map(Shares::new), ..self }
     }
 }
 
@@ -101,16 +113,24 @@ impl Upstream {
         rest: &C,
         call: &Call,
     ) -> Result<C::Output, Error> {
+        call.must_be_judged()?;
         let metrics = self.telemetry.metrics();
+        let of_caller = self.limits.of_caller.as_ref().zip(call.caller());
+        let share = of_caller.map(|(shares, caller)| shares.take(caller, 1));
+        if matches!(share, Some(None)) {
+            metrics.shed(self.provider);
+            let text = format!("too many calls of this caller to {} are in flight", self.provider);
+            return Err(Error::new(Reason::Overloaded, text).with_operation(operation));
+        }
         let Ok(_permit) = self.limits.in_flight.try_acquire() else {
             metrics.shed(self.provider);
             let text = format!("too many calls to {} are in flight", self.provider);
             return Err(Error::new(Reason::Overloaded, text).with_operation(operation));
         };
         let _in_flight = InFlight::new(metrics.in_flight(self.provider));
-        call.begin_run();
+        call.begin_run(self.endpoint.host());
         call.bound(pin!(self.attempts(operation, rest, call))).await.map_err(|error| {
-            let error = error.with_operation(operation).with_attempts(call.attempts());
+            let error = error.with_operation(operation).with_attempts(call.requests());
             // A deadline or drain says nothing about the effect; whether a byte was sent does.
             let ended_from_outside =
                 matches!(error.reason(), Reason::DeadlineExceeded | Reason::Draining);
@@ -170,9 +190,8 @@ impl Upstream {
         // A provider may say it again.
         let authorization = request.headers().get(AUTHORIZATION).cloned();
         let mut place = self.limits.large_bodies.place();
-        let mut response = self.send(rest.rest(), request, call, &mut place).await?;
-        response.body = response.body.slice_ref(rest.body(&response.body));
-        let reply = Reply::new(&response, self.provider, &credential, authorization.as_ref());
+        let response = self.send(rest.rest(), request, call, &mut place).await?;
+        let reply = self.reply(rest, &response, &credential, authorization.as_ref());
         match rest.response(&reply) {
             Ok(output) => {
                 call.note_success(reply.into_found_id());
@@ -210,8 +229,20 @@ impl Upstream {
         response: &Response,
         credential: &Credential,
     ) -> Result<C::Output, Error> {
-        let reply = Reply::new(response, self.provider, credential, None);
+        let reply = self.reply(rest, response, credential, None);
         rest.response(&reply).map_err(|failed| reply.error(operation, &failed, self.clock.now()))
+    }
+
+    /// `authorization`: the header of the request, if it was signed.
+    fn reply<'a, C: RestCall>(
+        &self,
+        rest: &C,
+        response: &'a Response,
+        credential: &'a Credential,
+        authorization: Option<&'a HeaderValue>,
+    ) -> Reply<'a> {
+        let body = rest.body(&response.body);
+        Reply::new(response, body, self.provider, credential, authorization)
     }
 
     async fn send(
@@ -221,6 +252,7 @@ impl Upstream {
         call: &Call,
         place: &mut Place<'_>,
     ) -> Result<Response, Error> {
+        call.note_request();
         let span = call.trace().map(|trace| trace.attempt(rest, &self.endpoint, call.attempts()));
         if let Some(span) = span.as_ref().filter(|_| self.telemetry.forwards_traces) {
             span.write_to(request.headers_mut());

@@ -42,7 +42,7 @@ impl Reply<'_> {
         now: Timestamp,
     ) -> Error {
         let response = self.response;
-        let body = ErrorBody::read(&response.body, self.provider);
+        let body = ErrorBody::read(self.body, self.provider);
         let verdict = body.verdict(self.provider, response.status, response.whole);
         let request_id = self.first_id([body.request_id.as_deref()]);
         let retry_after = retry_after(&response.headers, now);

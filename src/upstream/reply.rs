@@ -10,6 +10,7 @@ use crate::credential::{Credential, Redactor};
 use crate::json;
 use crate::rpc::operation::Provider;
 use crate::transport::Response;
+use crate::upstream::stack_trace;
 
 const REQUEST_ID_BYTES: usize = 128;
 
@@ -17,6 +18,8 @@ const REQUEST_ID_BYTES: usize = 128;
 #[derive(Debug)]
 pub(crate) struct Reply<'a> {
     pub(super) response: &'a Response,
+    /// The part of the response's body that is about the call.
+    pub(super) body: &'a [u8],
     pub(super) provider: &'static Provider,
     pub(super) redactor: Redactor<'a>,
     /// The request id, kept for the log.
@@ -34,10 +37,33 @@ impl<'de: 'a, 'a> Deserialize<'de> for ProviderText<'a> {
     }
 }
 
+/// Parses a string; unlike other texts, it must not be a number.
+pub(crate) fn string<'de: 'a, 'a, D: Deserializer<'de>>(
+    from: D,
+) -> Result<ProviderText<'a>, D::Error> {
+    json::string(from).map(ProviderText)
+}
+
 impl ProviderText<'_> {
     /// Whether it is this word.
     pub(crate) fn is(&self, word: &str) -> bool {
         self.0.as_deref() == Some(word)
+    }
+
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.as_deref().is_none_or(str::is_empty)
+    }
+
+    /// The first line of a stack trace. What follows names hosts, paths and code of the provider.
+    pub(crate) fn first_line(&self) -> ProviderText<'_> {
+        ProviderText(self.0.as_deref().map(|text| Cow::Borrowed(stack_trace::first_line(text))))
+    }
+
+    /// The innermost exception that the first line of a stack trace names; empty if it names none.
+    pub(crate) fn exception(&self) -> ProviderText<'_> {
+        let text = self.0.as_deref().unwrap_or_default();
+        ProviderText(stack_trace::read(text).exception.map(Cow::Borrowed))
     }
 }
 
@@ -45,24 +71,30 @@ impl<'a> Reply<'a> {
     /// `authorization`: the header of the request, if it was signed.
     pub(super) fn new(
         response: &'a Response,
+        body: &'a [u8],
         provider: &'static Provider,
         credential: &'a Credential,
         authorization: Option<&'a HeaderValue>,
     ) -> Self {
         let authorization = authorization.map(HeaderValue::as_bytes).unwrap_or_default();
         let redactor = Redactor::new(credential, authorization, provider.secret_labels);
-        Self { response, provider, redactor, found_id: OnceCell::new() }
+        Self { response, body, provider, redactor, found_id: OnceCell::new() }
     }
 
     /// Parses the body of a complete 2xx response; none if it is not a JSON object of this shape.
     pub(crate) fn json<T: Deserialize<'a>>(&self) -> Option<T> {
         let is_readable = self.response.is_2xx() && self.response.whole;
-        is_readable.then(|| json::read_object(&self.response.body).ok()).flatten()
+        is_readable.then(|| json::read_object(self.body).ok()).flatten()
     }
 
     /// A text for the caller; empty if there is none.
     pub(crate) fn show(&self, text: ProviderText<'_>) -> String {
         text.0.map(|text| self.redactor.data(text).into_owned()).unwrap_or_default()
+    }
+
+    /// The same, in printable text of at most `bytes`.
+    pub(crate) fn show_at_most(&self, text: &ProviderText<'_>, bytes: usize) -> String {
+        text.0.as_deref().map(|text| self.redactor.text(text, bytes)).unwrap_or_default()
     }
 
     /// The provider's request id: `fields` are candidates from the body.

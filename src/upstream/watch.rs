@@ -8,14 +8,14 @@ use futures_util::stream::unfold;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
-use tokio_stream::Stream;
-use tokio_util::sync::CancellationToken;
+use tokio_stream::{Stream, StreamExt as _};
 
 use super::Upstream;
 use crate::call::Call;
 use crate::caller::Peer;
 use crate::clock::Clock;
-use crate::pb::{Savepoint, SavepointState, WatchSavepointResponse};
+use crate::pb::{Savepoint, SavepointState};
+use crate::policy::{Share, Shares};
 use crate::rpc::operation::Operation;
 use crate::rpc::reason::Reason;
 use crate::rpc::{Deadline, Error};
@@ -29,6 +29,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(15);
 pub struct WatchLimits {
     /// Maximum number of watches.
     pub max_watches: usize,
+    /// The same for each caller.
+    pub max_watches_per_caller: Option<usize>,
     /// A watch sends a message at least this often.
     pub heartbeat: Duration,
     /// How long polls may fail before their watches end.
@@ -39,6 +41,7 @@ impl Default for WatchLimits {
     fn default() -> Self {
         Self {
             max_watches: 10_000,
+            max_watches_per_caller: None,
             heartbeat: Duration::from_secs(30),
             stale_timeout: Duration::from_secs(5 * 60),
         }
@@ -53,6 +56,8 @@ pub struct Watches {
     /// Time limit of one poll, with its retries.
     poll_timeout: Duration,
     places: Arc<Semaphore>,
+    /// Watches of each caller, if they are limited.
+    of_caller: Option<Arc<Shares>>,
     watches: Gauge,
     polls: Gauge,
 }
@@ -66,6 +71,7 @@ impl Watches {
             limits,
             poll_timeout,
             places: Arc::new(Semaphore::new(limits.max_watches)),
+            of_caller: limits.max_watches_per_caller.map(Shares::new),
             watches: gauge("savepoint_gateway_watches", "Watches that are open"),
             polls: gauge(
                 "savepoint_gateway_watch_polls",
@@ -75,13 +81,18 @@ impl Watches {
     }
 
     /// A place for a watch, until it is dropped; none if there are too many.
-    fn place(&self) -> Option<Place> {
+    fn place(&self, peer: &Peer) -> Option<Place> {
+        let share = match &self.of_caller {
+            Some(of_caller) => Some(of_caller.take(&peer.caller, 1)?),
+            None => None,
+        };
         let permit = Arc::clone(&self.places).try_acquire_owned().ok()?;
-        Some(Place { _permit: permit, _counted: Counted::new(&self.watches) })
+        Some(Place { _share: share, _permit: permit, _counted: Counted::new(&self.watches) })
     }
 }
 
 struct Place {
+    _share: Option<Share>,
     _permit: OwnedSemaphorePermit,
     _counted: Counted,
 }
@@ -115,13 +126,19 @@ struct Message {
     at: prost_types::Timestamp,
 }
 
+/// What a message of a watch tells.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Observation<'a> {
+    pub(crate) savepoint: &'a Savepoint,
+    pub(crate) request_id: &'a str,
+    /// When the response arrived.
+    pub(crate) time: prost_types::Timestamp,
+}
+
 impl Message {
-    fn to_response(&self) -> WatchSavepointResponse {
-        WatchSavepointResponse {
-            savepoint: Some(self.seen.savepoint.clone()),
-            request_id: self.seen.request_id.clone(),
-            observe_time: Some(self.at),
-        }
+    fn observation(&self) -> Observation<'_> {
+        let Seen { savepoint, request_id } = &self.seen;
+        Observation { savepoint, request_id, time: self.at }
     }
 }
 
@@ -173,13 +190,7 @@ where
     async fn ask(&self) -> Result<Arc<Message>, Failure> {
         let deadline = Deadline::after(self.timeout);
         // It belongs to no caller: it ends when nobody watches any more.
-        let call = Call::new(
-            Some(self.operation),
-            deadline,
-            CancellationToken::new(),
-            Peer::default(),
-            None,
-        );
+        let call = Call::internal(self.operation, deadline);
         let seen = (self.ask)(call).await?;
         Ok(Arc::new(Message { seen, at: timestamp(self.clock.now()) }))
     }
@@ -209,7 +220,7 @@ impl Drop for Watching {
 }
 
 impl Watching {
-    async fn next(&mut self) -> Option<Result<WatchSavepointResponse, Error>> {
+    async fn next(&mut self) -> Option<Result<Arc<Message>, Error>> {
         loop {
             let message = tokio::select! {
                 biased;
@@ -227,32 +238,38 @@ impl Watching {
             };
             self.next_heartbeat = Instant::now() + self.heartbeat;
             self.call.note_message();
-            return Some(Ok(message.to_response()));
+            return Some(Ok(message));
         }
     }
 }
 
 impl Upstream {
-    /// Watches what `ask` returns. Watches with the same key share the polls.
+    /// Watches what `ask` returns. Watches with the same key share the polls. `respond` makes the
+    /// messages of the RPC.
     ///
     /// # Errors
     /// [`Reason::Overloaded`] if there are too many watches.
-    pub(crate) fn watch<A, F>(
+    pub(crate) fn watch<A, F, R>(
         &self,
         operation: &'static Operation,
         key: String,
         ask: A,
+        respond: fn(Observation<'_>) -> R,
         call: &Call,
-    ) -> Result<impl Stream<Item = Result<WatchSavepointResponse, Error>> + use<A, F>, Error>
+    ) -> Result<impl Stream<Item = Result<R, Error>> + use<A, F, R>, Error>
     where
         A: Fn(Call) -> F + Send + Sync + 'static,
         F: Future<Output = Result<Seen, Error>> + Send + 'static,
     {
+        call.must_be_judged()?;
         let watches = &self.watches;
         let limits = watches.limits;
-        let place = watches.place().ok_or_else(|| {
+        let place = watches.place(call.peer()).ok_or_else(|| {
             self.telemetry.metrics().shed(self.provider);
-            let text = format!("{} watches are open, which is the limit", limits.max_watches);
+            let text = format!(
+                "{} watches are open, or this caller has its share of them",
+                limits.max_watches
+            );
             Error::new(Reason::Overloaded, text).with_operation(operation)
         })?;
         let (watcher, poller) = watches.hub.join((operation.provider.name, key));
@@ -280,8 +297,9 @@ impl Upstream {
             call: call.clone(),
             _place: place,
         };
-        Ok(unfold(watching, async |mut watching| {
+        let messages = unfold(watching, async |mut watching| {
             watching.next().await.map(|next| (next, watching))
-        }))
+        });
+        Ok(messages.map(move |next| next.map(|message| respond(message.observation()))))
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use shuttle::future::{block_on, spawn, yield_now};
+use shuttle::future::{JoinHandle, block_on, spawn, yield_now};
 
 use super::hub::{Hub, Lock, Locks, Poller, Watcher};
 use super::{Observed, Trouble};
@@ -134,77 +134,87 @@ fn explore(test: impl Fn() + Send + Sync + 'static) {
     shuttle::check_pct(move || again(), 1500, 3);
 }
 
-/// Runs until the pollers have ended, and checks that they left nothing behind.
-async fn at_rest(hub: &ExploredHub) {
-    while hub.topics() > 0 {
-        yield_now().await;
+/// A hub, the world that is polled for it, and all who run beside each other.
+struct Scene {
+    hub: Arc<ExploredHub>,
+    world: Arc<World>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let (hub, world) = (Arc::new(ExploredHub::new()), Arc::new(World::default()));
+        Self { hub, world, tasks: Vec::new() }
+    }
+
+    fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.push(spawn(task));
+    }
+
+    /// So many watches; each knows its number.
+    fn watches<F>(&mut self, count: usize, watch: fn(usize, Arc<ExploredHub>, Arc<World>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        for number in 0..count {
+            self.spawn(watch(number, Arc::clone(&self.hub), Arc::clone(&self.world)));
+        }
+    }
+
+    /// Runs until all have ended and the hub has forgotten them.
+    async fn end(&mut self) {
+        for task in self.tasks.drain(..) {
+            task.await.unwrap();
+        }
+        while self.hub.topics() > 0 {
+            yield_now().await;
+        }
     }
 }
 
 #[test]
 fn every_watcher_sees_fresh_values_and_the_last_one() {
     explore(|| {
-        let (hub, world) = (Arc::new(ExploredHub::new()), Arc::new(World::default()));
-        let changes = spawn({
-            let world = Arc::clone(&world);
-            async move {
-                for _ in 0..LAST_STATE {
-                    world.state.fetch_add(1, Ordering::SeqCst);
-                    yield_now().await;
-                }
+        let mut scene = Scene::new();
+        let world = Arc::clone(&scene.world);
+        scene.spawn(async move {
+            for _ in 0..LAST_STATE {
+                world.state.fetch_add(1, Ordering::SeqCst);
+                yield_now().await;
             }
         });
-        let watches: Vec<_> = (0..3)
-            .map(|_| {
-                let (hub, world) = (Arc::clone(&hub), Arc::clone(&world));
-                spawn(async move {
-                    let (came, mut watcher) = join(&hub, &world, None);
-                    let mut seen = Vec::new();
-                    while let Some(next) = watcher.next().await {
-                        seen.push(next.unwrap());
-                    }
-                    assert!(seen.iter().all(|reading| reading.time > came), "{came} {seen:?}");
-                    assert!(seen.windows(2).all(|pair| pair[0].state < pair[1].state), "{seen:?}");
-                    assert_eq!(seen.last().map(|reading| reading.state), Some(LAST_STATE));
-                })
-            })
-            .collect();
-        block_on(async {
-            changes.await.unwrap();
-            for watch in watches {
-                watch.await.unwrap();
+        scene.watches(3, |_, hub, world| async move {
+            let (came, mut watcher) = join(&hub, &world, None);
+            let mut seen = Vec::new();
+            while let Some(next) = watcher.next().await {
+                seen.push(next.unwrap());
             }
-            at_rest(&hub).await;
+            assert!(seen.iter().all(|reading| reading.time > came), "{came} {seen:?}");
+            assert!(seen.windows(2).all(|pair| pair[0].state < pair[1].state), "{seen:?}");
+            assert_eq!(seen.last().map(|reading| reading.state), Some(LAST_STATE));
         });
+        block_on(scene.end());
     });
 }
 
 #[test]
 fn watchers_that_leave_end_the_poll_and_those_that_come_start_it_again() {
     explore(|| {
-        let (hub, world) = (Arc::new(ExploredHub::new()), Arc::new(World::default()));
-        let watches: Vec<_> = (0..3)
-            .map(|leaves_early| {
-                let (hub, world) = (Arc::clone(&hub), Arc::clone(&world));
-                spawn(async move {
-                    let (came, mut watcher) = join(&hub, &world, None);
-                    if leaves_early > 0 {
-                        yield_now().await;
-                        return;
-                    }
-                    let first = watcher.next().await.unwrap().unwrap();
-                    assert!(first.time > came);
-                })
-            })
-            .collect();
-        block_on(async {
-            for watch in watches {
-                watch.await.unwrap();
+        let mut scene = Scene::new();
+        scene.watches(3, |leaves_early, hub, world| async move {
+            let (came, mut watcher) = join(&hub, &world, None);
+            if leaves_early > 0 {
+                yield_now().await;
+                return;
             }
-            at_rest(&hub).await;
-            let polls = world.polls.load(Ordering::SeqCst);
+            let first = watcher.next().await.unwrap().unwrap();
+            assert!(first.time > came);
+        });
+        block_on(async {
+            scene.end().await;
+            let polls = scene.world.polls.load(Ordering::SeqCst);
             yield_now().await;
-            assert_eq!(world.polls.load(Ordering::SeqCst), polls, "polled for nobody");
+            assert_eq!(scene.world.polls.load(Ordering::SeqCst), polls, "polled for nobody");
         });
     });
 }
@@ -212,68 +222,49 @@ fn watchers_that_leave_end_the_poll_and_those_that_come_start_it_again() {
 #[test]
 fn a_failure_that_passes_ends_only_those_who_know_nothing_yet() {
     explore(|| {
-        let (hub, world) = (Arc::new(ExploredHub::new()), Arc::new(World::default()));
-        let watches: Vec<_> = (0..2)
-            .map(|_| {
-                let (hub, world) = (Arc::clone(&hub), Arc::clone(&world));
-                spawn(async move {
-                    let (_, mut watcher) = join(&hub, &world, Some((2, Failure::Passing)));
-                    let first = watcher.next().await.unwrap();
-                    world.state.store(LAST_STATE, Ordering::SeqCst);
-                    match first {
-                        Err(failure) => {
-                            assert_eq!(failure, Failure::Passing);
-                            assert_eq!(watcher.next().await, None);
-                        }
-                        Ok(_) => {
-                            while let Some(next) = watcher.next().await {
-                                next.unwrap();
-                            }
-                        }
+        let mut scene = Scene::new();
+        scene.watches(2, |_, hub, world| async move {
+            let (_, mut watcher) = join(&hub, &world, Some((2, Failure::Passing)));
+            let first = watcher.next().await.unwrap();
+            world.state.store(LAST_STATE, Ordering::SeqCst);
+            match first {
+                Err(failure) => {
+                    assert_eq!(failure, Failure::Passing);
+                    assert_eq!(watcher.next().await, None);
+                }
+                Ok(_) => {
+                    while let Some(next) = watcher.next().await {
+                        next.unwrap();
                     }
-                })
-            })
-            .collect();
-        block_on(async {
-            for watch in watches {
-                watch.await.unwrap();
+                }
             }
-            at_rest(&hub).await;
         });
+        block_on(scene.end());
     });
 }
 
 #[test]
 fn a_lasting_failure_ends_all_who_came_before_its_poll_and_a_broken_poller_all() {
     explore(|| {
-        let (hub, world) = (Arc::new(ExploredHub::new()), Arc::new(World::default()));
-        let watches: Vec<_> = (0..2)
-            .map(|_| {
-                let (hub, world) = (Arc::clone(&hub), Arc::clone(&world));
-                spawn(async move {
-                    let (_, mut watcher) = join(&hub, &world, Some((1, Failure::Lasting)));
-                    // Either the failure, or a value of the poll after it.
-                    match watcher.next().await.unwrap() {
-                        Err(failure) => assert_eq!(failure, Failure::Lasting),
-                        Ok(_) => return,
-                    }
-                    assert_eq!(watcher.next().await, None);
-                })
-            })
-            .collect();
-        let (mut orphan, poller) = hub.join(1);
-        let broken = spawn(async move {
+        let mut scene = Scene::new();
+        scene.watches(2, |_, hub, world| async move {
+            let (_, mut watcher) = join(&hub, &world, Some((1, Failure::Lasting)));
+            // Either the failure, or a value of the poll after it.
+            match watcher.next().await.unwrap() {
+                Err(failure) => assert_eq!(failure, Failure::Lasting),
+                Ok(_) => return,
+            }
+            assert_eq!(watcher.next().await, None);
+        });
+        let (mut orphan, poller) = scene.hub.join(1);
+        scene.spawn(async move {
             poller.as_ref().unwrap().begin();
             yield_now().await;
         });
         block_on(async {
             assert_eq!(orphan.next().await, Some(Err(Failure::Broken)));
             assert_eq!(orphan.next().await, None);
-            broken.await.unwrap();
-            for watch in watches {
-                watch.await.unwrap();
-            }
-            at_rest(&hub).await;
+            scene.end().await;
         });
     });
 }

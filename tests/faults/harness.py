@@ -362,9 +362,11 @@ CAMEL = {code: "".join(w.capitalize() for w in code.name.split("_")) for code in
 CAMEL[grpc.StatusCode.OK] = "OK"
 
 
-async def call(channel, method, request, timeout=LONG, wait_for_ready=False):
+async def call(
+    channel, method, request, timeout=LONG, wait_for_ready=False, service=SERVICE
+):
     """One call: its code as metrics spell it, how long it took, and its trailers."""
-    invoke = channel.unary_unary(f"/{SERVICE}/{method}")
+    invoke = channel.unary_unary(f"/{service}/{method}")
     began = time.monotonic()
     try:
         await invoke(request, timeout=timeout, wait_for_ready=wait_for_ready)

@@ -124,7 +124,7 @@ async def rotate(quick, make_files, put_huawei, put_alibaba, huawei_source, alib
 
 async def obtained(gateway):
     metrics = await gateway.metrics()
-    name = "credential_refreshes_total"
+    name = "savepoint_gateway_credential_refreshes_total"
     return {p: metrics[f'{name}{{provider="{p}",outcome="success"}}'] for p in PROVIDERS}
 
 
@@ -275,7 +275,7 @@ async def certificates(quick):
                     await churning
             metrics = await gateway.metrics()
     callers.assert_none_failed()
-    taken = metrics['tls_reloads_total{outcome="success"}']
+    taken = metrics['savepoint_gateway_tls_reloads_total{outcome="success"}']
     assert taken == 2, f"{taken:.0f} changes in use"
     assert swapped < TAKEN_OVER, f"served after {swapped:.1f} s"
     return (f"{callers.calls} calls at {callers.achieved:.0f}/s over {made + 8} connections, none "
@@ -330,7 +330,7 @@ async def spoiled(quick):
 
             async def refreshed():
                 metrics = await gateway.metrics()
-                name = "credential_last_refresh_success"
+                name = "savepoint_gateway_credential_last_refresh_success"
                 return [metrics[f'{name}{{provider="{p}"}}'] for p in PROVIDERS]
 
             async with Callers(QUICK_RATE if quick else RATE, lambda: gateway.channel(
@@ -338,7 +338,7 @@ async def spoiled(quick):
                 for turn, (token, token_error, keys, keys_error, files, files_error) \
                         in enumerate(kinds):
                     before = len(gateway.events)
-                    failures = (await gateway.metrics())['tls_reloads_total{outcome="failure"}']
+                    failures = (await gateway.metrics())['savepoint_gateway_tls_reloads_total{outcome="failure"}']
                     mount(huawei, token)
                     mount(alibaba, keys)
                     mount(tls, {**files, "ca.crt": callers_ca.pem})
@@ -360,7 +360,7 @@ async def spoiled(quick):
                         what=f"the log tells of the certificate: {files_error}")
                     assert await refreshed() == [0, 0], "the metrics tell of the credentials"
                     metrics = await gateway.metrics()
-                    assert metrics['tls_reloads_total{outcome="failure"}'] > failures
+                    assert metrics['savepoint_gateway_tls_reloads_total{outcome="failure"}'] > failures
                     assert await handshake.serves(pair), "the previous certificate is not in use"
                     assert await gateway.is_ready(), "ready"
                 assert set(doorkeeper.seen) == {"exampleToken1", "KEY1"}, doorkeeper.seen

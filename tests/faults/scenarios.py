@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Twenty faults against the real binary: each with what must hold, and what was measured."""
+"""Faults against the real binary: each with what must hold, and what was measured."""
 
 import argparse
 import asyncio
@@ -21,9 +21,10 @@ import time
 
 import grpc
 
+import clusters  # noqa: F401 (registers its scenarios)
 import harness
 import loss
-import names  # noqa: F401 (registers its scenarios)
+import names  # noqa: F401
 import rotation  # noqa: F401
 import soak
 from harness import GOT, H2_HELLO, IMPORTED, Cloud, Gateway, Proxy, Reply, at_rate, good, quantile
@@ -421,7 +422,7 @@ async def crowd(quick):
                 peer.close()
 
         async def alone():
-            return (await gateway.metrics())["grpc_server_connections"] <= 1
+            return (await gateway.metrics())["savepoint_gateway_connections"] <= 1
 
         await harness.until(alone, what="the connections end")
         kept, ended = 5 * MIB + wanted * 1536, time.monotonic()
@@ -445,7 +446,7 @@ async def crowd(quick):
         crowd = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(200)]
 
         async def refused():
-            return (await gateway.metrics())["grpc_server_connections_refused_total"] > 150
+            return (await gateway.metrics())["savepoint_gateway_connections_refused_total"] > 150
 
         await harness.until(refused, what="most peers are refused")
         for _ in range(50):
@@ -584,7 +585,7 @@ async def telemetry_stuck(quick):
                 # The lines of these calls are not in the pipe any more.
                 if quick and unread == before > 16_384:
                     return True
-                if (await stuck.metrics())["log_lines_dropped_total"] > 0:
+                if (await stuck.metrics())["savepoint_gateway_log_lines_dropped_total"] > 0:
                     return True
             return False
 
@@ -593,7 +594,7 @@ async def telemetry_stuck(quick):
         times = await in_turn(channels, rounds)
         plain = times.pop("plain")
         figures = [no_slower(name, found, plain) for name, found in times.items()]
-        dropped = (await stuck.metrics())["log_lines_dropped_total"]
+        dropped = (await stuck.metrics())["savepoint_gateway_log_lines_dropped_total"]
         for name in times:
             if name != "log unread":
                 await harness.until(

@@ -1,17 +1,23 @@
-//! Imports against a provider that answers, cuts, resets and contradicts itself at random.
+//! Changes of jobs against a provider that answers, cuts, resets and contradicts itself at random.
 //!
-//! The provider knows what it did and what it said. An import must never reach it twice unless it
+//! The provider knows what it did and what it said. A change must never reach it twice unless it
 //! said that it was throttled, and `not_applied` must be true.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use savepoint_gateway::pb::ImportSavepointRequest;
+use savepoint_gateway::pb::dli::dli_service_client::DliServiceClient;
+use savepoint_gateway::pb::dli::{ResumeJobRequest, StopJobRequest, TriggerSavepointRequest};
+use savepoint_gateway::pb::savepoint_service_client::SavepointServiceClient;
 use savepoint_gateway::telemetry::LevelFilter;
 use tokio::task::JoinSet;
+use tonic::Status;
 use tonic_types::StatusExt;
 
-use crate::support::{FakeCloud, Gateway, Options, Recorded, Reply, import_request};
+use crate::support::{
+    FakeCloud, Gateway, Options, PROJECT_ID, Recorded, Reply, eventually, import_request,
+};
 
 const SEED: u64 = 20_261_126;
 const CALLS: u64 = 5000;
@@ -59,9 +65,9 @@ impl Random {
 }
 
 /// A body, what it says with a 2xx, and what with an error's status: none where the status decides.
-type Body = (&'static [u8], Says, Option<Says>);
+type Body<'a> = (&'a [u8], Says, Option<Says>);
 
-const BODIES: [Body; 36] = {
+const BODIES: [Body<'static>; 36] = {
     use Says::{Failed, Open, Success, Throttled};
     [
         (br#"{"is_success":true,"message":"done"}"#, Success, Some(Open)),
@@ -109,7 +115,7 @@ const STATUSES: [u16; 30] = [
 ];
 
 /// What a whole answer says.
-fn says(status: u16, (_, on_2xx, on_error): Body) -> Says {
+fn says(status: u16, (_, on_2xx, on_error): Body<'_>) -> Says {
     match status {
         200..=299 => on_2xx,
         408 | 499 => Says::Open,
@@ -122,13 +128,80 @@ fn says(status: u16, (_, on_2xx, on_error): Body) -> Says {
     }
 }
 
-fn answer(random: &mut Random) -> (Reply, Says) {
+/// A change of a job.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Change {
+    Import,
+    Trigger,
+    Resume,
+    Stop,
+}
+
+impl Change {
+    fn of(job: u64) -> Self {
+        match job % 5 {
+            0 | 1 => Self::Import,
+            2 => Self::Trigger,
+            3 => Self::Resume,
+            _ => Self::Stop,
+        }
+    }
+
+    /// Whether its answer is a list with one element, which may also come without the list.
+    fn has_list(self) -> bool {
+        matches!(self, Self::Resume | Self::Stop)
+    }
+
+    async fn call(self, job_id: i64, channel: &tonic::transport::Channel) -> Result<(), Status> {
+        let mut savepoints = SavepointServiceClient::new(channel.clone());
+        let mut jobs = DliServiceClient::new(channel.clone());
+        let (project_id, savepoint_path) = (PROJECT_ID.to_owned(), "bucket/dir".to_owned());
+        match self {
+            Self::Import => {
+                let request = ImportSavepointRequest { job_id, ..import_request() };
+                savepoints.import_savepoint(request).await.map(drop)
+            }
+            Self::Trigger => {
+                let request = TriggerSavepointRequest { project_id, job_id, savepoint_path };
+                jobs.trigger_savepoint(request).await.map(drop)
+            }
+            Self::Resume => {
+                jobs.resume_job(ResumeJobRequest { project_id, job_id }).await.map(drop)
+            }
+            Self::Stop => {
+                let request = StopJobRequest { project_id, job_id, trigger_savepoint: true };
+                jobs.stop_job(request).await.map(drop)
+            }
+        }
+    }
+}
+
+/// The job that a request is about.
+fn job_of(request: &Recorded) -> u64 {
+    let job = request.path().split('/').nth(5).unwrap();
+    job.parse().unwrap_or_else(|_| {
+        let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+        body["job_ids"][0].as_u64().unwrap()
+    })
+}
+
+fn answer(random: &mut Random, change: Change) -> (Reply, Says) {
     let status = random.one(&STATUSES);
     let body = BODIES[random.below(BODIES.len())];
+    let list;
+    let body = if change.has_list() && random.below(2) == 0 {
+        list = [b"[", body.0, b"]"].concat();
+        (&*list, body.1, body.2)
+    } else if change.has_list() && body.0.starts_with(b"[") {
+        // Its element is read, as it would be without the list.
+        (body.0, Says::Throttled, Some(Says::Throttled))
+    } else {
+        body
+    };
     let bytes = if matches!(status, 101 | 204 | 304) { &b""[..] } else { body.0 };
     let whole = match (bytes, body.0) {
-        ([], [_, ..]) => says(status, BODIES[BODIES.len() - 1]),
-        _ => says(status, body),
+        ([], [_, ..]) => says(status, (b"", Says::Open, None)),
+        _ => says(status, (b"", body.1, body.2)),
     };
     let head = format!("HTTP/1.1 {status} X\r\nretry-after: soon\r\n");
     let length = format!("content-length: {}\r\n\r\n", bytes.len());
@@ -163,11 +236,11 @@ type Arrivals = Arc<Mutex<HashMap<u64, Vec<Arrival>>>>;
 
 async fn provider(arrivals: Arrivals) -> FakeCloud {
     FakeCloud::start(move |request: &Recorded, _| {
-        let job: u64 = request.path().split('/').nth(5).unwrap().parse().unwrap();
+        let job = job_of(request);
         let mut arrivals = arrivals.lock().unwrap();
         let before = arrivals.entry(job).or_default();
         let mut random = Random(SEED ^ job << 8 ^ before.len() as u64);
-        let (reply, says) = answer(&mut random);
+        let (reply, says) = answer(&mut random, Change::of(job));
         let applied = match says {
             Says::Success => true,
             Says::Failed | Says::Throttled => false,
@@ -187,20 +260,19 @@ enum Told {
 }
 
 #[tokio::test]
-async fn no_import_is_sent_twice_unless_the_provider_said_that_it_failed() {
+async fn no_change_is_sent_twice_unless_the_provider_said_that_it_failed() {
     let arrivals = Arrivals::default();
     let cloud = provider(Arc::clone(&arrivals)).await;
     let options = Options { log_level: LevelFilter::OFF, ..Options::at(&cloud) };
-    let gateway = Gateway::start(options).await;
+    let mut gateway = Gateway::start(options).await;
     let mut calls = JoinSet::new();
     for lane in 0..AT_ONCE {
-        let mut client = gateway.client().await;
+        let channel = gateway.channel().await;
         calls.spawn(async move {
             let mut told = Vec::new();
             for job in (1..=CALLS).filter(|job| job % AT_ONCE == lane) {
                 let job_id = i64::try_from(job).unwrap();
-                let request = ImportSavepointRequest { job_id, ..import_request() };
-                let outcome = match client.import_savepoint(request).await {
+                let outcome = match Change::of(job).call(job_id, &channel).await {
                     Ok(_) => Told::Ok,
                     Err(status) => {
                         let details = status.get_error_details();
@@ -218,7 +290,16 @@ async fn no_import_is_sent_twice_unless_the_provider_said_that_it_failed() {
     let told: Vec<_> = calls.join_all().await.into_iter().flatten().collect();
     assert_eq!(told.len() as u64, CALLS);
 
-    let arrivals = arrivals.lock().unwrap();
+    gateway.shut_down();
+    gateway.ended().await;
+    eventually("the provider has read every connection to its end", || cloud.open() == 0).await;
+
+    let mut arrivals = arrivals.lock().unwrap();
+    for request in cloud.crossed() {
+        let lost =
+            Arrival { says: Says::Open, applied: true, answer: "crossed a close".to_owned() };
+        arrivals.entry(job_of(&request)).or_default().push(lost);
+    }
     let mut count: HashMap<&Told, usize> = HashMap::new();
     let mut repeated = 0;
     for (job, told) in &told {

@@ -1,4 +1,4 @@
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use tokio::net::UnixStream;
 
 use crate::support::collector::{Collector, Shown};
 use crate::support::gateway::{ACCESS_KEY_ID, ACCESS_KEY_SECRET, Wire};
-use crate::support::{FakeCloud, Folder, LONG, Reply, get_request};
+use crate::support::{FakeCloud, Folder, LONG, Reply, get_request, import_request};
 
 const SAVEPOINT: &str = r#"{"success":true,"requestId":"R-1","data":{"savepointId":"s"}}"#;
 
@@ -210,4 +210,30 @@ fn a_wrong_variable_and_a_wrong_option_are_reported_together() {
     for name in ["--workers (SAVEPOINT_GATEWAY_WORKERS)", "ALIBABA_CLOUD_SECURITY_TOKEN"] {
         assert!(text.contains(&format!("\n  {name}: ")), "{name}\n{text}");
     }
+}
+
+/// Examples and documents import into this job on the demo.
+#[tokio::test]
+async fn the_demo_leaves_the_job_of_the_examples_stopped() {
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_savepoint-gateway"))
+        .args(["demo", "--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(demo.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut demo = Process { child: demo, folder: Folder::new() };
+    let address = tokio::task::spawn_blocking(|| {
+        let shown: Vec<_> = lines.take_while(|line| !line.contains("keeps serving")).collect();
+        let address = shown.iter().find_map(|line| line.trim().strip_prefix("gateway "));
+        address.and_then(|line| line.trim().split(';').next()).unwrap().to_owned()
+    })
+    .await
+    .unwrap();
+    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();
+    let mut client = SavepointServiceClient::new(endpoint.connect().await.unwrap());
+    for _ in 0..2 {
+        client.import_savepoint(import_request()).await.unwrap();
+    }
+    demo.terminate().await;
 }

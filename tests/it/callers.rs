@@ -22,7 +22,7 @@ const IMPORTED: &str = r#"{"is_success":true,"message":"ok"}"#;
 
 impl Authority {
     /// A certificate of a client with these names.
-    fn client(&self, names: Vec<SanType>, common_name: &str) -> Pair {
+    pub(crate) fn client(&self, names: Vec<SanType>, common_name: &str) -> Pair {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.subject_alt_names = names;
@@ -33,16 +33,16 @@ impl Authority {
     }
 }
 
-fn uri(text: &str) -> SanType {
+pub(crate) fn uri(text: &str) -> SanType {
     SanType::URI(text.try_into().unwrap())
 }
 
-fn dns(text: &str) -> SanType {
+pub(crate) fn dns(text: &str) -> SanType {
     SanType::DnsName(text.try_into().unwrap())
 }
 
 /// The lines of calls.
-fn calls(log: &str) -> Vec<Value> {
+pub(crate) fn calls(log: &str) -> Vec<Value> {
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     lines.filter(|line| line["message"] == "call").collect()
 }

@@ -139,7 +139,7 @@ async fn a_connection_ends_with_the_certificate_of_its_caller_and_its_calls_do_n
             tokio::spawn(async move { client.import_savepoint(import_request()).await });
         eventually("the call is at the provider", || cloud.count() == 1).await;
         let mut idle = connect(&caller, &gateway).await;
-        metric_is(&gateway, "grpc_server_connections", |open| open == 2).await;
+        metric_is(&gateway, "savepoint_gateway_connections", |open| open == 2).await;
 
         clock.1.store(true, Ordering::SeqCst);
         let closed = tokio::time::timeout(LONG, idle.read_to_end(&mut Vec::new())).await;
@@ -147,7 +147,7 @@ async fn a_connection_ends_with_the_certificate_of_its_caller_and_its_calls_do_n
         assert!(!importing.is_finished());
         cloud.release();
         assert_eq!(importing.await.unwrap().unwrap().into_inner().message, "done");
-        metric_is(&gateway, "grpc_server_connections", |open| open == 0).await;
+        metric_is(&gateway, "savepoint_gateway_connections", |open| open == 0).await;
         drop(wire);
     }
 }
@@ -201,13 +201,13 @@ fn of_a_file_of_cas_the_usable_ones_are_used_and_one_is_needed() {
 /// For callers and for providers alike, at the start and when the file changes.
 #[tokio::test]
 async fn a_ca_that_cannot_be_used_is_named_in_the_log() {
-    let (cloud, folder, ca) = (cloud().await, Folder::new(), Authority::new());
+    let (folder, ca) = (Folder::new(), Authority::new());
     let (cert, key) = write(&folder, &ca.good());
     let bundle = [&ca.pem[..], &unusable_ca("Old Root")].concat();
     let (callers, providers) =
         (folder.write("callers.pem", &bundle), folder.write("providers.pem", &bundle));
     let args = [
-        format!("--alibaba-endpoint={}", cloud.endpoint()),
+        "--alibaba-endpoint=https://localhost:1".to_owned(),
         format!("--tls-cert={}", cert.display()),
         format!("--tls-key={}", key.display()),
         format!("--tls-client-ca={}", callers.display()),
@@ -228,6 +228,33 @@ async fn a_ca_that_cannot_be_used_is_named_in_the_log() {
     process.signal("HUP");
     let named = || process.said().contains("certificate 1 cannot be used (CN=Older Root): ");
     eventually("the reloaded file", named).await;
+}
+
+/// Of both sides, at the start and when the file changes. Nothing stops: it may be renewed.
+#[tokio::test]
+async fn a_certificate_that_has_expired_is_told_with_its_option() {
+    let (folder, ca) = (Folder::new(), Authority::new());
+    let (cert, key) = write(&folder, &ca.issue(2021));
+    let fine = Folder::new();
+    let (ours, our_key) = write(&fine, &ca.good());
+    let args = [
+        "--alibaba-endpoint=https://localhost:1".to_owned(),
+        format!("--tls-cert={}", cert.display()),
+        format!("--tls-key={}", key.display()),
+        format!("--upstream-client-cert={}", ours.display()),
+        format!("--upstream-client-key={}", our_key.display()),
+    ];
+    let process = Process::serve(&args, &KEY);
+    process.address().await;
+    let line = process.line("the certificate has expired").await;
+    assert_eq!(line["level"], "WARN");
+    assert_eq!((&line["option"], &line["whose"]), (&"--tls-cert".into(), &"server".into()));
+    assert_eq!(line["not_after"], "2021-01-01T00:00:00Z");
+    assert_eq!(process.said().matches("the certificate has expired").count(), 1);
+    write(&fine, &ca.issue(2022));
+    process.signal("HUP");
+    let told = || process.said().contains(r#""option":"--upstream-client-cert""#);
+    eventually("the other certificate", told).await;
 }
 
 /// Something that is put in place of a file.
@@ -280,8 +307,8 @@ async fn certificate_files_that_are_not_regular_change_nothing_and_are_read_agai
     let shown = ca.good();
     let caller = caller(&ca, Some(&shown), &TLS13);
     for (files, metrics, names) in [
-        (&folder, "tls_reloads_total", &["tls.crt", "tls.key", "ca.crt"][..]),
-        (&own, "upstream_tls_reloads_total", &["tls.crt", "tls.key"]),
+        (&folder, "savepoint_gateway_tls_reloads_total", &["tls.crt", "tls.key", "ca.crt"][..]),
+        (&own, "savepoint_gateway_upstream_tls_reloads_total", &["tls.crt", "tls.key"]),
     ] {
         let (refused, taken) = [r#"{outcome="failure"}"#, r#"{outcome="success"}"#]
             .map(|l| format!("{metrics}{l}"))

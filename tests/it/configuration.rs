@@ -74,7 +74,7 @@ fn all_problems_are_reported_at_once_by_flag_and_variable() {
     for part in [
         "--huawei-region (SAVEPOINT_GATEWAY_HUAWEI_REGION): \"mars-1\"",
         "HUAWEICLOUD_SDK_SK: is missing, while HUAWEICLOUD_SDK_AK is set",
-        "--alibaba-endpoint (SAVEPOINT_GATEWAY_ALIBABA_ENDPOINT): uses http://",
+        "--alibaba-endpoint (SAVEPOINT_GATEWAY_ALIBABA_ENDPOINT): \"http://203.0.113.1\" uses http://",
         "--alibaba-workspace (SAVEPOINT_GATEWAY_ALIBABA_WORKSPACE): ",
         "ALIBABA_CLOUD_ACCESS_KEY_ID: is missing",
         "--listen (SAVEPOINT_GATEWAY_LISTEN): \"nowhere\"",
@@ -138,13 +138,13 @@ fn options_of_connections_are_checked_before_the_start() {
     for (args, want) in [
         (vec!["--tls-cert=/nowhere/c"], "--tls-key (SAVEPOINT_GATEWAY_TLS_KEY): is missing"),
         (vec!["--tls-key=/nowhere/k"], "--tls-cert (SAVEPOINT_GATEWAY_TLS_CERT): is missing"),
-        (vec!["--tls-client-ca=/nowhere/c"], "needs --tls-cert and --tls-key"),
+        (vec!["--tls-client-ca=/nowhere/c"], "has no effect without --tls-cert and --tls-key"),
         (vec!["--tls-client-auth=maybe"], "\"maybe\" is neither required nor optional"),
         (vec!["--tls-cert=/nowhere/c", "--tls-key=/nowhere/k"], "/nowhere/c: does not exist"),
         (vec!["--tls-cert=/nowhere/c", "--tls-key=/nowhere/k"], "/nowhere/k: does not exist"),
         (
             vec!["--tls-cert=/nowhere/c", "--tls-key=/nowhere/k", "--listen=unix:/x"],
-            "a Unix socket in --listen",
+            "cannot be used with --listen unix:/x, a Unix socket",
         ),
         (vec!["--socket-mode=rw"], "\"rw\" is not a mode"),
         (vec!["--socket-mode=1777"], "\"1777\" is not a mode"),
@@ -153,7 +153,7 @@ fn options_of_connections_are_checked_before_the_start() {
         (vec!["--reflection=maybe"], "\"maybe\" is neither true nor false"),
         (
             vec!["--grpc-web-allow-header=x-id"],
-            "--grpc-web-allow-header (SAVEPOINT_GATEWAY_GRPC_WEB_ALLOW_HEADER): has no effect \
+            "--grpc-web-allow-header (SAVEPOINT_GATEWAY_GRPC_WEB_ALLOW_HEADER): \"x-id\" has no effect \
              without --grpc-web-allow-origin",
         ),
         (
@@ -169,7 +169,12 @@ fn options_of_connections_are_checked_before_the_start() {
         assert!(error.contains(want), "{want}\n{error}");
         assert!(!error.contains("exampleSecret"), "{error}");
     }
-    let args = [h, "--socket-mode=0660", "--upstream-proxy=http://u:exampleSecret@h:1"];
+    let args = [
+        h,
+        "--listen=unix:/x",
+        "--socket-mode=0660",
+        "--upstream-proxy=http://u:exampleSecret@h:1",
+    ];
     let (config, _) = config(&args, &HUAWEI).unwrap();
     assert_eq!(config.server.socket_mode, Some(0o660));
     assert!(!format!("{config:?}").contains("exampleSecret"));

@@ -225,7 +225,7 @@ async fn huawei_password_login_gets_a_token_for_one_project() {
             assert_eq!(call.header("authorization"), None);
         }
         let metrics = admin_get(&gateway, "/metrics").await;
-        let line = r#"credential_expiry_timestamp_seconds{provider="huawei-dli"} 4070908800"#;
+        let line = r#"savepoint_gateway_credential_expiry_timestamp_seconds{provider="huawei-dli"} 4070908800"#;
         assert!(metrics.lines().any(|found| found == line), "{metrics}");
     }
 }
@@ -281,11 +281,13 @@ async fn a_changed_password_causes_a_new_login() {
     // An invalid password is reported and changes nothing.
     folder.write("password", "two\nlines\n");
     gateway.reload();
-    let failed = r#"credential_refreshes_total{provider="huawei-dli",outcome="failure"}"#;
+    let failed =
+        r#"savepoint_gateway_credential_refreshes_total{provider="huawei-dli",outcome="failure"}"#;
     super::rotation::metric_is(&gateway, failed, |failed| failed >= 1).await;
     import(&gateway).await.unwrap();
     folder.write("password", "second Password\n");
-    let obtained = r#"credential_refreshes_total{provider="huawei-dli",outcome="success"}"#;
+    let obtained =
+        r#"savepoint_gateway_credential_refreshes_total{provider="huawei-dli",outcome="success"}"#;
     super::rotation::metric_is(&gateway, obtained, |obtained| obtained == 2).await;
     import(&gateway).await.unwrap();
     let requests = cloud.requests();
@@ -329,7 +331,8 @@ async fn a_token_that_the_provider_refuses_is_replaced_by_another_login() {
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(61)).await;
     tokio::time::resume();
-    let obtained = r#"credential_refreshes_total{provider="huawei-dli",outcome="success"}"#;
+    let obtained =
+        r#"savepoint_gateway_credential_refreshes_total{provider="huawei-dli",outcome="success"}"#;
     super::rotation::metric_is(&gateway, obtained, |obtained| obtained == 2).await;
     import(&gateway).await.unwrap();
     assert_eq!(logins(&cloud), 2);
@@ -379,7 +382,7 @@ async fn an_expired_credential_makes_the_gateway_unready_until_the_next_one_arri
     let mut health = super::operators::health(&gateway).await;
     assert_eq!(super::operators::check(&mut health, "").await, Ok("NOT_SERVING"));
     assert_eq!(super::operators::check(&mut health, "liveness").await, Ok("SERVING"));
-    let fresh = r#"credential_last_refresh_success{provider="huawei-dli"}"#;
+    let fresh = r#"savepoint_gateway_credential_last_refresh_success{provider="huawei-dli"}"#;
     super::rotation::metric_is(&gateway, fresh, |fresh| fresh == 0).await;
     unavailable(&import(&gateway).await.unwrap_err());
     restored.store(true, Ordering::SeqCst);
@@ -552,7 +555,7 @@ async fn alibaba_credentials_of_a_uri() {
     get(&gateway).await.unwrap();
     assert_eq!(lines(&cloud.requests()), ["GET /creds?x=1 HTTP/1.1"]);
     let metrics = admin_get(&gateway, "/metrics").await;
-    let line = r#"credential_expiry_timestamp_seconds{provider="alibaba-flink"} 4070908800"#;
+    let line = r#"savepoint_gateway_credential_expiry_timestamp_seconds{provider="alibaba-flink"} 4070908800"#;
     assert!(metrics.lines().any(|found| found == line), "{metrics}");
 }
 
@@ -638,7 +641,7 @@ async fn no_signal_causes_another_login_with_a_refused_password() {
         assert_eq!(logins(&cloud) - before, 1, "{is_file}");
         if is_file {
             folder.write("password", "right Password\n");
-            let obtained = r#"credential_refreshes_total{provider="huawei-dli",outcome="success"}"#;
+            let obtained = r#"savepoint_gateway_credential_refreshes_total{provider="huawei-dli",outcome="success"}"#;
             while super::rotation::metric(&gateway, obtained).await == 0 {
                 gateway.reload();
                 pass(Duration::from_millis(10)).await;
@@ -694,7 +697,7 @@ async fn a_credential_without_an_end_is_used() {
         let gateway = gateway(&cloud, &HUAWEI, EcsAgency { endpoint: endpoint(&cloud) }).await;
         import(&gateway).await.unwrap();
         let metrics = admin_get(&gateway, "/metrics").await;
-        let line = r#"credential_expiry_timestamp_seconds{provider="huawei-dli"} 253402207200"#;
+        let line = r#"savepoint_gateway_credential_expiry_timestamp_seconds{provider="huawei-dli"} 253402207200"#;
         assert!(metrics.lines().any(|found| found == line), "{metrics}");
     }
 }

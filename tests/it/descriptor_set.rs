@@ -33,8 +33,12 @@ fn the_descriptor_set_needs_no_other_files() {
     }
     let services: BTreeSet<_> =
         pool.services().map(|service| service.full_name().to_owned()).collect();
-    let expected =
-        ["grpc.health.v1.Health", "savepoint.dli.v1.DliService", "savepoint.v1.SavepointService"];
+    let expected = [
+        "grpc.health.v1.Health",
+        "savepoint.dli.v1.DliService",
+        "savepoint.flink.v1.FlinkService",
+        "savepoint.v1.SavepointService",
+    ];
     assert!(services.iter().eq(expected), "{services:?}");
 }
 

@@ -135,6 +135,16 @@ async fn one_element_or_one_object_decides_about_the_job() {
         (200, r#"[[{"is_success":"true"}]]"#, malformed()),
         (200, r#"[{"is_success":"true"}"#, malformed()),
         (200, r#"[{}]"#, malformed()),
+        (200, r#"[{"is_success":"maybe"}]"#, malformed()),
+        (200, r#"[{"is_success":"true","is_success":"false"}]"#, malformed()),
+        (200, r#"[{"is_success":"true","error_code":"DLI.0999"}]"#, malformed()),
+        (200, r#"[{"is_success":"true"}]]"#, malformed()),
+        (200, r#"[{"is_success":"true"},]"#, malformed()),
+        (200, "[null]", malformed()),
+        (200, r#""[{}]""#, malformed()),
+        // The status denies what the body says.
+        (500, r#"[{"is_success":"true"}]"#, Err((Code::Internal, "PROVIDER_INTERNAL", "unknown"))),
+        (400, r#"[{"error_code":"DLI.16001"}]"#, not_found()),
         (200, r#"["true"]"#, malformed()),
         (400, r#"{"error_code":"DLI.16001","error_msg":"m"}"#, not_found()),
         (400, r#"{"error_code":"DLI.13024","error_msg":"m"}"#, failed()),
@@ -168,6 +178,22 @@ async fn a_trigger_tells_what_was_accepted_and_no_more() {
         let gateway = Gateway::start(Options::at(&cloud)).await;
         let response = client(&gateway).await.trigger_savepoint(trigger()).await.unwrap();
         assert_eq!(response.into_inner().message, inner);
+    }
+    for (success, want) in
+        [("true", None), (r#""True""#, None), ("false", Some(())), (r#""false""#, Some(()))]
+    {
+        let body = format!(r#"{{"is_success":{success},"message":"m"}}"#);
+        let cloud = FakeCloud::answering(Reply::json(200, &body)).await;
+        let gateway = Gateway::start(Options::at(&cloud)).await;
+        let failed = client(&gateway).await.trigger_savepoint(trigger()).await.err();
+        let (code, reason) = (Code::FailedPrecondition, "PROVIDER_REPORTED_FAILURE".to_owned());
+        let want = want.map(|()| (code, reason, Some("not_applied".to_owned())));
+        assert_eq!(failed.as_ref().map(info), want, "{body}");
+        // With the provider's own words.
+        if let Some(status) = failed {
+            let details = status.get_error_details();
+            assert_eq!(details.error_info().unwrap().metadata["providerMessage"], "m");
+        }
     }
     // A list is no answer to it.
     for body in [r#"[{"is_success":"true"}]"#, r#"{"message":"m"}"#] {
@@ -233,6 +259,21 @@ async fn only_a_described_job_is_a_success_of_get_job() {
             "PROVIDER_MALFORMED_RESPONSE",
             1,
         ),
+        // Of another job, by one in the last digit, or of none that can be read.
+        (
+            200,
+            r#"{"is_success":"true","job_detail":{"job_id":137229,"status":"job_running"}}"#,
+            Code::Internal,
+            "PROVIDER_MALFORMED_RESPONSE",
+            1,
+        ),
+        (
+            200,
+            r#"{"is_success":"true","job_detail":{"job_id":"one","status":"job_running"}}"#,
+            Code::Internal,
+            "PROVIDER_MALFORMED_RESPONSE",
+            1,
+        ),
         (
             200,
             r#"{"is_success":"true","job_detail":[1]}"#,
@@ -256,6 +297,90 @@ async fn only_a_described_job_is_a_success_of_get_job() {
         let status = client(&gateway).await.get_job(get()).await.unwrap_err();
         assert_eq!(info(&status), (code, reason.to_owned(), None), "{body}");
         assert_eq!(cloud.count(), requests, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_job_id_is_exact_in_every_form_that_json_has_for_it() {
+    let exact = 9_007_199_254_740_993;
+    let body =
+        |id: &str| format!(r#"{{"is_success":true,"job_detail":{{{id}"status":"job_running"}}}}"#);
+    for (id, known) in [
+        (r#""job_id":9007199254740993,"#, true),
+        (r#""job_id":"9007199254740993","#, true),
+        // Not told: then it is the job that was asked for.
+        ("", true),
+        (r#""job_id":null,"#, true),
+        // What a reader that keeps numbers as floats makes of it.
+        (r#""job_id":9007199254740992,"#, false),
+        (r#""job_id":9.007199254740992e15,"#, false),
+    ] {
+        let cloud = FakeCloud::answering(Reply::json(200, &body(id))).await;
+        let gateway = Gateway::start(Options::at(&cloud)).await;
+        let request = GetJobRequest { job_id: exact, ..get() };
+        let job = client(&gateway).await.get_job(request).await.map(|r| r.into_inner().job);
+        match job {
+            Ok(job) => assert_eq!((job.unwrap().job_id, known), (exact, true), "{id}"),
+            Err(status) => assert_eq!((status.code(), known), (Code::Internal, false), "{id}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn long_and_deep_answers_are_read_within_limits() {
+    let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+    let long = r#"{\"a\":"#.repeat(80_000);
+    let job = format!(
+        r#"{{"is_success":"true","job_detail":{{"status":"job_running","job_config":{deep}}}}}"#
+    );
+    let cloud = FakeCloud::start(move |request, _| match request.path().rsplit('/').next() {
+        Some("run") => {
+            Reply::json(200, &format!(r#"[{{"is_success":"true","message":"{long}"}}]"#))
+        }
+        Some("stop") => Reply::json(200, &format!(r#"[{{"is_success":{deep}}}]"#)),
+        Some("savepoint") => {
+            Reply::json(200, &format!(r#"{{"is_success":false,"message":"{long}"}}"#))
+        }
+        _ => Reply::json(200, &job),
+    })
+    .await;
+    let gateway = Gateway::start(Options::at(&cloud)).await;
+    let mut client = client(&gateway).await;
+    // What is not read may be as deep as it likes.
+    let job = client.get_job(get()).await.unwrap().into_inner().job.unwrap();
+    assert_eq!(job.state(), JobState::Running);
+    let resumed = client.resume_job(resume()).await.unwrap().into_inner();
+    assert_eq!(resumed.message, r#"{"a":"#.repeat(80_000));
+    let stopped = client.stop_job(stop(true)).await.unwrap_err();
+    assert_eq!(info(&stopped).1, "PROVIDER_MALFORMED_RESPONSE");
+    let triggered = client.trigger_savepoint(trigger()).await.unwrap_err();
+    assert_eq!(info(&triggered).1, "PROVIDER_REPORTED_FAILURE");
+    assert!(triggered.message().len() <= 1024 && triggered.details().len() < 4096);
+}
+
+#[tokio::test]
+async fn a_change_in_doubt_is_found_in_the_log() {
+    let cloud = FakeCloud::answering(Reply::Raw(vec![])).await;
+    let gateway = Gateway::start(Options::at(&cloud)).await;
+    let mut client = client(&gateway).await;
+    let lost = [
+        client.trigger_savepoint(trigger()).await.unwrap_err(),
+        client.resume_job(resume()).await.unwrap_err(),
+        client.stop_job(stop(true)).await.unwrap_err(),
+    ];
+    for status in &lost {
+        let want = ("PROVIDER_CONNECTION_LOST".to_owned(), Some("unknown".to_owned()));
+        let (_, reason, outcome) = info(status);
+        assert_eq!((reason, outcome), want, "{status}");
+        assert!(status.message().contains("may have been"), "{status}");
+    }
+    assert_eq!(cloud.count(), lost.len(), "never repeated");
+    let log = gateway.log();
+    for method in ["TriggerSavepoint", "ResumeJob", "StopJob"] {
+        let line = log.lines().find(|line| line.contains(&format!(r#""method":"{method}""#)));
+        let line: Value = serde_json::from_str(line.expect(&log)).unwrap();
+        assert_eq!(line["outcome"], "unknown", "{line}");
+        assert_eq!(line["job_id"], "137228", "{line}");
     }
 }
 

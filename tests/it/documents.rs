@@ -1,8 +1,13 @@
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use prost::Message as _;
+use prost_types::method_options::IdempotencyLevel;
+use prost_types::{FileDescriptorSet, MethodOptions};
 use savepoint_gateway::cli::Cli;
+use savepoint_gateway::pb::DESCRIPTOR;
 use savepoint_gateway::rpc::reason::{Outcome, Reason, Retry};
 use savepoint_gateway::rpc::status::code_names;
 use savepoint_gateway::simulator::SCENARIOS;
@@ -113,6 +118,49 @@ fn the_reference_lists_every_scenario() {
     assert_eq!(rows(&page, "`9").len(), SCENARIOS.len(), "a scenario that does not exist");
 }
 
+/// On a terminal of the usual size.
+#[test]
+fn help_fits_80_columns_and_its_short_form_one_screen() {
+    let help = |args: &[&str]| {
+        let binary = env!("CARGO_BIN_EXE_savepoint-gateway");
+        let output = Command::new(binary).args(args).env_clear().output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let mut cli = Cli::command();
+    let names: Vec<_> =
+        cli.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    for name in names.iter().map(String::as_str).chain([""]) {
+        for flag in ["-h", "--help"] {
+            let args: Vec<_> = [name, flag].into_iter().filter(|arg| !arg.is_empty()).collect();
+            let text = help(&args);
+            let wide = text.lines().find(|line| line.chars().count() > 80);
+            assert_eq!(wide, None, "{args:?}");
+            assert!(!text.contains("[env"), "{args:?}: variables have one rule");
+            let lines = text.lines().count();
+            assert!(flag == "--help" || lines <= 50, "{args:?}: {lines} lines");
+        }
+    }
+    let (short, long) = (help(&["serve", "-h"]), help(&["serve", "--help"]));
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for text in [&short, &long] {
+        assert!(words(text).contains("--max-timeout is SAVEPOINT_GATEWAY_MAX_TIMEOUT"), "{text}");
+    }
+    for option in cli.find_subcommand_mut("serve").unwrap().get_arguments() {
+        let flag = format!("--{}", option.get_long().unwrap());
+        assert!(words(&long).split(' ').any(|word| word == flag), "{flag}");
+    }
+    // What belongs together is together.
+    let headings: Vec<_> = long
+        .lines()
+        .filter_map(|line| line.strip_suffix(':').filter(|line| !line.starts_with(' ')))
+        .collect();
+    assert!(
+        headings.ends_with(&["All providers", "Listeners", "Limits", "Telemetry"]),
+        "{headings:?}"
+    );
+}
+
 #[test]
 fn the_reference_lists_every_option_of_serve_with_its_default() {
     let page = read("docs/reference.md");
@@ -175,16 +223,54 @@ fn the_examples_page_quotes_the_tested_clients() {
     }
 }
 
-/// A config that differs by language would retry differently by language.
+/// Two pages and a script install it, in three ways.
 #[test]
-fn the_examples_have_the_service_config_of_their_page() {
+fn every_way_to_install_buf_has_the_same_version() {
+    let package = |name: &str| -> serde_json::Value {
+        serde_json::from_str(&read(&format!("examples/{name}/package.json"))).unwrap()
+    };
+    let version = |name: &str| {
+        let version = &package(name)["devDependencies"]["@bufbuild/buf"];
+        version.as_str().expect("a version").to_owned()
+    };
+    assert_eq!(version("typescript"), version("web"));
+    let go = format!("buf/cmd/buf@v{}\n", version("web"));
+    assert!(read("examples/go/README.md").contains(&go), "examples/go/README.md is not at {go}");
+    assert!(read("examples/install-tools").contains("npm_pin typescript @bufbuild/buf"));
+}
+
+/// A config that differs by language would retry differently by language. A read that is not retried
+/// looks less available than it is, and a change that is may be made twice.
+#[test]
+fn the_examples_have_the_service_config_of_their_page_which_retries_all_reads_and_nothing_else() {
     let without_indentation =
         |text: &str| text.lines().map(str::trim_start).collect::<Vec<_>>().join("\n");
     let page = read("examples/README.md");
     let config = page.split("```json\n").nth(1).unwrap().split("\n```").next().unwrap();
-    for method in ["ImportSavepoint", "CreateSavepoint", "WatchSavepoint"] {
-        assert!(!config.contains(method), "a client library must not retry {method}");
+    let parsed: serde_json::Value = serde_json::from_str(config).unwrap();
+    let names = parsed["methodConfig"][0]["name"].as_array().unwrap().iter();
+    let retried: BTreeSet<_> = names
+        .map(|name| format!("{}/{}", name["service"], name["method"]).replace('"', ""))
+        .collect();
+    let contract = FileDescriptorSet::decode(DESCRIPTOR).unwrap();
+    let mut reads = BTreeSet::new();
+    for file in &contract.file {
+        for service in &file.service {
+            for method in &service.method {
+                let level = method.options.as_ref().map(MethodOptions::idempotency_level);
+                // A watch is retried by the loop that reads it.
+                if level == Some(IdempotencyLevel::NoSideEffects) && !method.server_streaming() {
+                    reads.insert(format!(
+                        "{}.{}/{}",
+                        file.package(),
+                        service.name(),
+                        method.name()
+                    ));
+                }
+            }
+        }
     }
+    assert_eq!(retried, reads);
     for file in [
         "python/savepoint_client.py",
         "go/main.go",

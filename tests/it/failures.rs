@@ -485,7 +485,8 @@ async fn an_unreachable_provider_is_connect_failed_and_not_applied() {
         for rpc in Rpc::ALL {
             let outcome = rpc.changes_something().then_some("not_applied");
             let at = Some(endpoint.to_owned());
-            let options = Options { huawei: at.clone(), alibaba: at, ..Options::none() };
+            let options =
+                Options { huawei: at.clone(), alibaba: at.clone(), flink: at, ..Options::none() };
             let status = call(rpc, options).await;
             assert_eq!(status.code(), Code::Unavailable, "{status}");
             let info = status.get_error_details().error_info().unwrap().clone();

@@ -12,6 +12,8 @@ mod binary;
 mod callers;
 /// Certificates of callers, and files of certificates that are not as they should be.
 mod certificates;
+/// `check`: each way in which a step can end.
+mod check;
 /// What goes over the wire to each provider, byte for byte, and what comes back typed.
 mod calls;
 /// Options and variables: defaults, and every problem that is reported.
@@ -34,13 +36,20 @@ mod deadlines;
 mod drain;
 /// The shapes of failures and of transport errors, for each RPC.
 mod failures;
+/// Savepoints and jobs on clusters of Apache Flink.
+mod flink;
+/// The simulator of Flink, compared with a cluster.
+mod flink_shapes;
 /// Input that no normal client or provider sends.
 mod hostile;
+/// Lines of the log: calls, peers without a call, the start, reloads.
+mod log_lines;
 /// What must hold of the source as a whole: the directions of imports.
 mod house;
 /// Health and the admin port.
 mod operators;
 /// The process: exit codes, signals, and options that have their effect.
+mod policy;
 mod process;
 /// The project of requests that do not name one, as IAM knows it.
 mod projects;
@@ -72,5 +81,7 @@ mod traces;
 mod vectors;
 /// WatchSavepoint, to its end and to every other.
 mod watch;
+/// One mistake each, and the answer to it.
+mod wrong_configurations;
 /// Calls from a browser, where they are allowed.
 mod web;

@@ -53,7 +53,11 @@ pub(super) async fn check(
 async fn health_answers_for_each_service_name() {
     let gateway = Gateway::start(Options::none()).await;
     let mut client = health(&gateway).await;
-    let services = ["savepoint.v1.SavepointService", "savepoint.dli.v1.DliService"];
+    let services = [
+        "savepoint.v1.SavepointService",
+        "savepoint.dli.v1.DliService",
+        "savepoint.flink.v1.FlinkService",
+    ];
     let names = ["", "liveness", "readiness"].into_iter().chain(services);
     for name in names.clone() {
         assert_eq!(check(&mut client, name).await, Ok("SERVING"), "{name}");

@@ -22,8 +22,9 @@ use crate::support::{
 
 /// As recorded from Huawei's Python SDK.
 const FOUND: &str = r#"{"links": {"self": "x"}, "projects": [{"domain_id": "d", "is_domain": false, "parent_id": "d", "name": "cn-north-4", "id": "0605767b3300d5762fb7c0186d9e1779", "enabled": true}]}"#;
-const KNOWN: &str = r#"project_known{provider="huawei-dli"}"#;
-const FAILED: &str = r#"project_lookups_total{provider="huawei-dli",outcome="failure"}"#;
+const KNOWN: &str = r#"savepoint_gateway_project_known{provider="huawei-dli"}"#;
+const FAILED: &str =
+    r#"savepoint_gateway_project_lookups_total{provider="huawei-dli",outcome="failure"}"#;
 
 fn is_lookup(request: &Recorded) -> bool {
     request.path().starts_with("/v3/projects")

@@ -20,15 +20,15 @@ use super::tls::{Authority, tls_provider};
 use crate::support::{Gateway, Options, get_request, import_request};
 
 /// A proxy that gives this answer to CONNECT.
-struct FakeProxy {
-    address: SocketAddr,
+pub(super) struct FakeProxy {
+    pub(super) address: SocketAddr,
     heads: Arc<Mutex<Vec<String>>>,
     proxying: JoinHandle<()>,
 }
 
 impl FakeProxy {
     /// `open`: whether the tunnel leads to the host that was asked for.
-    async fn start(answer: impl Into<Vec<u8>>, open: bool) -> Self {
+    pub(super) async fn start(answer: impl Into<Vec<u8>>, open: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let heads = Arc::<Mutex<Vec<String>>>::default();

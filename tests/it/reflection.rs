@@ -92,13 +92,20 @@ fn is_error(told: &Told, code: Code) {
     assert!(!error_message.is_empty());
 }
 
+/// How many services are listed.
+pub(crate) async fn listed(gateway: &Gateway) -> usize {
+    services(&ask(gateway, vec![Asked::ListServices(String::new())]).await[0]).len()
+}
+
 #[tokio::test]
 async fn reflection_lists_the_public_services_in_both_versions() {
     let gateway = Gateway::start(Options::none()).await;
     let list = Asked::ListServices(String::new());
     let told = ask(&gateway, vec![list.clone()]).await;
-    let all =
-        |version| ["grpc.health.v1.Health", version, "savepoint.dli.v1.DliService", SERVICE_NAME];
+    let all = |version| {
+        let (dli, flink) = ("savepoint.dli.v1.DliService", "savepoint.flink.v1.FlinkService");
+        ["grpc.health.v1.Health", version, dli, flink, SERVICE_NAME]
+    };
     assert_eq!(services(&told[0]), all("grpc.reflection.v1.ServerReflection"));
 
     // The same bytes are a request of v1alpha.
@@ -132,7 +139,7 @@ async fn a_stream_goes_on_after_what_is_not_known() {
         let told = ask(&gateway, vec![asked.clone(), list.clone(), asked, list.clone()]).await;
         for (answer, is_list) in told.iter().zip([false, true, false, true]) {
             if is_list {
-                assert_eq!(services(answer).len(), 4);
+                assert_eq!(services(answer).len(), 5);
             } else {
                 is_error(answer, Code::NotFound);
             }
@@ -141,7 +148,7 @@ async fn a_stream_goes_on_after_what_is_not_known() {
     let (told, ended) = stream(&gateway, vec![None, Some(list)]).await;
     ended.unwrap();
     is_error(&told[0], Code::InvalidArgument);
-    assert_eq!(services(&told[1]).len(), 4);
+    assert_eq!(services(&told[1]).len(), 5);
 }
 
 #[tokio::test]

@@ -202,7 +202,8 @@ pub(super) async fn metric_is(
     assert!(tokio::time::timeout(LONG, waiting).await.is_ok(), "never: {line}");
 }
 
-const FAILED: &str = r#"credential_refreshes_total{provider="alibaba-flink",outcome="failure"}"#;
+const FAILED: &str =
+    r#"savepoint_gateway_credential_refreshes_total{provider="alibaba-flink",outcome="failure"}"#;
 
 /// Hostile input 78.
 #[tokio::test]
@@ -242,7 +243,7 @@ async fn files_that_cannot_be_used_change_nothing() {
     assert_eq!(signed(&cloud, "OLDKEY"), bad.len());
     std::fs::remove_file(&secret).unwrap();
     folder.write("access_key_secret", "anotherExampleSecret");
-    let fresh = r#"credential_last_refresh_success{provider="alibaba-flink"}"#;
+    let fresh = r#"savepoint_gateway_credential_last_refresh_success{provider="alibaba-flink"}"#;
     metric_is(&gateway, fresh, |fresh| fresh == 1).await;
     client.get_savepoint(get_request()).await.unwrap();
     assert_eq!(signed(&cloud, "NEWKEY"), 1);
@@ -261,7 +262,7 @@ async fn a_reload_reads_the_files_at_once() {
     client.get_savepoint(get_request()).await.unwrap();
     folder.mount("2", &files("NEWKEY"));
     gateway.reload();
-    let replaced = r#"credential_refreshes_total{provider="alibaba-flink",outcome="success"}"#;
+    let replaced = r#"savepoint_gateway_credential_refreshes_total{provider="alibaba-flink",outcome="success"}"#;
     metric_is(&gateway, replaced, |replaced| replaced == 2).await;
     client.get_savepoint(get_request()).await.unwrap();
     assert_eq!((signed(&cloud, "OLDKEY"), signed(&cloud, "NEWKEY")), (1, 1));
@@ -288,7 +289,7 @@ async fn a_swap_to_a_broken_version_changes_nothing() {
     }
     assert_eq!((signed(&cloud, "OLDKEY"), signed(&cloud, "NEWKEY")), (3, 0));
     folder.mount("5", &files("NEWKEY"));
-    let fresh = r#"credential_last_refresh_success{provider="alibaba-flink"}"#;
+    let fresh = r#"savepoint_gateway_credential_last_refresh_success{provider="alibaba-flink"}"#;
     metric_is(&gateway, fresh, |fresh| fresh == 1).await;
     client.get_savepoint(get_request()).await.unwrap();
     assert_eq!(signed(&cloud, "NEWKEY"), 1);
@@ -329,7 +330,7 @@ async fn a_broken_token_changes_nothing() {
         let _ = savepoint_gateway::telemetry::install(gateway.sink());
         let mut client = gateway.client().await;
         client.import_savepoint(import_request()).await.unwrap();
-        let failed = r#"credential_refreshes_total{provider="huawei-dli",outcome="failure"}"#;
+        let failed = r#"savepoint_gateway_credential_refreshes_total{provider="huawei-dli",outcome="failure"}"#;
         let bad: [&dyn Fn(); 6] = [
             &|| drop(folder.write("token", "")),
             &|| drop(folder.write("token", "\u{feff}hiddenToken")),

@@ -1,6 +1,8 @@
 use std::path::Path;
 
 use savepoint_gateway::cli::{Cli, Command};
+use savepoint_gateway::pb::dli::dli_service_client::DliServiceClient;
+use savepoint_gateway::pb::dli::{GetJobRequest, ResumeJobRequest};
 use savepoint_gateway::telemetry;
 use savepoint_gateway::tls::ClientIdentity;
 use tonic::Code;
@@ -9,7 +11,7 @@ use tonic_types::StatusExt;
 use super::tls::{Authority, write};
 use crate::support::gateway::{ACCESS_KEY_ID, ACCESS_KEY_SECRET};
 use crate::support::{
-    FakeCloud, Folder, Gateway, Options, Reply, Rpc, get_request, import_request,
+    FakeCloud, Folder, Gateway, Options, PROJECT_ID, Reply, Rpc, get_request, import_request,
 };
 
 const TOKEN: &str = "exampleSecurityToken0123456789/+==";
@@ -24,6 +26,7 @@ fn echo(request: &crate::support::Recorded) -> Reply {
         "encoded_authorization_message": TOKEN,
         "AccessDeniedDetail": {"AuthAction": ACCESS_KEY_SECRET},
         "request_id": "R-1",
+        "errors": [format!("a.b.SomeException: canonicalRequest:{canonical}\n\tat {canonical}")],
     });
     Reply::json_with(401, &[("x-request-id", "R-1")], &body.to_string())
 }
@@ -32,7 +35,11 @@ fn echo(request: &crate::support::Recorded) -> Reply {
 #[tokio::test]
 async fn a_provider_that_echoes_everything_leaks_no_secret() {
     let cloud = FakeCloud::start(|request, _| echo(request)).await;
-    let options = Options { security_token: Some(TOKEN.into()), ..Options::at(&cloud) };
+    let options = Options {
+        security_token: Some(TOKEN.into()),
+        flink_authorization: Some(format!("Bearer {TOKEN}")),
+        ..Options::at(&cloud)
+    };
     let gateway = Gateway::start(options).await;
     // The most verbose level, for this process: the log has the events of all calls.
     let _ = telemetry::install(gateway.sink());
@@ -53,7 +60,9 @@ async fn a_provider_that_echoes_everything_leaks_no_secret() {
         .iter()
         .map(|request| {
             let authorization = request.header("authorization").unwrap();
-            authorization.rsplit_once("Signature=").unwrap().1.to_owned()
+            let marks = ["Signature=", "Bearer "];
+            let secret = marks.iter().find_map(|mark| authorization.rsplit_once(mark));
+            secret.unwrap().1.to_owned()
         })
         .collect();
     assert_eq!(signatures.len(), statuses.len());
@@ -114,7 +123,15 @@ async fn no_field_of_a_success_or_a_failure_tells_a_secret_in_any_form() {
                         "savepointOrigin": text, "description": text, "savepointLocation": text,
                         "status": {"state": text, "failure": {"message": text, "reason": text}},
                     },
+                    "job_detail": {
+                        "name": text, "desc": text, "job_type": text, "queue_name": text,
+                        "status": text, "status_desc": text, "savepoint_path": text,
+                    },
                 });
+                // JSON in a text, as the provider nests it.
+                let nested = serde_json::json!({"message": text}).to_string();
+                let list = serde_json::json!([{"is_success": true, "message": nested}]);
+                let body = if request.path().ends_with("/run") { list } else { body };
                 let failure = serde_json::json!({
                     "error_code": text, "error_msg": text, "request_id": text, "requestId": text,
                     "encoded_authorization_message": text, "AccessDeniedDetail": {"AuthAction": text},
@@ -133,13 +150,19 @@ async fn no_field_of_a_success_or_a_failure_tells_a_secret_in_any_form() {
             let import =
                 savepoint_gateway::pb::ImportSavepointRequest { job_id: 2, ..import_request() };
             let import = client.import_savepoint(import).await.unwrap_err();
+            let mut jobs = DliServiceClient::new(gateway.channel().await);
+            let (project_id, job_id) = (PROJECT_ID.to_owned(), 1);
+            let job = GetJobRequest { project_id: project_id.clone(), job_id };
+            let job = jobs.get_job(job).await.unwrap().into_inner();
+            let resumed = ResumeJobRequest { project_id, job_id };
+            let resumed = jobs.resume_job(resumed).await.unwrap().into_inner();
             let get = savepoint_gateway::pb::GetSavepointRequest {
                 savepoint_id: "fails".into(),
                 ..get_request()
             };
             let get = client.get_savepoint(get).await.unwrap_err();
             let shown = [
-                format!("{imported:?} {got:?} {import:?} {get:?}"),
+                format!("{imported:?} {got:?} {import:?} {get:?} {job:?} {resumed:?}"),
                 String::from_utf8_lossy(import.details()).into_owned(),
                 String::from_utf8_lossy(get.details()).into_owned(),
                 gateway.log(),

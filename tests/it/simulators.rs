@@ -3,6 +3,10 @@ use std::time::Duration;
 
 use crate::support::gateway::simulated;
 use savepoint_gateway::clock::SystemClock;
+use savepoint_gateway::gateway::Providers;
+use savepoint_gateway::pb::flink;
+use savepoint_gateway::pb::flink::flink_service_client::FlinkServiceClient;
+use savepoint_gateway::pb::flink::resume_job_request::Restore;
 use savepoint_gateway::pb::{
     CreateSavepointRequest, GetSavepointRequest, ImportSavepointRequest, ListSavepointsRequest,
     SavepointState, WatchSavepointRequest,
@@ -91,6 +95,51 @@ async fn every_scenario_ends_with_its_reason() {
         if scenario.name == "failed-savepoint" {
             let status = get.unwrap().into_inner().savepoint.unwrap().status.unwrap();
             assert_eq!(status.state(), SavepointState::Failed);
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_scenario_ends_with_its_reason_on_a_cluster_too() {
+    let simulator = Simulator::start(Api::Flink, Arc::new(SystemClock)).await.unwrap();
+    let options = Options::none().with(|config| {
+        config.providers = Providers::from(simulator.flink_setup("local").unwrap());
+        config.job_control = true;
+    });
+    let gateway = Gateway::start(options).await;
+    let client = &mut FlinkServiceClient::new(gateway.wire().await);
+    for scenario in SCENARIOS {
+        fn within<T>(name: &str, message: T) -> Request<T> {
+            let mut request = Request::new(message);
+            // Only one scenario waits for the deadline.
+            let timeout = if name == "silence" { 300 } else { 20_000 };
+            request.set_timeout(Duration::from_millis(timeout));
+            request
+        }
+        let name = scenario.name;
+        let job_id = scenario.flink_job();
+        let job = flink::GetJobRequest { job_id: job_id.clone(), ..Default::default() };
+        let job = client.get_job(within(name, job)).await;
+        check(name, job.as_ref().err(), scenario.get);
+        let jar = flink::ResumeJobRequest {
+            jar_id: format!("simulate-{name}"),
+            restore: Some(Restore::WithoutState(true)),
+            ..Default::default()
+        };
+        check(name, client.resume_job(within(name, jar)).await.as_ref().err(), scenario.get);
+        let trigger =
+            flink::TriggerSavepointRequest { job_id: job_id.clone(), ..Default::default() };
+        let begun = client.trigger_savepoint(within(name, trigger)).await;
+        check(name, begun.as_ref().err(), scenario.get);
+        if name == "failed-savepoint" {
+            let trigger_id = begun.unwrap().into_inner().trigger_id;
+            let watch = flink::WatchSavepointRequest { job_id, trigger_id, ..Default::default() };
+            let mut watch = client.watch_savepoint(watch).await.unwrap().into_inner();
+            let mut last = None;
+            while let Some(message) = watch.message().await.unwrap() {
+                last = message.savepoint.unwrap().status.map(|status| status.state());
+            }
+            assert_eq!(last, Some(SavepointState::Failed));
         }
     }
 }

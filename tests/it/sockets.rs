@@ -37,8 +37,12 @@ async fn call(path: &Path) {
 }
 
 async fn refused(process: Process) -> String {
+    ended_with(1, process).await
+}
+
+async fn ended_with(code: i32, process: Process) -> String {
     let (status, said) = process.ended().await;
-    assert_eq!(status.code(), Some(1), "{said}");
+    assert_eq!(status.code(), Some(code), "{said}");
     said
 }
 
@@ -121,7 +125,8 @@ async fn both_ports_can_be_sockets_with_a_mode_but_not_the_same_one() {
         assert_eq!(mode & 0o777, 0o660, "{name}");
     }
     let folder = Folder::new();
-    let said = refused(serve_at(&cloud, &folder, ["grpc.sock"; 2], &[])).await;
-    assert!(said.contains("another gateway uses this path"), "{said}");
+    let said = ended_with(2, serve_at(&cloud, &folder, ["grpc.sock"; 2], &[])).await;
+    assert!(said.contains("--admin-listen (SAVEPOINT_GATEWAY_ADMIN_LISTEN): "), "{said}");
+    assert!(said.contains("is the address of --listen, too"), "{said}");
     assert!(files(&folder).is_empty(), "{:?}", files(&folder));
 }

@@ -27,7 +27,7 @@ use crate::support::{
 use crate::watch::{next, nothing_is_left, quick, savepoint};
 
 const SAVEPOINT: &str = r#"{"success":true,"requestId":"R","data":{"savepointId":"s"}}"#;
-const FAILED: &str = "tls_handshakes_failed_total";
+const FAILED: &str = "savepoint_gateway_tls_handshakes_failed_total";
 
 /// A certificate and its key, PEM.
 #[derive(Clone)]
@@ -60,7 +60,7 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), pem }
     }
 
-    fn issue(&self, last_year: i32) -> Pair {
+    pub(super) fn issue(&self, last_year: i32) -> Pair {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec!["localhost".into()]).unwrap();
         params.not_before = rcgen::date_time_ymd(2020, 1, 1);
@@ -105,7 +105,7 @@ pub(super) struct Caller<'a> {
 }
 
 impl Caller<'_> {
-    async fn connect(&self, gateway: &Gateway) -> std::io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn connect(&self, gateway: &Gateway) -> std::io::Result<TlsStream<TcpStream>> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[self.version])
@@ -208,7 +208,7 @@ async fn calls_are_served_over_tls_and_not_in_plaintext() {
     let mut client = SavepointServiceClient::new(Wire::over(plain).await.unwrap());
     client.get_savepoint(get_request()).await.unwrap_err();
     metric_is(&gateway, FAILED, |failed| failed == 1).await;
-    let expiry = "tls_certificate_expiry_timestamp_seconds";
+    let expiry = "savepoint_gateway_tls_certificate_expiry_timestamp_seconds";
     metric_is(&gateway, expiry, |expiry| expiry == 3_786_912_000).await;
 }
 
@@ -279,13 +279,13 @@ async fn a_certificate_changes_while_calls_flow() {
     // The certificate comes first, and its key does not fit yet.
     let pair = new.good();
     folder.write("tls.crt", &pair.cert);
-    let refused = r#"tls_reloads_total{outcome="failure"}"#;
+    let refused = r#"savepoint_gateway_tls_reloads_total{outcome="failure"}"#;
     metric_is(&gateway, refused, |refused| refused >= 1).await;
     assert!(of_old.call(&gateway).await);
     open.get_savepoint(get_request()).await.unwrap();
 
     folder.write("tls.key", &pair.key);
-    let taken = r#"tls_reloads_total{outcome="success"}"#;
+    let taken = r#"savepoint_gateway_tls_reloads_total{outcome="success"}"#;
     metric_is(&gateway, taken, |taken| taken == 1).await;
     assert!(of_new.call(&gateway).await);
     assert!(!of_old.call(&gateway).await);
@@ -320,9 +320,12 @@ async fn the_client_ca_changes_with_its_file() {
     let caller = Caller { believes: &ca, shows: Some(next.good()), version: &TLS13 };
     assert!(!caller.call(&gateway).await);
     folder.write("ca.crt", &next.pem);
-    metric_is(&gateway, r#"tls_reloads_total{outcome="success"}"#, |taken| taken == 1).await;
+    metric_is(&gateway, r#"savepoint_gateway_tls_reloads_total{outcome="success"}"#, |taken| {
+        taken == 1
+    })
+    .await;
     assert!(caller.call(&gateway).await);
-    let refused = r#"tls_reloads_total{outcome="failure"}"#;
+    let refused = r#"savepoint_gateway_tls_reloads_total{outcome="failure"}"#;
     for spoiled in ["", "\u{feff}", &next.pem[..next.pem.len() / 2]] {
         let before = metric(&gateway, refused).await;
         folder.write("ca.crt", spoiled);
@@ -384,7 +387,15 @@ async fn requesting_provider(
     asks_for: Option<&Authority>,
     versions: &[&'static rustls::SupportedProtocolVersion],
 ) -> (String, tokio::task::JoinHandle<()>, mpsc::UnboundedReceiver<Vec<u8>>) {
-    let pair = ca.good();
+    provider_with(ca.good(), asks_for, versions).await
+}
+
+/// The same with this certificate.
+pub(super) async fn provider_with(
+    pair: Pair,
+    asks_for: Option<&Authority>,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> (String, tokio::task::JoinHandle<()>, mpsc::UnboundedReceiver<Vec<u8>>) {
     let cert = CertificateDer::from_pem_slice(pair.cert.as_bytes()).unwrap();
     let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -504,7 +515,7 @@ async fn the_certificate_for_providers_changes_with_its_files_and_never_for_a_wo
         shown.recv().await.unwrap()
     };
     assert_eq!(call().await, der(&old));
-    let refused = r#"upstream_tls_reloads_total{outcome="failure"}"#;
+    let refused = r#"savepoint_gateway_upstream_tls_reloads_total{outcome="failure"}"#;
     let spoil: [&dyn Fn(); 6] = [
         &|| drop(folder.write("tls.crt", "")),
         &|| drop(folder.write("tls.crt", &old.cert[..old.cert.len() / 2])),
@@ -524,10 +535,10 @@ async fn the_certificate_for_providers_changes_with_its_files_and_never_for_a_wo
     folder.write("tls.crt", &new.cert);
     folder.write("tls.key", &new.key);
     gateway.reload();
-    let taken = r#"upstream_tls_reloads_total{outcome="success"}"#;
+    let taken = r#"savepoint_gateway_upstream_tls_reloads_total{outcome="success"}"#;
     metric_is(&gateway, taken, |taken| taken >= 1).await;
     assert_eq!(call().await, der(&new));
-    let expiry = "upstream_tls_certificate_expiry_timestamp_seconds";
+    let expiry = "savepoint_gateway_upstream_tls_certificate_expiry_timestamp_seconds";
     assert_eq!(metric(&gateway, expiry).await, 3_786_912_000);
     for shown in [gateway.log(), admin_get(&gateway, "/metrics").await] {
         assert!(!shown.contains("PRIVATE KEY"), "{shown}");

@@ -35,7 +35,7 @@ async fn exchange(gateway: &Gateway, head: &str, body: &[u8]) -> (String, Vec<u8
     (head, answer[end + 4..].to_vec())
 }
 
-async fn call(gateway: &Gateway, origin: &str) -> (String, Vec<u8>) {
+pub(crate) async fn call(gateway: &Gateway, origin: &str) -> (String, Vec<u8>) {
     let message = import_request().encode_to_vec();
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();
     let body = [&[0][..], &length, &message].concat();

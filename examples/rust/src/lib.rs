@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
-use tonic::{Code, Request, Response, Status, TimeoutExpired};
+use tonic::{Code, Request, Response, Status, Streaming, TimeoutExpired};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::pb::savepoint_service_client::SavepointServiceClient;
@@ -16,9 +16,31 @@ use crate::pb::{
     SavepointState, WatchSavepointRequest,
 };
 
+pub mod flink;
+pub mod jobs;
+
 /// The generated messages and client.
 pub mod pb {
-    tonic::include_proto!("savepoint.v1");
+    pub use savepoint::dli::v1 as dli;
+    pub use savepoint::flink::v1 as flink;
+    pub use savepoint::v1::*;
+
+    // Nested as the packages are, because their messages name each other so.
+    mod savepoint {
+        pub mod v1 {
+            tonic::include_proto!("savepoint.v1");
+        }
+        pub mod dli {
+            pub mod v1 {
+                tonic::include_proto!("savepoint.dli.v1");
+            }
+        }
+        pub mod flink {
+            pub mod v1 {
+                tonic::include_proto!("savepoint.flink.v1");
+            }
+        }
+    }
 }
 
 /// The time limit of a call.
@@ -59,6 +81,10 @@ impl Error for WatchError {}
 /// # Errors
 /// If the address or the certificates are none.
 pub fn connect(address: &str, tls: Option<ClientTlsConfig>) -> Result<Client, Box<dyn Error>> {
+    Ok(Client::new(channel(address, tls)?))
+}
+
+fn channel(address: &str, tls: Option<ClientTlsConfig>) -> Result<Channel, Box<dyn Error>> {
     let endpoint = match tls {
         None if address.starts_with("unix:") => Endpoint::from_shared(address.to_owned())?,
         None => Endpoint::from_shared(format!("http://{address}"))?,
@@ -68,7 +94,7 @@ pub fn connect(address: &str, tls: Option<ClientTlsConfig>) -> Result<Client, Bo
     let endpoint = endpoint
         .connect_timeout(Duration::from_secs(5))
         .http2_keep_alive_interval(Duration::from_secs(30));
-    Ok(Client::new(endpoint.connect_lazy()))
+    Ok(endpoint.connect_lazy())
 }
 
 /// Reads a savepoint.
@@ -103,14 +129,25 @@ pub async fn watch_savepoint(
     request: WatchSavepointRequest,
     limit: Duration,
 ) -> Result<Savepoint, WatchError> {
+    let watch = async |request| client.clone().watch_savepoint(request).await;
+    wait_until_complete(request, limit, watch, |message| message.savepoint).await
+}
+
+/// The same with any call that sends savepoints.
+async fn wait_until_complete<M: Clone, R>(
+    request: M,
+    limit: Duration,
+    watch: impl AsyncFn(Request<M>) -> Result<Response<Streaming<R>>, Status>,
+    savepoint_of: impl Fn(R) -> Option<Savepoint>,
+) -> Result<Savepoint, WatchError> {
     let end = Instant::now() + limit;
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
     loop {
         let watch = async |request| {
-            let mut messages = client.clone().watch_savepoint(request).await?.into_inner();
+            let mut messages = watch(request).await?.into_inner();
             let mut last = Savepoint::default();
             while let Some(message) = messages.message().await? {
-                last = message.savepoint.unwrap_or_default();
+                last = savepoint_of(message).unwrap_or_default();
                 backoff.reset();
             }
             Ok(Response::new(last))

@@ -24,7 +24,6 @@ import {
   SavepointServiceClient,
   SavepointState,
   type WatchSavepointRequest,
-  type WatchSavepointResponse,
 } from "../gen/savepoint/v1/savepoint.js";
 
 const DEADLINE_MS = 10_000;
@@ -32,11 +31,14 @@ const DEADLINE_MS = 10_000;
 // The calls that the library may repeat by itself. ImportSavepoint and CreateSavepoint are left
 // out: after an UNAVAILABLE they may have changed something, and only the caller can know whether
 // to repeat them. So is WatchSavepoint: watchSavepoint repeats it, also after its first message.
-const SERVICE_CONFIG = `
+export const SERVICE_CONFIG = `
 {"methodConfig": [{
   "name": [
     {"service": "savepoint.v1.SavepointService", "method": "GetSavepoint"},
-    {"service": "savepoint.v1.SavepointService", "method": "ListSavepoints"}
+    {"service": "savepoint.v1.SavepointService", "method": "ListSavepoints"},
+    {"service": "savepoint.dli.v1.DliService", "method": "GetJob"},
+    {"service": "savepoint.flink.v1.FlinkService", "method": "GetSavepoint"},
+    {"service": "savepoint.flink.v1.FlinkService", "method": "GetJob"}
   ],
   "retryPolicy": {
     "maxAttempts": 4, "initialBackoff": "0.1s", "maxBackoff": "1s", "backoffMultiplier": 2,
@@ -95,16 +97,23 @@ export function createSavepoint(
 }
 
 /** Waits until the savepoint is complete. One that failed rejects with SavepointFailedError. */
-export async function watchSavepoint(
+export function watchSavepoint(
   client: SavepointServiceClient, request: WatchSavepointRequest, timeoutMs: number,
+): Promise<Savepoint> {
+  return waitUntilComplete(
+    (options) => client.watchSavepoint(request, new Metadata(), options), timeoutMs);
+}
+
+/** The same with any call that sends savepoints. */
+export async function waitUntilComplete(
+  begin: (options: { deadline: number }) => AsyncIterable<{ savepoint?: Savepoint | undefined }>,
+  timeoutMs: number,
 ): Promise<Savepoint> {
   const deadline = Date.now() + timeoutMs;
   for (let backoffMs = FIRST_BACKOFF_MS; ; backoffMs = Math.min(2 * backoffMs, MAX_BACKOFF_MS)) {
     let savepoint: Savepoint | undefined;
     try {
-      const watch: AsyncIterable<WatchSavepointResponse> =
-        client.watchSavepoint(request, new Metadata(), { deadline });
-      for await (const message of watch) {
+      for await (const message of begin({ deadline })) {
         savepoint = message.savepoint;
         backoffMs = FIRST_BACKOFF_MS;
       }

@@ -1,4 +1,4 @@
-import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { DescService, MessageInitShape } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel as IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import {
   type Client,
@@ -69,15 +69,20 @@ function isToBeWatchedAgain({ code, cause }: ConnectError): boolean {
 }
 
 export function connect(baseUrl: string): Client<typeof SavepointService> {
+  // For example: await connect(url).getSavepoint({ namespace, savepointId }, { timeoutMs: 5_000 })
+  // importSavepoint() and createSavepoint() are never repeated: if the outcome of a creation is
+  // unknown, listSavepoints() of the deployment tells it.
+  return connectTo(SavepointService, baseUrl);
+}
+
+/** A client of any service of the gateway. */
+export function connectTo<T extends DescService>(service: T, baseUrl: string): Client<T> {
   const transport = createGrpcWebTransport({
     baseUrl,
     defaultTimeoutMs: DEADLINE_MS,
     interceptors: [retryWithoutSideEffects],
   });
-  // For example: await connect(url).getSavepoint({ namespace, savepointId }, { timeoutMs: 5_000 })
-  // importSavepoint() and createSavepoint() are never repeated: if the outcome of a creation is
-  // unknown, listSavepoints() of the deployment tells it.
-  return createClient(SavepointService, transport);
+  return createClient(service, transport);
 }
 
 /** Waits until the savepoint is complete. One that failed rejects with SavepointFailedError. */

@@ -1,14 +1,17 @@
 import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 
+import { DliService, type Job, JobState } from "../gen/savepoint/dli/v1/dli_pb";
 import { type Savepoint, SavepointOrigin, SavepointState } from "../gen/savepoint/v1/savepoint_pb";
 import {
   connect,
+  connectTo,
   detailsOf,
   listSavepoints,
   SavepointFailedError,
   watchSavepoint,
 } from "./client";
+import { JobControlDisabledError, JobFailedError, resumeJob } from "./jobs";
 
 type Row = [name: string, value: string];
 
@@ -53,8 +56,21 @@ function savepointRows(savepoint: Savepoint): Row[] {
   ];
 }
 
+function jobRows(job: Job): Row[] {
+  return [
+    ["job", String(job.jobId)],
+    ["state", JobState[job.state]],
+    ["state, the provider's word", job.providerState],
+    ["about the state", job.stateDescription],
+    ["savepoint", job.savepointPath],
+  ];
+}
+
 function failureRows(error: unknown): Row[] {
-  if (error instanceof SavepointFailedError) {
+  if (error instanceof JobControlDisabledError) {
+    return [["message", error.message], ["what to do", "start the job in the console of DLI"]];
+  }
+  if (error instanceof SavepointFailedError || error instanceof JobFailedError) {
     return [["message", error.message]];
   }
   const failure = ConnectError.from(error);
@@ -105,6 +121,11 @@ answer("import", async ({ projectId = "", jobId = "", savepointPath = "" }) => {
   const request = { projectId, jobId: jobId || "0", savepointPath };
   const { message, requestId } = await connect(gateway.value).importSavepoint(request);
   return [["message", message], ["the provider's request id", requestId]];
+});
+
+answer("resume", async ({ projectId = "", jobId = "" }) => {
+  const request = { projectId, jobId: jobId || "0" };
+  return jobRows(await resumeJob(connectTo(DliService, gateway.value), request, 600_000));
 });
 
 answer("get", async ({ workspace = "", namespace = "", savepointId = "" }) => {

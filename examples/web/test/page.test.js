@@ -178,6 +178,24 @@ describe("the page", { skip }, () => {
     await page.screenshot({ path: `${screenshots}/failures.png`, fullPage: true });
   });
 
+  test("a job is resumed from the imported savepoint", async () => {
+    await open(demo);
+    // Beyond 2^53, which a number would round.
+    const jobId = `9007199${randomInt(10 ** 8, 10 ** 9)}1`;
+    await done("import", { jobId });
+    const running = await done("resume", { jobId });
+    assert.equal(running.job, jobId);
+    assert.equal(running.state, "RUNNING");
+    // The simulated DLI tells here what the job was started from.
+    assert.equal(running["about the state"], "started from obs://bucket-name/dir/savepoint/");
+  });
+
+  test("job control that is off is told by its reason", async () => {
+    const { outcome, shown } = await send("resume", { jobId: "500" });
+    assert.equal(outcome, "failed", JSON.stringify(shown));
+    assert.equal(shown["what to do"], "start the job in the console of DLI");
+  });
+
   test("a savepoint is created, watched and listed", async () => {
     await open(demo);
     const deploymentId = `deployment-${random()}`;

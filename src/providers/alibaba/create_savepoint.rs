@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::savepoint::SavepointWire;
 use super::{ALIBABA, Alibaba, rest};
-use crate::call::Call;
+use crate::call::{Call, Target};
 use crate::credential::Credential;
 use crate::json::Object;
 use crate::pb::savepoint_service_server::SERVICE_NAME;
@@ -54,7 +54,15 @@ impl Alibaba {
         request: &CreateSavepointRequest,
         call: &Call,
     ) -> Result<CreateSavepointResponse, Error> {
-        self.upstream.call(&CREATE_SAVEPOINT, &self.create_call(request)?, call).await
+        let create = self.create_call(request)?;
+        call.note_target(Target {
+            workspace: Some(create.workspace.to_owned()),
+            namespace: Some(request.namespace.clone()),
+            deployment_id: Some(request.deployment_id.clone()),
+            ..Target::default()
+        });
+        self.judge(create.workspace, &request.namespace, call)?;
+        self.upstream.call(&CREATE_SAVEPOINT, &create, call).await
     }
 
     /// Validates the request, and builds the REST call.

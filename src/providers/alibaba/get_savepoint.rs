@@ -38,7 +38,9 @@ impl Alibaba {
         request: &GetSavepointRequest,
         call: &Call,
     ) -> Result<GetSavepointResponse, Error> {
-        self.upstream.call(&GET_SAVEPOINT, &self.get_call(request)?, call).await
+        let rest = self.get_call(request)?;
+        self.judge(rest.workspace, &request.namespace, call)?;
+        self.upstream.call(&GET_SAVEPOINT, &rest, call).await
     }
 
     /// Validates the request, and builds the REST call.

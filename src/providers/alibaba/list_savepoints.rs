@@ -37,7 +37,9 @@ impl Alibaba {
         request: &ListSavepointsRequest,
         call: &Call,
     ) -> Result<ListSavepointsResponse, Error> {
-        self.upstream.call(&LIST_SAVEPOINTS, &self.list_call(request)?, call).await
+        let rest = self.list_call(request)?;
+        self.judge(rest.workspace, &request.namespace, call)?;
+        self.upstream.call(&LIST_SAVEPOINTS, &rest, call).await
     }
 
     /// Validates the request, and builds the REST call.

@@ -9,6 +9,7 @@ mod get_savepoint;
 mod list_savepoints;
 mod options;
 mod page_token;
+mod probe;
 mod rest;
 mod savepoint;
 pub mod sign;
@@ -23,6 +24,7 @@ pub use get_savepoint::GET_SAVEPOINT;
 pub(crate) use get_savepoint::Get;
 pub use list_savepoints::LIST_SAVEPOINTS;
 pub use options::{Options, Setup, sources};
+pub(crate) use probe::NO_SAVEPOINT;
 pub use watch_savepoint::WATCH_SAVEPOINT;
 
 use crate::rpc::operation::Pattern::{EndsWith, Exactly, StartsWith, StartsWithAndHas};
@@ -33,6 +35,7 @@ use crate::upstream::Upstream;
 pub static ALIBABA: Provider = Provider {
     name: "alibaba-flink",
     codes: CODES,
+    messages: &[],
     // `Code` of the API gateway, `errorCode` of the service.
     error_fields: &[
         ("error_code", &["error_msg", "error_message"]),
@@ -41,6 +44,7 @@ pub static ALIBABA: Provider = Provider {
         ("code", &["message"]),
     ],
     text_fields: &["message", "msg", "error_msg", "errorMsg", "errorMessage", "Message"],
+    stack_traces: None,
     request_id: RequestId {
         header: "x-acs-request-id",
         fields: &["requestId", "RequestId"],

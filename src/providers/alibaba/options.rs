@@ -9,9 +9,10 @@ use super::{ALIBABA, Alibaba, endpoint_of, endpoint_of_region, region_of_endpoin
 use crate::credential::{
     Credentials, Directory, SESSION_NAME, SecretFile, Sources, key_from_environment, of_files,
 };
-use crate::options::problems::{non_empty, non_empty_secret};
+use crate::options::problems::{HIDDEN, non_empty, non_empty_secret};
 use crate::options::{Endpoint, InvalidEndpoint, Problems};
-use crate::providers;
+use crate::providers::{self, Probing};
+use crate::rpc::Error;
 use crate::rpc::validate::{WORKSPACE, is_workspace};
 use crate::secret::Secret;
 use crate::upstream::Upstream;
@@ -71,14 +72,18 @@ pub struct Options {
     /// Region, for example cn-hangzhou
     #[arg(long, value_name = "REGION")]
     alibaba_region: Option<String>,
-    /// Endpoint, instead of the region's public one, for example inside a VPC
+    /// Endpoint, instead of the region's own
+    ///
+    /// The region's own is public; for example one inside a VPC
     #[arg(long, value_name = "URL")]
     alibaba_endpoint: Option<String>,
-    /// Workspace of requests that do not name one
+    /// Workspace of requests that name none
     #[arg(long, value_name = "ID")]
     alibaba_workspace: Option<String>,
-    /// Credential source: env, dir:/path, ecs, ecs:role, oidc, uri or uri:http://... [default: the
-    /// first of env, oidc, ecs and uri whose variables are set]
+    /// Source of credentials, such as env or ecs
+    ///
+    /// env, dir:/path, ecs, ecs:role, oidc, uri or uri:http://... [default: the first of env, oidc,
+    /// ecs and uri whose variables are set]
     #[arg(long, value_name = "SOURCE")]
     alibaba_credentials: Option<Secret>,
 }
@@ -96,12 +101,28 @@ impl Setup {
         credentials: Credentials,
         default_workspace: Option<String>,
     ) -> Self {
-        let common = providers::Setup::new(&ALIBABA, endpoint, credentials);
+        let mut common = providers::Setup::new(&ALIBABA, endpoint, credentials);
+        common.default = default_workspace.as_ref().map(|id| format!("workspace {id}"));
         Self { common, default_workspace }
     }
 
-    pub(crate) fn handler(&self, upstream: Upstream) -> Alibaba {
-        Alibaba::new(upstream, self.default_workspace.clone())
+    pub(crate) fn each(&self) -> impl Iterator<Item = &providers::Setup> {
+        std::iter::once(&self.common)
+    }
+
+    pub(crate) fn probes(
+        &self,
+        upstream: impl Fn(&providers::Setup) -> Result<Upstream, Error>,
+    ) -> Result<Vec<Probing>, Error> {
+        Ok(vec![(self.common.clone(), Box::new(self.handler(upstream)?))])
+    }
+
+    pub(crate) fn handler(
+        &self,
+        upstream: impl Fn(&providers::Setup) -> Result<Upstream, Error>,
+    ) -> Result<Alibaba, Error> {
+        let upstream = upstream(&self.common)?;
+        Ok(Alibaba::new(upstream, self.default_workspace.clone()))
     }
 }
 
@@ -110,11 +131,19 @@ impl Options {
     pub(crate) fn setup(&self, insecure: bool, problems: &mut Problems<'_>) -> Option<Setup> {
         let workspace = non_empty(&self.alibaba_workspace).map(str::to_owned);
         if workspace.as_deref().is_some_and(|id| !is_workspace(id)) {
-            problems.report("--alibaba-workspace", WORKSPACE);
+            let id = workspace.as_deref().unwrap_or_default();
+            problems.report("--alibaba-workspace", format_args!("{id:?} {WORKSPACE}"));
         }
         let region = non_empty(&self.alibaba_region);
         let endpoint = non_empty(&self.alibaba_endpoint);
-        region.or(endpoint)?;
+        if region.or(endpoint).is_none() {
+            let options = [
+                ("--alibaba-workspace", workspace.as_deref()),
+                (CREDENTIALS, non_empty_secret(&self.alibaba_credentials).map(|_| HIDDEN)),
+            ];
+            problems.without_effect(&options, "without --alibaba-region or --alibaba-endpoint");
+            return None;
+        }
         let endpoint = providers::endpoint(
             problems,
             ("--alibaba-endpoint", endpoint),

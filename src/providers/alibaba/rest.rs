@@ -7,8 +7,10 @@ use http::{Method, Request, request};
 use serde::Deserialize;
 
 use super::{Alibaba, sign};
+use crate::call::Call;
 use crate::credential::Credential;
 use crate::json::{self, Integer, NotFalse, Nothing};
+use crate::policy::Scope;
 use crate::rpc::Error;
 use crate::rpc::reason::Reason;
 use crate::rpc::validate::{Violations, WORKSPACE, is_path_segment, is_workspace};
@@ -22,6 +24,12 @@ impl Alibaba {
             "" => self.default_workspace.as_deref().unwrap_or_default(),
             named => named,
         }
+    }
+
+    /// Judges a call by what it is about.
+    pub(super) fn judge(&self, workspace: &str, namespace: &str, call: &Call) -> Result<(), Error> {
+        let (workspace, namespace) = (Some(workspace), Some(namespace));
+        call.judge(&Scope { workspace, namespace, ..Scope::default() })
     }
 
     /// A signed request without a body. The path may have a query.

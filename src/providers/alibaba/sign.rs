@@ -75,13 +75,19 @@ fn prepare(
 
     let signed = SignedHeaders::new(request.headers(), &added)?;
     let canonical_request = canonical_request(request, &signed, &payload);
-    let string_to_sign = format!("{ALGORITHM}\n{}", hex_sha256(canonical_request.as_bytes()));
+    // Joined in one allocation.
+    let string_to_sign = [ALGORITHM, "\n", &hex_sha256(canonical_request.as_bytes())].concat();
     let signature = hex_hmac_sha256(key.key(), &string_to_sign);
-    let authorization = format!(
-        "{ALGORITHM} Credential={},SignedHeaders={},Signature={signature}",
+    let authorization = [
+        ALGORITHM,
+        " Credential=",
         key.id(),
-        signed.names,
-    );
+        ",SignedHeaders=",
+        &signed.names,
+        ",Signature=",
+        &signature,
+    ]
+    .concat();
     Ok((added, Stages { canonical_request, string_to_sign, authorization }))
 }
 
@@ -101,23 +107,22 @@ fn prepare(
 /// host;workspace;x-acs-action;x-acs-content-sha256;x-acs-date;x-acs-signature-nonce;x-acs-version
 /// e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
 /// ```
-fn canonical_request(request: &Request<Bytes>, signed: &SignedHeaders, payload: &str) -> String {
+fn canonical_request(
+    request: &Request<Bytes>,
+    signed: &SignedHeaders<'_>,
+    payload: &str,
+) -> String {
     // The path as sent, encoded exactly once.
     let path = request.uri().path();
     let query = request.uri().query().unwrap_or_default();
-    let mut text = String::with_capacity(
-        path.len() + query.len() + signed.block.len() + signed.names.len() + payload.len() + 16,
-    );
+    // Of the right size for most, so that it grows once at most.
+    let mut text = String::with_capacity(1024);
     text.push_str(request.method().as_str());
     text.push('\n');
     text.push_str(path);
     text.push('\n');
     text.push_str(&canonical_query(query));
     text.push('\n');
-    text.push_str(&signed.block);
-    text.push('\n');
-    text.push_str(&signed.names);
-    text.push('\n');
-    text.push_str(payload);
+    signed.write(payload, &mut text);
     text
 }

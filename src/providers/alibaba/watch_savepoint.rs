@@ -8,7 +8,7 @@ use crate::pb::savepoint_service_server::SERVICE_NAME;
 use crate::pb::{GetSavepointRequest, WatchSavepointRequest, WatchSavepointResponse};
 use crate::rpc::Error;
 use crate::rpc::operation::{Kind, Operation};
-use crate::upstream::Seen;
+use crate::upstream::{Observation, Seen};
 
 pub static WATCH_SAVEPOINT: Operation = Operation {
     service: SERVICE_NAME,
@@ -32,6 +32,7 @@ impl Alibaba {
         let workspace = self.workspace(&workspace).to_owned();
         let get = GetSavepointRequest { workspace, namespace, savepoint_id };
         self.get_call(&get)?;
+        self.judge(&get.workspace, &get.namespace, call)?;
         // Valid values contain no line end.
         let key = [&*get.workspace, &get.namespace, &get.savepoint_id].join("\n");
         let alibaba = self.clone();
@@ -46,6 +47,11 @@ impl Alibaba {
                 })
             }
         };
-        self.upstream.watch(&WATCH_SAVEPOINT, key, ask, call)
+        let respond = |seen: Observation<'_>| WatchSavepointResponse {
+            savepoint: Some(seen.savepoint.clone()),
+            request_id: seen.request_id.to_owned(),
+            observe_time: Some(seen.time),
+        };
+        self.upstream.watch(&WATCH_SAVEPOINT, key, ask, respond, call)
     }
 }

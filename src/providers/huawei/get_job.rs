@@ -3,6 +3,8 @@
 //! # Reference
 //! - <https://support.huaweicloud.com/intl/en-us/api-dli/dli_02_0235.html> (read 2026-11-26)
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{Method, Request};
 use serde::Deserialize;
@@ -41,15 +43,26 @@ impl Huawei {
         let project_id = self.project(&request.project_id);
         rest::check_job(project_id.as_deref(), request.job_id).into_result()?;
         let project_id = self.lookup(project_id, call).await?;
-        let path = format!("/v1.0/{project_id}/streaming/jobs/{}", request.job_id);
-        let get = Get(JobCall::without_body(self, path, project_id));
+        rest::judge(&project_id, call)?;
+        let get = GetJob::new(self, project_id, request.job_id);
         self.upstream.call(&GET_JOB, &get, call).await
     }
 }
 
-struct Get<'a>(JobCall<'a>);
+#[derive(Debug)]
+pub(crate) struct GetJob<'a> {
+    call: JobCall<'a>,
+    job_id: i64,
+}
 
-impl RestCall for Get<'_> {
+impl<'a> GetJob<'a> {
+    pub(crate) fn new(huawei: &'a Huawei, project_id: Cow<'a, str>, job_id: i64) -> Self {
+        let path = format!("/v1.0/{project_id}/streaming/jobs/{job_id}");
+        Self { call: JobCall::without_body(huawei, path, project_id), job_id }
+    }
+}
+
+impl RestCall for GetJob<'_> {
     type Output = GetJobResponse;
 
     fn rest(&self) -> &'static Rest {
@@ -57,15 +70,21 @@ impl RestCall for Get<'_> {
     }
 
     fn request(&self, credential: &Credential) -> Result<Request<Bytes>, Error> {
-        self.0.request(Method::GET, credential)
+        self.call.request(Method::GET, credential)
     }
 
     fn response(&self, reply: &Reply<'_>) -> Result<GetJobResponse, NotSuccess> {
-        let failed = NotSuccess { expected: "is_success and job_detail" };
+        let failed = NotSuccess { expected: "is_success and the job_detail of this job" };
         let (_, request_id) = rest::success(reply)?;
         let DetailWire { job_detail } = reply.json().ok_or(failed)?;
         let job = job_detail.filter(|job| *job != JobWire::default()).ok_or(failed)?;
-        Ok(GetJobResponse { job: Some(job.read(reply)), request_id })
+        // What is told of another job must not be taken for this one's state.
+        match job.job_id {
+            Integer::Value(id) if id != self.job_id => return Err(failed),
+            Integer::Unusable => return Err(failed),
+            Integer::Value(_) | Integer::Absent => {}
+        }
+        Ok(GetJobResponse { job: Some(job.read(self.job_id, reply)), request_id })
     }
 }
 
@@ -122,14 +141,11 @@ const STATES: [(&str, JobState); 14] = [
 ];
 
 impl JobWire<'_> {
-    fn read(self, reply: &Reply<'_>) -> Job {
+    fn read(self, job_id: i64, reply: &Reply<'_>) -> Job {
         let state = named(&STATES, &self.status).unwrap_or(JobState::Unspecified);
         let time = |field, number| timestamp(&HUAWEI, field, number);
         Job {
-            job_id: match self.job_id {
-                Integer::Value(id) => id,
-                Integer::Absent | Integer::Unusable => 0,
-            },
+            job_id,
             name: reply.show(self.name),
             description: reply.show(self.desc),
             job_type: reply.show(self.job_type),

@@ -50,7 +50,10 @@ impl Huawei {
     ) -> Result<ImportSavepointResponse, Error> {
         let project_id = self.project(&request.project_id);
         check(project_id.as_deref(), request)?;
-        let import = Import::new(self, self.lookup(project_id, call).await?, request)?;
+        let project_id = self.lookup(project_id, call).await?;
+        call.note_target(rest::target(&project_id, request.job_id));
+        rest::judge(&project_id, call)?;
+        let import = Import::new(self, project_id, request)?;
         self.upstream.call(&IMPORT_SAVEPOINT, &import, call).await
     }
 

@@ -7,6 +7,7 @@ mod credential;
 mod get_job;
 mod import_savepoint;
 mod options;
+mod probe;
 mod project;
 mod regions;
 mod rest;
@@ -18,13 +19,13 @@ mod trigger_savepoint;
 pub use credential::{EcsAgency, Oidc, Password, PasswordOf, TokenScope};
 pub use get_job::GET_JOB;
 pub use import_savepoint::IMPORT_SAVEPOINT;
-#[cfg(feature = "internals")]
-pub(crate) use import_savepoint::Import;
 pub use options::{Options, Setup, sources};
 pub use project::{Project, ProjectLookup};
 pub use resume_job::RESUME_JOB;
 pub use stop_job::STOP_JOB;
 pub use trigger_savepoint::TRIGGER_SAVEPOINT;
+#[cfg(feature = "internals")]
+pub(crate) use {get_job::GetJob, import_savepoint::Import, rest::Change};
 
 use crate::rpc::operation::Pattern::{Exactly, Prefixed};
 use crate::rpc::operation::{Pattern, Provider, RequestId};
@@ -34,6 +35,7 @@ use crate::upstream::Upstream;
 pub static HUAWEI: Provider = Provider {
     name: "huawei-dli",
     codes: CODES,
+    messages: &[],
     // The order of the exception handler of `huaweicloudsdkcore` 3.1.219, at the top level or
     // nested.
     error_fields: &[
@@ -43,6 +45,7 @@ pub static HUAWEI: Provider = Provider {
         ("code", &["message"]),
     ],
     text_fields: &["message", "msg", "error_msg", "errorMsg", "errorMessage", "Message"],
+    stack_traces: None,
     request_id: RequestId { header: "x-request-id", fields: &["request_id"], body_first: false },
     hints: &[(&["encoded_authorization_message"], "encodedAuthorizationMessage")],
     secret_labels: &["authorization", "x-security-token", "x-auth-token", "signature=", "access="],

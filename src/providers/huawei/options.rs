@@ -11,9 +11,10 @@ use super::{HUAWEI, Huawei};
 use crate::credential::{
     Credentials, Directory, SESSION_NAME, SecretFile, Sources, key_from_environment, of_files,
 };
-use crate::options::problems::non_empty;
+use crate::options::problems::{HIDDEN, non_empty};
 use crate::options::{Endpoint, Problems};
-use crate::providers::{self, Lookup};
+use crate::providers::{self, Lookup, Probing};
+use crate::rpc::Error;
 use crate::rpc::validate::is_project_id;
 use crate::secret::Secret;
 use crate::upstream::Upstream;
@@ -70,11 +71,14 @@ pub struct Options {
     /// Endpoint, instead of the region's own
     #[arg(long, value_name = "URL")]
     huawei_endpoint: Option<String>,
-    /// Project of requests that do not name one [default: HUAWEICLOUD_SDK_PROJECT_ID, or the
-    /// region's project, which is looked up]
+    /// Project of requests that name none
+    ///
+    /// [default: HUAWEICLOUD_SDK_PROJECT_ID, or the region's project, which is looked up]
     #[arg(long, value_name = "ID")]
     huawei_project_id: Option<String>,
-    /// Credential source: env, dir:/path, ecs, oidc, token-file:/path, password or password:/path
+    /// Source of credentials, such as env or ecs
+    ///
+    /// env, dir:/path, ecs, oidc, token-file:/path, password or password:/path
     /// [default: the first of env, oidc and password whose variables are set]
     #[arg(long, value_name = "SOURCE")]
     huawei_credentials: Option<String>,
@@ -90,14 +94,34 @@ pub struct Setup {
 impl Setup {
     pub fn new(endpoint: Endpoint, credentials: Credentials, default_project: Project) -> Self {
         let mut common = providers::Setup::new(&HUAWEI, endpoint, credentials);
+        common.default = match &default_project {
+            Project::None => None,
+            Project::Id(id) => Some(format!("project {id}")),
+            Project::Lookup(_) => Some("a project that is looked up".to_owned()),
+        };
         if let Project::Lookup(lookup) = &default_project {
             common.lookups.push(Arc::clone(lookup) as Arc<dyn Lookup>);
         }
         Self { common, default_project }
     }
 
-    pub(crate) fn handler(&self, upstream: Upstream) -> Huawei {
-        Huawei::new(upstream, self.default_project.clone())
+    pub(crate) fn each(&self) -> impl Iterator<Item = &providers::Setup> {
+        std::iter::once(&self.common)
+    }
+
+    pub(crate) fn probes(
+        &self,
+        upstream: impl Fn(&providers::Setup) -> Result<Upstream, Error>,
+    ) -> Result<Vec<Probing>, Error> {
+        Ok(vec![(self.common.clone(), Box::new(self.handler(upstream)?))])
+    }
+
+    pub(crate) fn handler(
+        &self,
+        upstream: impl Fn(&providers::Setup) -> Result<Upstream, Error>,
+    ) -> Result<Huawei, Error> {
+        let upstream = upstream(&self.common)?;
+        Ok(Huawei::new(upstream, self.default_project.clone()))
     }
 }
 
@@ -106,7 +130,14 @@ impl Options {
     pub(crate) fn setup(&self, insecure: bool, problems: &mut Problems<'_>) -> Option<Setup> {
         let region = non_empty(&self.huawei_region);
         let endpoint = non_empty(&self.huawei_endpoint);
-        region.or(endpoint)?;
+        if region.or(endpoint).is_none() {
+            let options = [
+                ("--huawei-project-id", non_empty(&self.huawei_project_id)),
+                (CREDENTIALS, non_empty(&self.huawei_credentials).map(|_| HIDDEN)),
+            ];
+            problems.without_effect(&options, "without --huawei-region or --huawei-endpoint");
+            return None;
+        }
         let endpoint = providers::endpoint(
             problems,
             ("--huawei-endpoint", endpoint),
@@ -142,7 +173,8 @@ impl Options {
             return problems.variable(PROJECT_NAME).or(region).map(TokenScope::Name);
         };
         if !is_project_id(&id) {
-            problems.report(name, "must be 1 to 64 of 0-9, A-Z, a-z, _ and -");
+            let why = format_args!("{id:?} must be 1 to 64 of 0-9, A-Z, a-z, _ and -");
+            problems.report(name, why);
         }
         Some(TokenScope::Id(id))
     }
@@ -211,7 +243,8 @@ fn oidc(problems: &mut Problems<'_>, options: &Options) -> Option<Credentials> {
     let duration_seconds = match duration.trim().parse() {
         Ok(seconds @ 900..=43_200) => seconds,
         _ => {
-            problems.report(DURATION, "is not a number of seconds from 900 to 43200");
+            let why = format_args!("{duration:?} is not a number of seconds from 900 to 43200");
+            problems.report(DURATION, why);
             return None;
         }
     };

@@ -141,6 +141,10 @@ impl Lookup for ProjectLookup {
         Some(format!("no project for requests that do not name one{why}"))
     }
 
+    fn known(&self) -> Option<String> {
+        self.id().map(|id| format!("project {id} has the name {:?}", self.name))
+    }
+
     fn is_tls(&self) -> bool {
         self.iam.is_tls()
     }
@@ -200,10 +204,12 @@ struct ProjectMetrics {
 impl ProjectMetrics {
     fn register(metrics: &Metrics) -> Self {
         let registry = &metrics.registry;
-        let known = registry
-            .add("project_known", "Whether the project of requests that do not name one is known");
-        let lookups: Family<_, Counter> =
-            registry.add("project_lookups", "Lookups of that project, by outcome");
+        let known = registry.add(
+            "savepoint_gateway_project_known",
+            "Whether the project of requests that do not name one is known",
+        );
+        let lookups: Family<_, Counter> = registry
+            .add("savepoint_gateway_project_lookups", "Lookups of that project, by outcome");
         let lookup = |outcome| {
             lookups.get_or_create_owned(&[("provider", HUAWEI.name), ("outcome", outcome)])
         };

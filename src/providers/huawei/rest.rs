@@ -9,9 +9,11 @@ use http::{HeaderName, Method, Request};
 use serde::{Deserialize, Serialize};
 
 use super::{Huawei, sign};
+use crate::call::{Call, Target};
 use crate::clock::Clock;
 use crate::credential::Credential;
 use crate::json::{self, NotFalse, Nothing};
+use crate::policy::Scope;
 use crate::rpc::Error;
 use crate::rpc::operation::Rest;
 use crate::rpc::reason::Reason;
@@ -61,11 +63,20 @@ impl<'a> JobCall<'a> {
 
 /// A change whose success is a message: that DLI accepted it.
 #[derive(Debug)]
-pub(super) struct Change<'a> {
+pub(crate) struct Change<'a> {
     pub(super) rest: &'static Rest,
     pub(super) call: JobCall<'a>,
     /// Whether the answer is a list with one element for each job.
     pub(super) has_list: bool,
+}
+
+impl<'a> Change<'a> {
+    /// One whose answer is read without having been asked for.
+    #[cfg(feature = "internals")]
+    pub(crate) fn read_only(huawei: &'a Huawei, rest: &'static Rest, has_list: bool) -> Self {
+        let call = JobCall::without_body(huawei, "/".to_owned(), Cow::Borrowed("p"));
+        Self { rest, call, has_list }
+    }
 }
 
 impl RestCall for Change<'_> {
@@ -173,6 +184,20 @@ pub(super) fn check_job(project_id: Option<&str>, job_id: i64) -> Violations {
     let mut violations = check_project(project_id);
     violations.check("job_id", job_id > 0, "must be from 1 to 9223372036854775807");
     violations
+}
+
+/// Judges a call by its project.
+pub(super) fn judge(project_id: &str, call: &Call) -> Result<(), Error> {
+    call.judge(&Scope { project: Some(project_id), ..Scope::default() })
+}
+
+/// What a change of a job is about, for the log.
+pub(super) fn target(project_id: &str, job_id: i64) -> Target {
+    Target {
+        project_id: Some(project_id.to_owned()),
+        job_id: Some(job_id.to_string()),
+        ..Target::default()
+    }
 }
 
 pub(super) fn check_savepoint_path(violations: &mut Violations, path: &str) {

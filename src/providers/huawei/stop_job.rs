@@ -41,6 +41,8 @@ impl Huawei {
         let project_id = self.project(&request.project_id);
         rest::check_job(project_id.as_deref(), request.job_id).into_result()?;
         let project_id = self.lookup(project_id, call).await?;
+        call.note_target(rest::target(&project_id, request.job_id));
+        rest::judge(&project_id, call)?;
         let path = format!("/v1.0/{project_id}/streaming/jobs/stop");
         let body =
             StopWire { trigger_savepoint: request.trigger_savepoint, job_ids: [request.job_id] };

@@ -45,6 +45,8 @@ impl Huawei {
         rest::check_savepoint_path(&mut violations, &request.savepoint_path);
         violations.into_result()?;
         let project_id = self.lookup(project_id, call).await?;
+        call.note_target(rest::target(&project_id, request.job_id));
+        rest::judge(&project_id, call)?;
         let path = format!("/v1.0/{project_id}/streaming/jobs/{}/savepoint", request.job_id);
         let body = TriggerWire { action: "TRIGGER", savepoint_path: &request.savepoint_path };
         let trigger = Change {

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::support::{FakeCloud, Gateway, Options, Reply, get_request, import_request};
+use crate::support::{FakeCloud, Gateway, Options, Reply, Rpc, get_request, import_request};
 
 const IMPORTED: &str = r#"{"is_success":true}"#;
 
@@ -36,14 +36,12 @@ async fn a_redirect_to_another_host_is_not_followed() {
             ..Options::at(&cloud)
         })
         .await;
-        let mut client = gateway.client().await;
-        let import = client.import_savepoint(import_request()).await.unwrap_err();
-        let get = client.get_savepoint(get_request()).await.unwrap_err();
-        for error in [import, get] {
-            assert_eq!(reason(&error), "PROVIDER_REDIRECT_REFUSED", "{status}");
+        for rpc in Rpc::ALL {
+            let error = rpc.call(&gateway).await.unwrap_err();
+            assert_eq!(reason(&error), "PROVIDER_REDIRECT_REFUSED", "{rpc:?} {status}");
             assert!(!error.message().contains("stolen"), "{error}");
         }
-        assert_eq!(cloud.count(), 2);
+        assert_eq!(cloud.count(), Rpc::ALL.len());
     }
     assert_eq!(elsewhere.count(), 0);
 }
@@ -90,9 +88,13 @@ async fn compression_is_neither_requested_nor_decoded() {
     ];
     let cloud = FakeCloud::answering(Reply::Http(200, headers, bomb)).await;
     let gateway = Gateway::start(Options::at(&cloud)).await;
-    let error = gateway.client().await.get_savepoint(get_request()).await.unwrap_err();
-    assert_eq!(reason(&error), "PROVIDER_MALFORMED_RESPONSE");
-    assert_eq!(cloud.only_request().header("accept-encoding"), None);
+    for rpc in Rpc::ALL {
+        let error = rpc.call(&gateway).await.unwrap_err();
+        assert_eq!(reason(&error), "PROVIDER_MALFORMED_RESPONSE", "{rpc:?}");
+    }
+    let requests = cloud.requests();
+    assert_eq!(requests.len(), Rpc::ALL.len());
+    assert!(requests.iter().all(|request| request.header("accept-encoding").is_none()));
 }
 
 /// Hostile input 60.
@@ -168,6 +170,39 @@ async fn deep_nesting_does_not_overflow_the_stack() {
     }
 }
 
+/// Answers that prove nothing, whatever was asked: none is a success, and none is asked for twice.
+///
+/// Hostile inputs 58, 61, 62.
+#[tokio::test]
+async fn what_is_no_readable_object_is_malformed_for_every_rpc() {
+    let deep = |open: &str, close: &str| {
+        let nested = format!("{}1{}", open.repeat(100_000), close.repeat(100_000));
+        format!(r#"{{"unknown":{nested}}}"#).into_bytes()
+    };
+    for body in [
+        deep("[", "]"),
+        deep(r#"{"a":"#, "}"),
+        b"{\"unknown\":\"\xff\"}".to_vec(),
+        br#"{"unknown":"\ud800"}"#.to_vec(),
+        b"{},".to_vec(),
+        b"null".to_vec(),
+        b"[[]]".to_vec(),
+        b"".to_vec(),
+    ] {
+        let shown = String::from_utf8_lossy(&body[..body.len().min(40)]).into_owned();
+        let cloud = FakeCloud::answering(Reply::Http(200, vec![], body)).await;
+        let gateway = Gateway::start(Options::at(&cloud)).await;
+        for rpc in Rpc::ALL {
+            let error = rpc.call(&gateway).await.unwrap_err();
+            let outcome = rpc.changes_something().then(|| "unknown".to_owned());
+            let info = error.get_error_details().error_info().expect("an ErrorInfo").clone();
+            assert_eq!(info.reason, "PROVIDER_MALFORMED_RESPONSE", "{rpc:?} {shown}");
+            assert_eq!(info.metadata.get("outcome"), outcome.as_ref(), "{rpc:?} {shown}");
+        }
+        assert_eq!(cloud.count(), Rpc::ALL.len(), "{shown}");
+    }
+}
+
 /// Hostile input 65.
 #[tokio::test]
 async fn the_state_decides_and_failure_only_explains() {
@@ -240,7 +275,7 @@ async fn an_import_whose_answer_breaks_off_is_unknown_and_sent_once() {
     }
 }
 
-/// A success with this many headers besides those that are needed.
+/// A success of an import with this many headers besides those that are needed.
 fn with_headers(count: usize, value: &str) -> Reply {
     let headers: String = (0..count).map(|i| format!("x-{i}: {value}\r\n")).collect();
     let length = IMPORTED.len();

@@ -213,7 +213,7 @@ async fn callers_share_one_budget_whatever_they_send() {
         let before = process.resident();
         process.forget_peak();
         let peers = attack(&address, connections, calls, &*call).await;
-        let held = metric(&admin, "grpc_server_request_memory_bytes").await;
+        let held = metric(&admin, "savepoint_gateway_request_memory_bytes").await;
         assert!(held <= budget + budget / 8, "{what}: {held}");
         healthcheck::ask(&admin.parse().unwrap(), "", LONG).await.unwrap();
         let (most, peak) =
@@ -222,7 +222,7 @@ async fn callers_share_one_budget_whatever_they_send() {
         assert!(taken <= most, "{what}: {} of {} KiB", taken / KIB, most / KIB);
         drop(peers);
         // All of it is given back, and others are served.
-        while metric(&admin, "grpc_server_request_memory_bytes").await > 0 {
+        while metric(&admin, "savepoint_gateway_request_memory_bytes").await > 0 {
             tokio::task::yield_now().await;
         }
         let mut client = client(&address).await;

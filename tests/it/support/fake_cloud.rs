@@ -2,6 +2,7 @@
 //! every request as it came in.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -58,7 +59,7 @@ impl Recorded {
 pub(crate) enum Reply {
     /// A status, headers and a body, with the right length; the connection stays open.
     Http(u16, Vec<(&'static str, String)>, Vec<u8>),
-    /// These bytes, then an orderly close.
+    /// These bytes, then an orderly close. A request that crossed it is [`FakeCloud::crossed`].
     Raw(Vec<u8>),
     /// These bytes, then a reset.
     RawReset(Vec<u8>),
@@ -96,6 +97,8 @@ pub(crate) struct FakeCloud {
 struct State {
     answer: Box<Answer>,
     requests: Mutex<Vec<Recorded>>,
+    crossed: Mutex<Vec<Recorded>>,
+    open: AtomicUsize,
     /// How many connections the gateway closed while a request was unanswered.
     abandoned: Mutex<usize>,
     release: Notify,
@@ -117,6 +120,8 @@ impl FakeCloud {
         let state = Arc::new(State {
             answer: Box::new(answer),
             requests: Mutex::default(),
+            crossed: Mutex::default(),
+            open: AtomicUsize::new(0),
             abandoned: Mutex::default(),
             release: Notify::new(),
             released: Mutex::default(),
@@ -126,7 +131,11 @@ impl FakeCloud {
             async move {
                 while let Ok((stream, _)) = listener.accept().await {
                     let state = Arc::clone(&state);
-                    tokio::spawn(async move { state.serve(stream).await });
+                    state.open.fetch_add(1, Ordering::Relaxed);
+                    tokio::spawn(async move {
+                        state.serve(stream).await;
+                        state.open.fetch_sub(1, Ordering::Relaxed);
+                    });
                 }
             }
         });
@@ -152,6 +161,17 @@ impl FakeCloud {
     /// How many requests are like this.
     pub(crate) fn count_where(&self, like: impl Fn(&Recorded) -> bool) -> usize {
         self.state.requests.lock().unwrap().iter().filter(|request| like(request)).count()
+    }
+
+    /// How many connections have not ended on both sides.
+    pub(crate) fn open(&self) -> usize {
+        self.state.open.load(Ordering::Relaxed)
+    }
+
+    /// The requests that were sent before the gateway saw that the provider had closed their
+    /// connection. They have no answer, and count in none of the others.
+    pub(crate) fn crossed(&self) -> Vec<Recorded> {
+        self.state.crossed.lock().unwrap().clone()
     }
 
     pub(crate) fn abandoned(&self) -> usize {
@@ -213,6 +233,9 @@ impl State {
                 Reply::Raw(bytes) => {
                     let _ = stream.write_all(&bytes).await;
                     let _ = stream.shutdown().await;
+                    while let Some(request) = read_request(&mut stream).await {
+                        self.crossed.lock().unwrap().push(request);
+                    }
                     return;
                 }
                 Reply::RawReset(bytes) => {

@@ -12,7 +12,7 @@ use savepoint_gateway::gateway::{Config, Gateway as Server, Providers, Reloader,
 use savepoint_gateway::options::Endpoint;
 use savepoint_gateway::pb::savepoint_service_client::SavepointServiceClient;
 use savepoint_gateway::providers::huawei::Project;
-use savepoint_gateway::providers::{alibaba, huawei};
+use savepoint_gateway::providers::{alibaba, flink, huawei};
 use savepoint_gateway::rpc::Timeouts;
 use savepoint_gateway::secret::Secret;
 use savepoint_gateway::service::OPERATIONS;
@@ -34,6 +34,9 @@ pub(crate) struct Options {
     /// Endpoints of providers with the key below.
     pub(crate) huawei: Option<String>,
     pub(crate) alibaba: Option<String>,
+    pub(crate) flink: Option<String>,
+    /// The value of the header, if the cluster gets one.
+    pub(crate) flink_authorization: Option<String>,
     pub(crate) project: Project,
     pub(crate) workspace: Option<String>,
     pub(crate) access_key_id: String,
@@ -48,9 +51,15 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Both providers at this one address.
+    /// All providers at this one address.
     pub(crate) fn at(cloud: &FakeCloud) -> Self {
-        Self { huawei: Some(cloud.endpoint()), alibaba: Some(cloud.endpoint()), ..Self::none() }
+        let endpoint = Some(cloud.endpoint());
+        Self {
+            huawei: endpoint.clone(),
+            alibaba: endpoint.clone(),
+            flink: endpoint,
+            ..Self::none()
+        }
     }
 
     /// No provider.
@@ -66,6 +75,8 @@ impl Options {
         Self {
             huawei: None,
             alibaba: None,
+            flink: None,
+            flink_authorization: None,
             project: Project::None,
             workspace: None,
             access_key_id: ACCESS_KEY_ID.into(),
@@ -108,11 +119,21 @@ impl Options {
             let setup = alibaba::Setup::new(endpoint(text), self.credentials(), workspace);
             providers = providers.or(setup.into());
         }
+        // Where credentials are what is tested, none must be usable for ever.
+        if let Some(text) = self.flink.as_ref().filter(|_| self.credentials.is_none()) {
+            let cluster = (String::from("fake"), endpoint(text));
+            let credential = match &self.flink_authorization {
+                Some(text) => Credential::of_authorization(Secret::new(text.clone())).unwrap(),
+                None => Credential::none(),
+            };
+            let setup = flink::Setup::new([cluster], &Credentials::fixed(credential));
+            providers = providers.or(setup.into());
+        }
         Config { providers, ..self.config.clone() }
     }
 }
 
-/// Both providers, simulated.
+/// Both clouds, simulated.
 pub(crate) fn simulated(huawei: &Simulator, alibaba: &Simulator) -> Providers {
     let huawei = Providers::from(huawei.huawei_setup().unwrap());
     huawei.or(alibaba.alibaba_setup().unwrap().into())

@@ -24,6 +24,7 @@ use savepoint_gateway::pb::{
 pub(crate) const LONG: Duration = Duration::from_secs(30);
 
 pub(crate) const PROJECT_ID: &str = "0605767b3300d5762fb7c0186d9e1779";
+pub(crate) const FLINK_JOB: &str = "fae2ea4e711c8a93bba26029a6f845cd";
 pub(crate) const WORKSPACE: &str = "a14bd5d90a0001";
 pub(crate) const DEPLOYMENT: &str = "58718c99-3b29-4c5e-93bb-c9fc4ec60001";
 

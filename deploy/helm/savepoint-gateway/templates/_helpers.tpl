@@ -63,8 +63,8 @@ capabilities:
 
 {{/* What is wrong with the values and a schema cannot say. */}}
 {{- define "savepoint-gateway.check" -}}
-{{- if not (or .Values.huawei.region .Values.huawei.endpoint .Values.alibaba.region .Values.alibaba.endpoint) }}
-{{- fail "no provider is configured: set huawei.region or alibaba.region, or an endpoint" }}
+{{- if not (or .Values.huawei.region .Values.huawei.endpoint .Values.alibaba.region .Values.alibaba.endpoint .Values.flink.clusters) }}
+{{- fail "no provider is configured: set huawei.region, alibaba.region, an endpoint or flink.clusters" }}
 {{- end }}
 {{- range $cloud := list "huawei" "alibaba" }}
 {{- $c := (index $.Values $cloud).credentials }}

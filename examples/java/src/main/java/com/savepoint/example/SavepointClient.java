@@ -46,6 +46,7 @@ import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Function;
 
 /** Calls every RPC of a running savepoint gateway and prints what comes back. */
 public final class SavepointClient {
@@ -59,7 +60,10 @@ public final class SavepointClient {
       {"methodConfig": [{
         "name": [
           {"service": "savepoint.v1.SavepointService", "method": "GetSavepoint"},
-          {"service": "savepoint.v1.SavepointService", "method": "ListSavepoints"}
+          {"service": "savepoint.v1.SavepointService", "method": "ListSavepoints"},
+          {"service": "savepoint.dli.v1.DliService", "method": "GetJob"},
+          {"service": "savepoint.flink.v1.FlinkService", "method": "GetSavepoint"},
+          {"service": "savepoint.flink.v1.FlinkService", "method": "GetJob"}
         ],
         "retryPolicy": {
           "maxAttempts": 4, "initialBackoff": "0.1s", "maxBackoff": "1s", "backoffMultiplier": 2,
@@ -125,15 +129,24 @@ public final class SavepointClient {
   static Savepoint watchSavepoint(
       ManagedChannel channel, WatchSavepointRequest request, Duration timeout)
       throws SavepointFailedException, InterruptedException {
+    return waitUntilComplete(
+        end -> SavepointServiceGrpc.newBlockingStub(channel).withDeadline(end).watchSavepoint(request),
+        WatchSavepointResponse::getSavepoint,
+        timeout);
+  }
+
+  /** The same with any call that sends savepoints. */
+  static <T> Savepoint waitUntilComplete(
+      Function<Deadline, Iterator<T>> begin, Function<T, Savepoint> savepointOf, Duration timeout)
+      throws SavepointFailedException, InterruptedException {
     Deadline end = Deadline.after(timeout.toMillis(), TimeUnit.MILLISECONDS);
     long backoff = FIRST_BACKOFF_MS;
     while (true) {
       try {
         Savepoint savepoint = Savepoint.getDefaultInstance();
-        Iterator<WatchSavepointResponse> watch =
-            SavepointServiceGrpc.newBlockingStub(channel).withDeadline(end).watchSavepoint(request);
+        Iterator<T> watch = begin.apply(end);
         while (watch.hasNext()) {
-          savepoint = watch.next().getSavepoint();
+          savepoint = savepointOf.apply(watch.next());
           backoff = FIRST_BACKOFF_MS;
         }
         if (savepoint.getStatus().getState() != SavepointState.SAVEPOINT_STATE_COMPLETED) {

@@ -1,0 +1,73 @@
+//! StopWithSavepoint: `POST /jobs/{job_id}/stop`.
+//!
+//! # Reference
+//! - <https://nightlies.apache.org/flink/flink-docs-stable/docs/ops/rest_api/> (read 2026-11-26)
+
+use serde::Serialize;
+
+use super::rest::{self, Begin};
+use super::{FLINK, Flink};
+use crate::call::Call;
+use crate::pb::flink::flink_service_server::SERVICE_NAME;
+use crate::pb::flink::{StopWithSavepointRequest, StopWithSavepointResponse};
+use crate::rpc::Error;
+use crate::rpc::operation::{Kind, Operation, Rest};
+
+/// The RPC. It is idempotent over the attempts of a call, because they have the same trigger id.
+pub static STOP_WITH_SAVEPOINT: Operation = Operation {
+    service: SERVICE_NAME,
+    name: "StopWithSavepoint",
+    provider: &FLINK,
+    kind: Kind::Unary,
+    rest: &[Rest { http_method: "POST", url_template: "/jobs/{job_id}/stop" }],
+    is_idempotent: true,
+    changes_something: true,
+    controls_jobs: true,
+};
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StopWire<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    target_directory: &'a str,
+    drain: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format_type: Option<&'static str>,
+    trigger_id: &'a str,
+}
+
+impl Flink {
+    pub(crate) async fn stop_with_savepoint(
+        &self,
+        mut request: StopWithSavepointRequest,
+        call: &Call,
+    ) -> Result<StopWithSavepointResponse, Error> {
+        let mut violations = self.check_job(&request.cluster, &request.job_id);
+        let (target_directory, key) = (&request.target_directory, &request.idempotency_key);
+        let format = rest::check_savepoint(&mut violations, target_directory, request.format, key);
+        violations.into_result()?;
+        let cluster = self.known_cluster(&request.cluster)?;
+        request.cluster.clone_from(&cluster.name);
+        request.job_id = rest::small(&request.job_id);
+        let clock = &*cluster.upstream.clock;
+        let key = &request.idempotency_key;
+        let trigger_id = rest::chosen_id(&STOP_WITH_SAVEPOINT, &request, key, clock);
+        let body = StopWire {
+            target_directory: &request.target_directory,
+            drain: request.drain,
+            format_type: format,
+            trigger_id: &trigger_id,
+        };
+        call.note_target(cluster.target(&request.job_id));
+        cluster.judge(call)?;
+        let begin = Begin {
+            rest: &STOP_WITH_SAVEPOINT.rest[0],
+            upstream: &cluster.upstream,
+            path: format!("/jobs/{}/stop", request.job_id),
+            body: rest::json(&body)?,
+            id: &trigger_id,
+        };
+        cluster.upstream.call(&STOP_WITH_SAVEPOINT, &begin, call).await?;
+        Ok(StopWithSavepointResponse { trigger_id })
+    }
+}
