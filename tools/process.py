@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import random
 import signal
 import socket
 import subprocess
@@ -183,11 +184,15 @@ _given_ports: set[int] = set()
 
 
 def free_port() -> int:
-    """A port where nothing listens and that this run has not given to another program."""
+    """A port where nothing listens and that this run has not given to another program.
+
+    It is below the ports that the system gives to whoever asks for any, so that nobody gets it by chance before the
+    program that it is for has bound it.
+    """
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        if port not in _given_ports:
-            _given_ports.add(port)
-            return port
+        port = random.randrange(10_000, 30_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            if port not in _given_ports:
+                probe.bind(("127.0.0.1", port))
+                _given_ports.add(port)
+                return port

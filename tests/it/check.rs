@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use super::proxy::FakeProxy;
 use super::tls::{Authority, provider_with, tls_provider, write};
 use crate::support::gateway::{ACCESS_KEY_ID, ACCESS_KEY_SECRET};
-use crate::support::{FakeCloud, Folder, PROJECT_ID, Reply, WORKSPACE};
+use crate::support::{FakeCloud, Folder, PROJECT_ID, RefusingAddress, Reply, WORKSPACE};
 
 /// The system's clock, set wrong by this much.
 #[derive(Debug)]
@@ -300,7 +300,7 @@ async fn a_clock_that_is_wrong_is_told_before_and_after_the_provider_minds() {
 
 #[tokio::test]
 async fn hosts_that_cannot_be_reached_are_told_by_the_step_that_fails() {
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let refusing = RefusingAddress::new();
     // Accepted by the system, and never answered.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = format!("https://{}", silent.local_addr().unwrap());
@@ -308,8 +308,8 @@ async fn hosts_that_cannot_be_reached_are_told_by_the_step_that_fails() {
     let plain = Simulator::start(Api::Alibaba, Arc::new(SystemClock)).await.unwrap();
     for (endpoint, step, text) in [
         ("https://savepoint-gateway.invalid", "name", "savepoint-gateway.invalid"),
-        (&*format!("http://{closed}"), "connect", "refused"),
-        (&*format!("https://{closed}"), "connect", "refused"),
+        (&*format!("http://{refusing}"), "connect", "refused"),
+        (&*format!("https://{refusing}"), "connect", "refused"),
         (&*silent, "connect", "TLS handshake was not complete within 300ms"),
         (&*format!("https://{}", plain.address()), "connect", "TLS handshake failed"),
     ] {
@@ -534,12 +534,12 @@ async fn each_cluster_of_flink_has_steps_of_its_own() {
         }
     })
     .await;
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let refusing = RefusingAddress::new();
     let folder = Folder::new();
     let file = folder.write("authorization", "Bearer exampleToken\n");
     let run = || {
         Run::new(&["--allow-insecure-endpoints"])
-            .with(format!("--flink-cluster=good={},bad=http://{closed}", cluster.endpoint()))
+            .with(format!("--flink-cluster=good={},bad=http://{refusing}", cluster.endpoint()))
     };
     let checked = run().with(format!("--flink-authorization-file={}", file.display())).run().await;
     let results = |checked: &Checked, name: &str| {

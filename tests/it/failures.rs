@@ -4,7 +4,7 @@ use savepoint_gateway::rpc::reason::Outcome;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::support::{FakeCloud, Gateway, Options, Reply, Rpc};
+use crate::support::{FakeCloud, Gateway, Options, RefusingAddress, Reply, Rpc};
 
 const NOT_APPLIED: Outcome = Outcome::NotApplied;
 const UNKNOWN: Outcome = Outcome::Unknown;
@@ -478,10 +478,8 @@ async fn the_details_of_a_denied_permission_are_passed_on() {
 /// Hostile input 73.
 #[tokio::test]
 async fn an_unreachable_provider_is_connect_failed_and_not_applied() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
-    for endpoint in [endpoint.as_str(), "http://no-such-host.localhost:1"] {
+    let refusing = RefusingAddress::new();
+    for endpoint in [&*refusing.endpoint(), "http://no-such-host.localhost:1"] {
         for rpc in Rpc::ALL {
             let outcome = rpc.changes_something().then_some("not_applied");
             let at = Some(endpoint.to_owned());

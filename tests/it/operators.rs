@@ -11,7 +11,8 @@ use tonic::transport::Channel;
 use tonic::{Code, Request};
 
 use crate::support::{
-    FakeCloud, Gateway, LONG, Options, Reply, eventually, get_request, import_request,
+    FakeCloud, Gateway, LONG, Options, RefusingAddress, Reply, eventually, get_request,
+    import_request,
 };
 
 /// The whole HTTP answer of the admin address.
@@ -91,8 +92,8 @@ async fn the_healthcheck_works_with_either_port() {
         let address: Address = address.parse().unwrap();
         savepoint_gateway::healthcheck::ask(&address, "", LONG).await.unwrap();
     }
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let address: Address = free.to_string().parse().unwrap();
+    let refusing = RefusingAddress::new();
+    let address: Address = refusing.to_string().parse().unwrap();
     savepoint_gateway::healthcheck::ask(&address, "", LONG).await.unwrap_err();
 }
 

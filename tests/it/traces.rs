@@ -25,8 +25,8 @@ use super::tls::Authority;
 use crate::support::collector::{Collector, Shown, Span, traces_to};
 use crate::support::gateway::{ACCESS_KEY_ID, ACCESS_KEY_SECRET};
 use crate::support::{
-    FakeCloud, Gateway, LONG, Options, PROJECT_ID, Reply, WORKSPACE, eventually, get_request,
-    import_request,
+    FakeCloud, Gateway, LONG, Options, PROJECT_ID, RefusingAddress, Reply, WORKSPACE, eventually,
+    get_request, import_request,
 };
 
 const SAVEPOINT: &str = r#"{"success":true,"requestId":"R-1","data":{"savepointId":"s"}}"#;
@@ -234,9 +234,9 @@ async fn a_server_failure_sets_the_error_status_of_the_span_and_a_caller_failure
 
 #[tokio::test]
 async fn the_span_of_an_unreachable_provider_names_the_reason() {
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let refusing = RefusingAddress::new();
     let collector = Collector::start().await;
-    let options = Options { alibaba: Some(format!("http://{free}")), ..Options::none() };
+    let options = Options { alibaba: Some(refusing.endpoint()), ..Options::none() };
     let traces = collector.traces(Protocol::Grpc);
     let gateway = Gateway::start(options.with(|config| config.traces = traces)).await;
     gateway.client().await.get_savepoint(get_request()).await.unwrap_err();
@@ -467,11 +467,6 @@ async fn black_hole() -> String {
     address
 }
 
-async fn refusing() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    listener.local_addr().unwrap().to_string()
-}
-
 #[tokio::test]
 async fn an_unreachable_collector_costs_only_spans_and_bounded_memory() {
     const CALLS: u64 = 100;
@@ -498,7 +493,8 @@ async fn an_unreachable_collector_costs_only_spans_and_bounded_memory() {
 async fn every_span_that_does_not_arrive_is_counted_with_its_reason() {
     const CALLS: u64 = 20;
     let cloud = FakeCloud::answering(Reply::json(200, SAVEPOINT)).await;
-    for (address, why) in [(black_hole().await, "timeout"), (refusing().await, "unavailable")] {
+    let refusing = RefusingAddress::new();
+    for (address, why) in [(black_hole().await, "timeout"), (refusing.to_string(), "unavailable")] {
         for protocol in [Protocol::Grpc, Protocol::Http] {
             let traces = with(traces_to(&address, protocol), |export| {
                 (export.max_queue, export.max_batch) = (8, 4);

@@ -5,12 +5,14 @@ pub(crate) mod fake_cloud;
 pub(crate) mod folder;
 pub(crate) mod gateway;
 pub(crate) mod process;
+pub(crate) mod refusing;
 pub(crate) mod rpc;
 
 pub(crate) use fake_cloud::{FakeCloud, Recorded, Reply};
 pub(crate) use folder::Folder;
 pub(crate) use gateway::{Gateway, Options};
 pub(crate) use process::Process;
+pub(crate) use refusing::RefusingAddress;
 pub(crate) use rpc::Rpc;
 
 use std::time::Duration;
