@@ -392,6 +392,8 @@ fn what_is_built_beside_the_gateway_has_its_profiles() {
     };
     assert_eq!(profile("bench/bare/Cargo.toml", "release"), profile("Cargo.toml", "release"));
     for file in ["fuzz/Cargo.toml", "tests/conformance/server/Cargo.toml"] {
-        assert_eq!(profile(file, "dev"), profile("Cargo.toml", "dev"), "{file}");
+        for name in ["dev", "dev.package.\"*\""] {
+            assert_eq!(profile(file, name), profile("Cargo.toml", name), "{file}, {name}");
+        }
     }
 }
