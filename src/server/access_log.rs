@@ -1,6 +1,5 @@
 //! The record of one call, written when its last byte is written, or when the call ends early.
 
-use std::io::Write as _;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,11 +8,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::Response;
 use http_body::{Frame, SizeHint};
-use serde::Serialize;
 use tonic::Code;
 use tonic::body::Body;
 use tracing::Level;
 
+use super::log_line::Line;
 use super::rescue;
 use crate::call::Call;
 use crate::clock::{Clock, SystemClock};
@@ -21,7 +20,7 @@ use crate::rpc::Error;
 use crate::rpc::operation::Kind;
 use crate::rpc::reason::{Outcome, Reason};
 use crate::rpc::status::code_names;
-use crate::telemetry::{LevelFilter, LogFormat, SpanId, Telemetry, TraceId, method_names};
+use crate::telemetry::{LevelFilter, LogFormat, Telemetry, method_names};
 
 /// Writes the log line and the metrics of a call when dropped. A caller that leaves drops the
 /// handler or the response, so its call is recorded, too.
@@ -94,10 +93,10 @@ impl Record {
             trace_id: trace.map(|trace| trace.trace_id),
             span_id: trace.map(|trace| trace.span_id),
         };
-        let mut bytes = Vec::with_capacity(512);
+        let mut bytes = Vec::with_capacity(1024);
         // Writing to a vector cannot fail.
         let _ = match self.telemetry.log().format {
-            LogFormat::Json => serde_json::to_writer(&mut bytes, &line).map_err(Into::into),
+            LogFormat::Json => line.write_json(&mut bytes),
             LogFormat::Text { colour } => line.write_text(&mut bytes, colour),
         };
         bytes.push(b'\n');
@@ -236,127 +235,6 @@ impl http_body::Body for RecordedBody {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
-    }
-}
-
-#[derive(Debug, Serialize)]
-struct Line<'a> {
-    timestamp: jiff::Timestamp,
-    level: &'static str,
-    message: &'static str,
-    service: &'static str,
-    method: &'static str,
-    code: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a str>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    fields: &'a [&'static str],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    outcome: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    provider: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    endpoint: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    project_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    job_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    workspace: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    namespace: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    deployment_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cluster: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    http_status: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    provider_code: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    provider_request_id: Option<&'a str>,
-    attempts: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    messages: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    polls: Option<u32>,
-    duration_ms: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    deadline_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    peer: Option<std::net::SocketAddr>,
-    caller: &'a str,
-    /// Whether it was let pass only because of `--policy-dry-run`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    policy: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trace_id: Option<TraceId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    span_id: Option<SpanId>,
-}
-
-impl Line<'_> {
-    fn write_text(&self, out: &mut Vec<u8>, colour: bool) -> std::io::Result<()> {
-        let (on, off) = match (colour, self.level) {
-            (false, _) => ("", ""),
-            (true, "ERROR") => ("\x1b[31m", "\x1b[0m"),
-            (true, "WARN") => ("\x1b[33m", "\x1b[0m"),
-            (true, _) => ("\x1b[32m", "\x1b[0m"),
-        };
-        write!(
-            out,
-            "{} {on}{:>5}{off} {} {} in {} ms",
-            self.timestamp, self.level, self.method, self.code, self.duration_ms
-        )?;
-        let http_status = self.http_status.map(|status| status.to_string());
-        let trace_id = self.trace_id.map(|id| id.to_string());
-        let attempts = (self.attempts > 1).then(|| self.attempts.to_string());
-        let [messages, polls] =
-            [self.messages, self.polls].map(|number| number.map(|number| number.to_string()));
-        for (name, value) in [
-            ("reason", self.reason),
-            ("outcome", self.outcome),
-            ("provider", self.provider),
-            ("endpoint", self.endpoint),
-            ("project_id", self.project_id),
-            ("job_id", self.job_id),
-            ("workspace", self.workspace),
-            ("namespace", self.namespace),
-            ("deployment_id", self.deployment_id),
-            ("cluster", self.cluster),
-            ("http_status", http_status.as_deref()),
-            ("provider_code", self.provider_code),
-            ("provider_request_id", self.provider_request_id),
-            ("attempts", attempts.as_deref()),
-            ("messages", messages.as_deref()),
-            ("polls", polls.as_deref()),
-            ("policy", self.policy),
-            ("trace_id", trace_id.as_deref()),
-        ] {
-            if let Some(value) = value {
-                write!(out, " {name}={value}")?;
-            }
-        }
-        if !self.fields.is_empty() {
-            write!(out, " fields={}", self.fields.join(","))?;
-        }
-        if let Some(deadline) = self.deadline_ms {
-            write!(out, " deadline_ms={deadline}")?;
-        }
-        if let Some(peer) = self.peer {
-            write!(out, " peer={peer}")?;
-        }
-        if let Some(error) = self.error {
-            write!(out, " error={error:?}")?;
-        }
-        match self.caller {
-            // A name with spaces must not look like further fields.
-            name if name.contains([' ', '"']) => write!(out, " caller={name:?}")?,
-            name => write!(out, " caller={name}")?,
-        }
-        Ok(())
     }
 }
 

@@ -19,6 +19,7 @@ mod health;
 mod http1_stream;
 mod in_flight;
 pub(crate) mod listener;
+mod log_line;
 mod media_type;
 mod message_stream;
 mod options;

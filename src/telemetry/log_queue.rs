@@ -147,7 +147,7 @@ impl LogQueue {
 }
 
 fn count(lines: &[u8]) -> u64 {
-    lines.iter().filter(|byte| **byte == b'\n').count() as u64
+    memchr::memchr_iter(b'\n', lines).count() as u64
 }
 
 /// Why the log could not be written, and since when.
