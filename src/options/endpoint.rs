@@ -2,7 +2,8 @@
 
 use http::header::HOST;
 use http::request::Builder;
-use http::{HeaderMap, HeaderValue, Method, Request};
+use http::uri::{Authority, Scheme};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use url::{Host, Url};
 
 use crate::text;
@@ -11,8 +12,9 @@ use crate::text;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     origin: String,
+    scheme: Scheme,
+    authority: Authority,
     host: HeaderValue,
-    tls: bool,
 }
 
 /// Room for the headers of a signed request, so that their map never grows.
@@ -73,15 +75,24 @@ impl Endpoint {
         Ok(Self {
             host: HeaderValue::from_str(&authority).map_err(|_| InvalidEndpoint::NotAUrl)?,
             origin: format!("{}://{authority}", url.scheme()),
-            tls,
+            scheme: if tls { Scheme::HTTPS } else { Scheme::HTTP },
+            authority: Authority::from_maybe_shared(authority)
+                .map_err(|_| InvalidEndpoint::NotAUrl)?,
         })
     }
 
     /// Starts a request to this path, which may include a query.
     pub(crate) fn request(&self, method: Method, path: &str) -> Builder {
-        // Of the right size at once, so that the URI takes it over without a copy.
-        let uri = [&self.origin, path].concat();
-        let mut request = Request::builder().method(method).uri(uri);
+        let uri = Uri::builder()
+            .scheme(self.scheme.clone())
+            .authority(self.authority.clone())
+            .path_and_query(path);
+        let mut request = Request::builder().method(method);
+        request = match uri.build() {
+            Ok(uri) => request.uri(uri),
+            // The builder reports at its end that it is invalid.
+            Err(_) => request.uri(path),
+        };
         // None if the URI is invalid, which the builder reports at its end.
         if let Some(headers) = request.headers_mut() {
             *headers = HeaderMap::with_capacity(HEADERS);
@@ -102,7 +113,7 @@ impl Endpoint {
 
     /// Whether it uses TLS.
     pub fn is_tls(&self) -> bool {
-        self.tls
+        self.scheme == Scheme::HTTPS
     }
 }
 

@@ -1,6 +1,7 @@
 //! HTTP/1.1 to providers and credential services.
 
 mod connect;
+mod connection;
 mod error;
 mod large_bodies;
 mod options;

@@ -29,7 +29,8 @@ impl WriteStarted {
 }
 
 /// A request body that sets the flag when its first byte is requested. By then the connection is
-/// established and the head is being written; nothing can have been sent before.
+/// established and the head is being written; nothing can have been sent before. For a body without bytes
+/// the flag is set by the one who sends it.
 pub(super) struct ObservedBody {
     bytes: Option<Bytes>,
     write_started: WriteStarted,
@@ -37,11 +38,12 @@ pub(super) struct ObservedBody {
 
 impl ObservedBody {
     pub(super) fn new(bytes: Bytes, write_started: &WriteStarted) -> Self {
-        if bytes.is_empty() {
-            // Without a body there is no first byte to observe.
-            write_started.set();
-        }
         Self { bytes: Some(bytes), write_started: write_started.clone() }
+    }
+
+    /// Whether there is no byte to observe.
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.as_ref().is_none_or(Bytes::is_empty)
     }
 }
 
@@ -59,7 +61,7 @@ impl Body for ObservedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.bytes.as_ref().is_none_or(Bytes::is_empty)
+        self.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {

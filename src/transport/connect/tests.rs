@@ -42,9 +42,12 @@ async fn listening() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// An address that refuses connections.
-async fn closed() -> SocketAddr {
-    listening().await.1
+/// An address that refuses connections while the socket is there.
+fn refusing() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::new(localhost(1), 0)).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
 }
 
 fn tls() -> Arc<ClientConfig> {
@@ -72,7 +75,7 @@ async fn an_address_that_drops_syns_leaves_time_for_the_next() {
     let deaf = [Deaf::at(localhost(1)).await.unwrap(), Deaf::at(localhost(2)).await.unwrap()];
     let deaf = [deaf[0].address, deaf[1].address];
     let (_listener, good) = listening().await;
-    let refusing = closed().await;
+    let (_bound, refusing) = refusing();
     for (addresses, want) in [
         (vec![good], Duration::ZERO),
         (vec![deaf[0], good], LIMIT / 2),
