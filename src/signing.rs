@@ -50,20 +50,22 @@ pub(crate) fn hex_hmac_sha256(key: &hmac::Key, text: &str) -> String {
 /// A time in UTC, to the second: `20260102T030405Z`, or with `marks` `2026-01-02T03:04:05Z`.
 pub(crate) fn utc(time: Timestamp, marks: bool) -> String {
     let time = Offset::UTC.to_datetime(time);
+    let year = time.year().unsigned_abs();
     let mut text = String::with_capacity(20);
-    for (value, digits, mark) in [
-        (i32::from(time.year()), 4, '-'),
-        (i32::from(time.month()), 2, '-'),
-        (i32::from(time.day()), 2, 'T'),
-        (i32::from(time.hour()), 2, ':'),
-        (i32::from(time.minute()), 2, ':'),
-        (i32::from(time.second()), 2, 'Z'),
+    for (value, mark) in [
+        ((year / 100) as u8, None),
+        ((year % 100) as u8, Some('-')),
+        (time.month().unsigned_abs(), Some('-')),
+        (time.day().unsigned_abs(), Some('T')),
+        (time.hour().unsigned_abs(), Some(':')),
+        (time.minute().unsigned_abs(), Some(':')),
+        (time.second().unsigned_abs(), Some('Z')),
     ] {
-        for place in (0..digits).rev() {
-            let digit = value / 10_i32.pow(place) % 10;
-            text.push(char::from(b'0' + digit.unsigned_abs() as u8));
-        }
-        if marks || mark.is_ascii_alphabetic() {
+        text.push(char::from(b'0' + value / 10));
+        text.push(char::from(b'0' + value % 10));
+        if let Some(mark) = mark
+            && (marks || mark.is_ascii_alphabetic())
+        {
             text.push(mark);
         }
     }

@@ -1,5 +1,7 @@
 //! Cleans external texts before they are shown.
 
+use std::borrow::Cow;
+
 /// The longest prefix of at most this many bytes that ends at a character boundary.
 pub(crate) fn clip(text: &str, bytes: usize) -> &str {
     if text.len() <= bytes {
@@ -94,9 +96,16 @@ pub(crate) fn bytes_of_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
 }
 
 /// An identifier of visible ASCII, truncated to this many bytes; none if it is empty.
-pub(crate) fn identifier(text: impl AsRef<[u8]>, bytes: usize) -> Option<String> {
-    let visible = text.as_ref().iter().filter(|b| b.is_ascii_graphic()).take(bytes);
-    let visible: String = visible.map(|b| char::from(*b)).collect();
+pub(crate) fn identifier(text: &[u8], bytes: usize) -> Option<Cow<'_, str>> {
+    let visible: Cow<'_, str> = match std::str::from_utf8(text) {
+        Ok(text) if text.len() <= bytes && text.bytes().all(|b| b.is_ascii_graphic()) => {
+            text.into()
+        }
+        _ => {
+            let visible = text.iter().filter(|b| b.is_ascii_graphic()).take(bytes);
+            visible.map(|b| char::from(*b)).collect::<String>().into()
+        }
+    };
     (!visible.is_empty()).then_some(visible)
 }
 
@@ -161,8 +170,8 @@ mod tests {
 
     #[test]
     fn identifier_is_visible_ascii() {
-        assert_eq!(identifier("R-1\r\nx", 128).as_deref(), Some("R-1x"));
-        assert_eq!(identifier("点", 128), None);
-        assert_eq!(identifier("r".repeat(200), 128).map(|id| id.len()), Some(128));
+        assert_eq!(identifier(b"R-1\r\nx", 128).as_deref(), Some("R-1x"));
+        assert_eq!(identifier("点".as_bytes(), 128), None);
+        assert_eq!(identifier(&[b'r'; 200], 128).map(|id| id.len()), Some(128));
     }
 }

@@ -113,7 +113,8 @@ pub(crate) fn granted<W: DeserializeOwned, T>(
 /// The error for a response without a credential. It shows only the status and the code: some
 /// services echo the request.
 pub(crate) fn rejected(who: &str, answer: &Response) -> FetchError {
-    FetchError::new(match code_of(answer).and_then(|code| identifier(code, 64)) {
+    let code = code_of(answer);
+    FetchError::new(match code.as_ref().and_then(|code| identifier(code.as_bytes(), 64)) {
         Some(code) => format!("{who} answered with HTTP {}, {code}", answer.status),
         None => format!("{who} answered with HTTP {} and no credential", answer.status),
     })

@@ -58,7 +58,7 @@ impl<'a> Redactor<'a> {
     /// An identifier of at most `max` bytes of visible ASCII; none if it is empty.
     pub(crate) fn identifier(&self, text: &[u8], max: usize) -> Option<String> {
         let visible = identifier(text, LOOK_AHEAD * max)?;
-        Some(clip(&self.data(Cow::Owned(visible)), max).to_owned())
+        Some(clip(&self.data(visible), max).to_owned())
     }
 
     /// Data, as it is but for the secrets in it.

@@ -53,11 +53,8 @@ impl Alibaba {
         rest::check_segment(&mut violations, "namespace", &request.namespace);
         rest::check_segment(&mut violations, "savepoint_id", &request.savepoint_id);
         violations.into_result()?;
-        let path = format!(
-            "{}/{}",
-            rest::savepoints_path(&request.namespace),
-            percent_encode(&request.savepoint_id),
-        );
+        let savepoints = rest::savepoints_path(&request.namespace);
+        let path = [&savepoints, "/", &percent_encode(&request.savepoint_id)].concat();
         Ok(Get { alibaba: self, path, workspace })
     }
 }

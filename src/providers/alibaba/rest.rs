@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{Method, Request, request};
+use http::{HeaderName, HeaderValue, Method, Request};
 use serde::Deserialize;
 
 use super::{Alibaba, sign};
@@ -16,6 +16,10 @@ use crate::rpc::reason::Reason;
 use crate::rpc::validate::{Violations, WORKSPACE, is_path_segment, is_workspace};
 use crate::signing::percent_encode;
 use crate::upstream::{NotSuccess, ProviderText, Reply};
+
+const WORKSPACE_HEADER: HeaderName = HeaderName::from_static("workspace");
+const X_ACS_ACTION: HeaderName = HeaderName::from_static("x-acs-action");
+const X_ACS_VERSION: HeaderName = HeaderName::from_static("x-acs-version");
 
 impl Alibaba {
     /// The workspace that a request names, or the default.
@@ -40,8 +44,8 @@ impl Alibaba {
         action: &'static str,
         credential: &Credential,
     ) -> Result<Request<Bytes>, Error> {
-        let request = self.upstream.endpoint.request(method, path);
-        self.signed(request, Bytes::new(), workspace, action, credential)
+        let request = self.upstream.endpoint.request(method, path).body(Bytes::new());
+        self.signed(request, workspace, action, credential)
     }
 
     /// A signed request with a JSON body.
@@ -54,24 +58,25 @@ impl Alibaba {
         credential: &Credential,
     ) -> Result<Request<Bytes>, Error> {
         let request = self.upstream.endpoint.request(Method::POST, path);
-        let request = request.header(CONTENT_TYPE, "application/json; charset=utf-8");
-        self.signed(request, body, workspace, action, credential)
+        let request = request.header(CONTENT_TYPE, "application/json; charset=utf-8").body(body);
+        self.signed(request, workspace, action, credential)
     }
 
     fn signed(
         &self,
-        request: request::Builder,
-        body: Bytes,
+        request: http::Result<Request<Bytes>>,
         workspace: &str,
         action: &'static str,
         credential: &Credential,
     ) -> Result<Request<Bytes>, Error> {
-        let mut request = request
-            .header("workspace", workspace)
-            .header("x-acs-action", action)
-            .header("x-acs-version", "2022-07-18")
-            .body(body)
+        let workspace = HeaderValue::from_str(workspace).map_err(http::Error::from);
+        let (mut request, workspace) = request
+            .and_then(|request| Ok((request, workspace?)))
             .map_err(|_| Error::new(Reason::GatewayInternal, "the request cannot be built"))?;
+        let headers = request.headers_mut();
+        headers.insert(WORKSPACE_HEADER, workspace);
+        headers.insert(X_ACS_ACTION, HeaderValue::from_static(action));
+        headers.insert(X_ACS_VERSION, HeaderValue::from_static("2022-07-18"));
         let clock = &*self.upstream.clock;
         sign::sign(&mut request, credential, clock.now(), clock.nonce())?;
         Ok(request)
@@ -80,7 +85,7 @@ impl Alibaba {
 
 /// The path of the savepoints of a namespace.
 pub(super) fn savepoints_path(namespace: &str) -> String {
-    format!("/api/v2/namespaces/{}/savepoints", percent_encode(namespace))
+    ["/api/v2/namespaces/", &percent_encode(namespace), "/savepoints"].concat()
 }
 
 /// Checks the workspace. More fields can be added to the violations.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderName, Method, Request};
+use http::{HeaderName, HeaderValue, Method, Request};
 use serde::{Deserialize, Serialize};
 
 use super::{Huawei, sign};
@@ -101,6 +101,7 @@ impl RestCall for Change<'_> {
 }
 
 const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
+const X_PROJECT_ID: HeaderName = HeaderName::from_static("x-project-id");
 
 impl Huawei {
     /// A request with a JSON body and a token or signature.
@@ -111,13 +112,17 @@ impl Huawei {
         body: Bytes,
         credential: &Credential,
     ) -> Result<Request<Bytes>, Error> {
-        let endpoint = &self.upstream.endpoint;
-        let mut request = endpoint
+        let project_id = HeaderValue::from_str(project_id).map_err(http::Error::from);
+        let (mut request, project_id) = self
+            .upstream
+            .endpoint
             .request(method, path)
-            .header(CONTENT_TYPE, "application/json")
-            .header("x-project-id", project_id)
             .body(body)
+            .and_then(|request| Ok((request, project_id?)))
             .map_err(|_| Error::new(Reason::GatewayInternal, "the request cannot be built"))?;
+        let headers = request.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(X_PROJECT_ID, project_id);
         authorize(&mut request, credential, &*self.upstream.clock)?;
         Ok(request)
     }

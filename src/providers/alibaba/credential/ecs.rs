@@ -34,8 +34,8 @@ impl Source for EcsRole {
                 None => {
                     let answer = service.get(PATH, token.as_ref()).await?;
                     let text = std::str::from_utf8(&answer.body).unwrap_or_default().trim();
-                    match identifier(text, 128) {
-                        Some(role) if answer.status == 200 => role,
+                    match identifier(text.as_bytes(), 128) {
+                        Some(role) if answer.status == 200 => role.into_owned(),
                         _ => return Err(rejected(Metadata::WHO, &answer)),
                     }
                 }
