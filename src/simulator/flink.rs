@@ -2,7 +2,6 @@
 //!
 //! Every job id is that of a running job until it is stopped.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -11,6 +10,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::recent::Recent;
 use super::scenario::Answer::{Own, Same};
 use super::scenario::{Scenario, Specific};
 use super::{Reply, State};
@@ -21,9 +21,6 @@ use crate::text::hex;
 /// How long an ended savepoint is known by its trigger id: `rest.async.store-duration`.
 const STORE_SECONDS: i64 = 5 * 60;
 
-/// How many jobs and trigger ids are remembered.
-const REMEMBERED: usize = 1000;
-
 /// A savepoint has ended at its third reading.
 const READINGS: u32 = 3;
 
@@ -33,9 +30,9 @@ pub(super) struct Cluster(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    jobs: HashMap<String, Job>,
+    jobs: Recent<String, Job>,
     /// By job and trigger id.
-    savepoints: HashMap<(String, String), Savepoint>,
+    savepoints: Recent<(String, String), Savepoint>,
 }
 
 #[derive(Debug, Clone)]
@@ -138,10 +135,7 @@ impl Cluster {
             let ended = savepoint.ended.as_ref().map(|(ended, _)| *ended);
             ended.is_none_or(|ended| now.duration_since(ended).as_secs() < STORE_SECONDS)
         };
-        known.savepoints.retain(|_, savepoint| is_remembered(savepoint));
-        if known.savepoints.len() >= REMEMBERED || known.jobs.len() >= REMEMBERED {
-            *known = Known::default();
-        }
+        known.savepoints.retain(is_remembered);
         work(&mut known)
     }
 
@@ -169,7 +163,7 @@ impl Cluster {
         self.with(now, |known| {
             let begun = Savepoint { directory, stops_job, readings: 0, ended: None };
             // A known id begins nothing, whatever it is asked for.
-            known.savepoints.entry((small(job), id.clone())).or_insert(begun);
+            known.savepoints.get_or_add((small(job), id.clone()), || begun);
         });
         Reply::json(202, json!({"request-id": id}))
     }
@@ -184,7 +178,7 @@ impl Cluster {
             };
             savepoint.readings += 1;
             if savepoint.readings >= READINGS && savepoint.ended.is_none() {
-                let known = known.jobs.entry(job.clone()).or_insert_with(|| Job::running(now));
+                let known = known.jobs.get_or_add(job.clone(), || Job::running(now));
                 savepoint.ended = Some((now, end(savepoint, &job, known, now)));
             }
             Reply::json(
@@ -209,9 +203,8 @@ impl Cluster {
 
     fn job(&self, id: &str, now: Timestamp) -> Reply {
         let id = small(id);
-        let job = self.with(now, |known| {
-            known.jobs.entry(id.clone()).or_insert_with(|| Job::running(now)).clone()
-        });
+        let job =
+            self.with(now, |known| known.jobs.get_or_add(id.clone(), || Job::running(now)).clone());
         let vertex = |name: &str| {
             let status = if job.state == "RUNNING" { "RUNNING" } else { "FINISHED" };
             json!({"name": name, "parallelism": 1, "status": status, "tasks": {status: 1}})
@@ -270,7 +263,7 @@ impl Cluster {
         }
         let id = job_id.map_or_else(|| hex(&random::<16>()), |id| small(&id));
         self.with(now, |known| {
-            if known.jobs.contains_key(&id) {
+            if known.jobs.get(&id).is_some() {
                 return start_error(
                     "org.apache.flink.runtime.client.DuplicateApplicationSubmissionException: \
                      Application has already been submitted.",
@@ -280,14 +273,14 @@ impl Cluster {
             if let Some(path) = savepoint_path.as_ref().filter(|path| path.contains("nosuch")) {
                 // The job is there all the same.
                 (job.state, job.ended) = ("FAILED", now.as_millisecond());
-                known.jobs.insert(id, job);
+                known.jobs.get_or_add(id, || job);
                 return start_error(&format!(
                     "java.io.FileNotFoundException: Cannot find checkpoint or savepoint \
                      file/directory '{path}' on file system 'file'."
                 ));
             }
             job.restored_from = savepoint_path;
-            known.jobs.insert(id.clone(), job);
+            known.jobs.get_or_add(id.clone(), || job);
             Reply::json(200, json!({"jobid": id, "applicationId": id}))
         })
     }

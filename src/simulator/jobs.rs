@@ -1,17 +1,15 @@
 //! The Flink jobs of the simulated DLI.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-/// How many jobs are remembered. Others are as new.
-const JOBS: usize = 1000;
+use super::recent::Recent;
 
-/// The jobs that were changed. Any other id is a stopped job without a savepoint.
+/// The jobs that were changed lately. Any other id is a stopped job without a savepoint.
 #[derive(Debug, Default)]
-pub(super) struct Jobs(Mutex<HashMap<i64, Job>>);
+pub(super) struct Jobs(Mutex<Recent<i64, Job>>);
 
 #[derive(Debug, Clone)]
 struct Job {
@@ -56,10 +54,7 @@ type Changed = Result<&'static str, &'static str>;
 impl Jobs {
     fn change(&self, id: i64, now: Timestamp, change: impl FnOnce(&mut Job) -> Changed) -> Changed {
         let mut jobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if jobs.len() >= JOBS && !jobs.contains_key(&id) {
-            jobs.clear();
-        }
-        let job = jobs.entry(id).or_insert_with(|| Job::new(now));
+        let job = jobs.get_or_add(id, || Job::new(now));
         let changed = change(job);
         if changed.is_ok() {
             job.updated = now;

@@ -10,6 +10,7 @@ mod flink;
 mod huawei;
 mod jobs;
 mod nonces;
+mod recent;
 mod savepoints;
 mod scenario;
 
