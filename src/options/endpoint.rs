@@ -64,21 +64,23 @@ impl Endpoint {
         if !bare {
             return Err(InvalidEndpoint::MoreThanOrigin);
         }
-        if !tls && !allow_insecure && !is_loopback(&host) {
-            return Err(InvalidEndpoint::Insecure);
-        }
         // `Url` omits the default port, as the signatures of both providers require.
         let authority = match url.port() {
             Some(port) => format!("{host}:{port}"),
             None => host.to_string(),
         };
-        Ok(Self {
+        let endpoint = Self {
             host: HeaderValue::from_str(&authority).map_err(|_| InvalidEndpoint::NotAUrl)?,
             origin: format!("{}://{authority}", url.scheme()),
             scheme: if tls { Scheme::HTTPS } else { Scheme::HTTP },
+            // Stricter than `Url`: a backtick, for example, cannot be in the URI of a request.
             authority: Authority::from_maybe_shared(authority)
                 .map_err(|_| InvalidEndpoint::NotAUrl)?,
-        })
+        };
+        if !tls && !allow_insecure && !is_loopback(&host) {
+            return Err(InvalidEndpoint::Insecure);
+        }
+        Ok(endpoint)
     }
 
     /// Starts a request to this path, which may include a query.
@@ -176,6 +178,8 @@ mod tests {
             ("http://localhost.example", Insecure),
             ("https://h.exa\nmple", NotAUrl),
             ("https://h.example\u{200B}", NotAUrl),
+            ("https://h`.example", NotAUrl),
+            ("http://h`.example", NotAUrl),
         ] {
             assert_eq!(Endpoint::parse(text, false), Err(want), "{text}");
         }
