@@ -478,8 +478,6 @@ def table(results: Result) -> str:
     if "¹" in text:
         text += "\n¹ The load generator and the upstream filled their core, the server did not fill its own: "
         text += "it can carry more than this.\n"
-    if "watch" in results["parts"]:
-        text += "\n### Watchers\n\n" + _watch(results)
     found = problems(results["parts"])
     if found:
         text += "\n### Failed or left out\n\n"
@@ -517,6 +515,11 @@ def _sizing(results: Result) -> str:
         )
     text += _row("from exec to listening", single(results, "start", "gateway", "median_milliseconds").text(millis))
     return text
+
+
+def printed(results: Result) -> str:
+    """Everything, for the terminal."""
+    return table(results) + ("\n### Watchers\n\n" + _watch(results) if "watch" in results["parts"] else "")
 
 
 def write(results: Result, docs: Path, whole: bool) -> None:

@@ -582,7 +582,7 @@ def main() -> int:
             say(f"the comparison in {page} stays as it is: {folder / name} has no figures of {', '.join(missing)}")
             name = "apart.json"
     (folder / name).write_text(json.dumps(results, indent=1) + "\n")
-    print(report.table(results))
+    print(report.printed(results))
     say(f"raw figures: {(folder / name).relative_to(ROOT)}")
     if page:
         whole = "plain" in results["parts"] and not missing
