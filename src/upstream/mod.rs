@@ -4,6 +4,7 @@ mod error_body;
 mod probe;
 mod provider_error;
 mod reply;
+mod request;
 mod retry;
 mod stack_trace;
 mod values;
@@ -14,6 +15,7 @@ pub(crate) use provider_error::NotSuccess;
 #[cfg(feature = "internals")]
 pub(crate) use provider_error::retry_after;
 pub(crate) use reply::{ProviderText, Reply, string};
+pub(crate) use request::{json_body, not_built};
 pub use retry::Backoff;
 pub(crate) use values::{named, timestamp};
 pub(crate) use watch::{Observation, Seen};

@@ -1,4 +1,5 @@
-//! Stack traces of Java, of which only the first line is told: the rest names hosts, paths and code.
+//! Stack traces of Java. Callers get the first line, and the last cause if that line says nothing: the rest
+//! names hosts, paths and code.
 
 /// What a line says: the exceptions that it names, outermost first, and the message of the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,8 +16,7 @@ use crate::pb::savepoint_service_server::SERVICE_NAME;
 use crate::pb::{CreateSavepointRequest, CreateSavepointResponse};
 use crate::rpc::Error;
 use crate::rpc::operation::{Kind, Operation, Rest};
-use crate::rpc::reason::Reason;
-use crate::upstream::{NotSuccess, Reply, RestCall};
+use crate::upstream::{NotSuccess, Reply, RestCall, json_body};
 
 /// The RPC. It is not idempotent, because there is no idempotency key.
 pub static CREATE_SAVEPOINT: Operation = Operation {
@@ -80,16 +79,13 @@ impl Alibaba {
             "must be at most 1024 bytes of UTF-8",
         );
         violations.into_result()?;
-        let body = serde_json::to_vec(&CreateSavepointWire {
+        let body = json_body(&CreateSavepointWire {
             deployment_id: &request.deployment_id,
             description: &request.description,
             native_format: request.native_format,
-        })
-        .map_err(|_| {
-            Error::new(Reason::GatewayInternal, "the request body cannot be serialized")
         })?;
         let path = rest::savepoints_path(&request.namespace);
-        Ok(Create { alibaba: self, path, workspace, body: Bytes::from(body) })
+        Ok(Create { alibaba: self, path, workspace, body })
     }
 }
 

@@ -12,10 +12,9 @@ use crate::credential::Credential;
 use crate::json::{self, Integer, NotFalse, Nothing};
 use crate::policy::Scope;
 use crate::rpc::Error;
-use crate::rpc::reason::Reason;
 use crate::rpc::validate::{Violations, WORKSPACE, is_path_segment, is_workspace};
 use crate::signing::percent_encode;
-use crate::upstream::{NotSuccess, ProviderText, Reply};
+use crate::upstream::{NotSuccess, ProviderText, Reply, not_built};
 
 const WORKSPACE_HEADER: HeaderName = HeaderName::from_static("workspace");
 const X_ACS_ACTION: HeaderName = HeaderName::from_static("x-acs-action");
@@ -69,12 +68,9 @@ impl Alibaba {
         action: &'static str,
         credential: &Credential,
     ) -> Result<Request<Bytes>, Error> {
-        let workspace = HeaderValue::from_str(workspace).map_err(http::Error::from);
-        let (mut request, workspace) = request
-            .and_then(|request| Ok((request, workspace?)))
-            .map_err(|_| Error::new(Reason::GatewayInternal, "the request cannot be built"))?;
+        let mut request = request.map_err(not_built)?;
         let headers = request.headers_mut();
-        headers.insert(WORKSPACE_HEADER, workspace);
+        headers.insert(WORKSPACE_HEADER, HeaderValue::from_str(workspace).map_err(not_built)?);
         headers.insert(X_ACS_ACTION, HeaderValue::from_static(action));
         headers.insert(X_ACS_VERSION, HeaderValue::from_static("2022-07-18"));
         let clock = &*self.upstream.clock;

@@ -8,6 +8,7 @@ use prost::Message;
 use serde::{Deserialize, Serialize};
 
 use super::{Cluster, Flink};
+use crate::call::Call;
 use crate::clock::Clock;
 use crate::credential::Credential;
 use crate::json::Nothing;
@@ -18,7 +19,7 @@ use crate::rpc::reason::Reason;
 use crate::rpc::validate::{Violations, is_savepoint_path};
 use crate::signing::sensitive;
 use crate::text::hex;
-use crate::upstream::{NotSuccess, ProviderText, Reply, RestCall, Upstream};
+use crate::upstream::{NotSuccess, ProviderText, Reply, RestCall, Upstream, json_body, not_built};
 
 impl Flink {
     /// Checks the cluster and the job. More fields can be added to the violations.
@@ -124,21 +125,26 @@ impl Upstream {
         if let Some(authorization) = credential.authorization() {
             request = request.header(AUTHORIZATION, sensitive(authorization.expose())?);
         }
-        request
-            .body(body)
-            .map_err(|_| Error::new(Reason::GatewayInternal, "the request cannot be built"))
+        request.body(body).map_err(not_built)
     }
 }
 
-/// A body as JSON.
-///
-/// # Errors
-/// If it cannot be serialized, which is a bug.
-pub(super) fn json(body: &impl Serialize) -> Result<Bytes, Error> {
-    let body = serde_json::to_vec(body).map_err(|_| {
-        Error::new(Reason::GatewayInternal, "the request body cannot be serialized")
-    })?;
-    Ok(Bytes::from(body))
+impl Cluster {
+    /// Begins a change of a job under the id that the gateway chose for it.
+    pub(super) async fn begin(
+        &self,
+        operation: &'static Operation,
+        job_id: &str,
+        (path, body): (String, &(impl Serialize + Sync)),
+        id: &str,
+        call: &Call,
+    ) -> Result<(), Error> {
+        call.note_target(self.target(job_id));
+        self.judge(call)?;
+        let (rest, upstream) = (&operation.rest[0], &self.upstream);
+        let begin = Begin { rest, upstream, path, body: json_body(body)?, id };
+        upstream.call(operation, &begin, call).await
+    }
 }
 
 /// A request that Flink accepts with the id that the gateway chose.

@@ -5,8 +5,7 @@
 
 use serde::Serialize;
 
-use super::rest::{self, Begin};
-use super::{FLINK, Flink};
+use super::{FLINK, Flink, rest};
 use crate::call::Call;
 use crate::pb::flink::flink_service_server::SERVICE_NAME;
 use crate::pb::flink::resume_job_request::Restore;
@@ -76,16 +75,8 @@ impl Flink {
             program_args_list: &request.program_args,
             parallelism: Some(request.parallelism).filter(|parallelism| *parallelism > 0),
         };
-        call.note_target(cluster.target(&job_id));
-        cluster.judge(call)?;
-        let begin = Begin {
-            rest: &RESUME_JOB.rest[0],
-            upstream: &cluster.upstream,
-            path: format!("/jars/{}/run", percent_encode(&request.jar_id)),
-            body: rest::json(&body)?,
-            id: &job_id,
-        };
-        match cluster.upstream.call(&RESUME_JOB, &begin, call).await {
+        let path = format!("/jars/{}/run", percent_encode(&request.jar_id));
+        match cluster.begin(&RESUME_JOB, &job_id, (path, &body), &job_id, call).await {
             Ok(()) => Ok(ResumeJobResponse { job_id, already_submitted: false }),
             // The id is that of this request and of no other.
             Err(error) if error.reason() == Reason::AlreadyExists => {

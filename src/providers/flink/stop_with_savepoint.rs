@@ -5,8 +5,7 @@
 
 use serde::Serialize;
 
-use super::rest::{self, Begin};
-use super::{FLINK, Flink};
+use super::{FLINK, Flink, rest};
 use crate::call::Call;
 use crate::pb::flink::flink_service_server::SERVICE_NAME;
 use crate::pb::flink::{StopWithSavepointRequest, StopWithSavepointResponse};
@@ -58,16 +57,10 @@ impl Flink {
             format_type: format,
             trigger_id: &trigger_id,
         };
-        call.note_target(cluster.target(&request.job_id));
-        cluster.judge(call)?;
-        let begin = Begin {
-            rest: &STOP_WITH_SAVEPOINT.rest[0],
-            upstream: &cluster.upstream,
-            path: format!("/jobs/{}/stop", request.job_id),
-            body: rest::json(&body)?,
-            id: &trigger_id,
-        };
-        cluster.upstream.call(&STOP_WITH_SAVEPOINT, &begin, call).await?;
+        let path = format!("/jobs/{}/stop", request.job_id);
+        cluster
+            .begin(&STOP_WITH_SAVEPOINT, &request.job_id, (path, &body), &trigger_id, call)
+            .await?;
         Ok(StopWithSavepointResponse { trigger_id })
     }
 }

@@ -5,8 +5,7 @@
 
 use serde::Serialize;
 
-use super::rest::{self, Begin};
-use super::{FLINK, Flink};
+use super::{FLINK, Flink, rest};
 use crate::call::Call;
 use crate::pb::flink::flink_service_server::SERVICE_NAME;
 use crate::pb::flink::{TriggerSavepointRequest, TriggerSavepointResponse};
@@ -57,16 +56,10 @@ impl Flink {
             format,
             trigger_id: &trigger_id,
         };
-        call.note_target(cluster.target(&request.job_id));
-        cluster.judge(call)?;
-        let begin = Begin {
-            rest: &TRIGGER_SAVEPOINT.rest[0],
-            upstream: &cluster.upstream,
-            path: format!("/jobs/{}/savepoints", request.job_id),
-            body: rest::json(&body)?,
-            id: &trigger_id,
-        };
-        cluster.upstream.call(&TRIGGER_SAVEPOINT, &begin, call).await?;
+        let path = format!("/jobs/{}/savepoints", request.job_id);
+        cluster
+            .begin(&TRIGGER_SAVEPOINT, &request.job_id, (path, &body), &trigger_id, call)
+            .await?;
         Ok(TriggerSavepointResponse { trigger_id })
     }
 }

@@ -16,10 +16,9 @@ use crate::json::{self, NotFalse, Nothing};
 use crate::policy::Scope;
 use crate::rpc::Error;
 use crate::rpc::operation::Rest;
-use crate::rpc::reason::Reason;
 use crate::rpc::validate::{Violations, is_project_id, is_savepoint_path};
 use crate::signing::sensitive;
-use crate::upstream::{NotSuccess, ProviderText, Reply, RestCall};
+use crate::upstream::{NotSuccess, ProviderText, Reply, RestCall, json_body, not_built};
 
 /// A REST call about a job.
 #[derive(Debug)]
@@ -41,10 +40,7 @@ impl<'a> JobCall<'a> {
         project_id: Cow<'a, str>,
         body: &impl Serialize,
     ) -> Result<Self, Error> {
-        let body = serde_json::to_vec(body).map_err(|_| {
-            Error::new(Reason::GatewayInternal, "the request body cannot be serialized")
-        })?;
-        Ok(Self { huawei, path, project_id, body: Bytes::from(body) })
+        Ok(Self { huawei, path, project_id, body: json_body(body)? })
     }
 
     pub(super) fn without_body(huawei: &'a Huawei, path: String, project_id: Cow<'a, str>) -> Self {
@@ -112,17 +108,11 @@ impl Huawei {
         body: Bytes,
         credential: &Credential,
     ) -> Result<Request<Bytes>, Error> {
-        let project_id = HeaderValue::from_str(project_id).map_err(http::Error::from);
-        let (mut request, project_id) = self
-            .upstream
-            .endpoint
-            .request(method, path)
-            .body(body)
-            .and_then(|request| Ok((request, project_id?)))
-            .map_err(|_| Error::new(Reason::GatewayInternal, "the request cannot be built"))?;
+        let request = self.upstream.endpoint.request(method, path).body(body);
+        let mut request = request.map_err(not_built)?;
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(X_PROJECT_ID, project_id);
+        headers.insert(X_PROJECT_ID, HeaderValue::from_str(project_id).map_err(not_built)?);
         authorize(&mut request, credential, &*self.upstream.clock)?;
         Ok(request)
     }
