@@ -354,7 +354,7 @@ def _telemetry(results: Result) -> str:
         ("nothing", "counters alone"),
         ("logs to /dev/null", "and a log line for each call, to `/dev/null`"),
         ("logs to a file", "and a log line for each call, to a file on disk"),
-        ("logs and traces", "and besides two spans for each call, to an OTLP collector"),
+        ("logs and traces", "plus two spans for each call, to an OTLP collector"),
     ]
 
     def both(label: str, key: str, form: Callable[[float], str]) -> str:

@@ -222,7 +222,7 @@ def missing_savepoint(stage: Stage) -> str:
     return refused.message
 
 
-@case("F12", "of a failure of more than 50 kB only the first line is told, and none of it is logged")
+@case("F12", "the caller gets only the first line of a failure of more than 50 kB, and the log gets none of it")
 def huge_failure(stage: Stage) -> str:
     job = stage.resume("--fail", "60000")
     trigger_id = stage.trigger(job)
@@ -278,7 +278,7 @@ def same_start_twice(stage: Stage) -> None:
     assert stage.cluster.job_ids() - before == {first.job_id}
 
 
-@case("F17", "a stop with the key of a savepoint has a trigger id of its own, and stops")
+@case("F17", "a stop and a savepoint with the same idempotency key have different trigger ids, and the job stops")
 def one_key_for_two_kinds(stage: Stage) -> None:
     job = stage.resume()
     of_savepoint = stage.trigger(job, idempotency_key="one")
